@@ -1,0 +1,66 @@
+"""python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes."""
+import argparse
+import sys
+import time
+
+import numpy as np
+
+import backend
+
+
+def conv_check(jt):
+    """Largest relative error of the double gradient of |dconv/dx|² with respect to the weight.
+
+    y = sum(conv(x, w)²) / 2 gives dy/dx; the gradient of |dy/dx|² / 2 with respect to w along a
+    random direction is compared with a central difference in float64-sized steps.
+    """
+    rng = np.random.RandomState(0)
+    x0, w0, direction = (rng.randn(*s).astype("float32") for s in
+                         ((2, 8, 16, 16), (8, 8, 3, 3), (8, 8, 3, 3)))
+
+    def penalty(w):
+        x = jt.array(x0)
+        dx = jt.grad((jt.nn.conv2d(x, w, padding=1) ** 2).sum() / 2, x)
+        return (dx ** 2).sum() / 2
+
+    w = jt.array(w0)
+    slope = float((jt.grad(penalty(w), w).numpy().astype("float64") * direction).sum())
+    h = 1e-2
+    high, low = (float(penalty(jt.array(w0 + s * h * direction)).item()) for s in (1, -1))
+    return abs((high - low) / (2 * h) - slope) / abs(slope)
+
+
+def conv_gflops(jt, batch=8, channels=256, size=32, repeats=10):
+    """Speed of a 3x3 convolution in GFLOP/s, counted as a direct convolution."""
+    x, w = jt.randn(batch, channels, size, size), jt.randn(channels, channels, 3, 3)
+    seconds = []
+    for _ in range(repeats):
+        jt.sync_all(True)
+        start = time.perf_counter()
+        jt.nn.conv2d(x, w, padding=1).sync()
+        jt.sync_all(True)
+        seconds.append(time.perf_counter() - start)
+    return 2 * batch * channels ** 2 * 9 * size ** 2 / np.median(seconds) / 1e9
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="python -m backend", description=__doc__)
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto",
+                        help="where to compute (default: auto, CUDA where there is a GPU)")
+    backend.use_device(parser.parse_args().device)
+    try:
+        jt = backend.jt
+    except backend.BackendError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    for name, value in backend.report.items():
+        print(f"{name:9} {value}")
+    error = conv_check(jt)
+    print(f"check     double gradient of a convolution: relative error {error:.1e}",
+          "ok" if error < 1e-2 else "WRONG")
+    print(f"speed     3x3 convolution, 256 channels, 32x32, batch 8: {conv_gflops(jt):.0f} GFLOP/s")
+    return 0 if error < 1e-2 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

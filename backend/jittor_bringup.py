@@ -1,0 +1,189 @@
+"""Brings Jittor 1.3.11 up on this machine; everything else says `from backend import jt`.
+
+Left alone, `import jittor` switches CUDA on where it finds any `nvcc`, downloads oneDNN from a
+server that may not answer, and compiles silently for two minutes. Here the device is chosen
+first, oneDNN comes from the pip package `onednn-devel-cpu-gomp` with operators of our own
+(`ops/`), and the compilation is announced. The environment is as before afterwards, and a
+`cache_name` of our own keeps Jittor's cache as it is for the user's other projects.
+"""
+import contextlib
+import ctypes
+import glob
+import importlib.metadata
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import threading
+import time
+
+from backend import BackendError
+
+ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
+SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "use_cutlass": "0",
+            "cache_name": "stylegan1", "log_silent": "1"}
+
+
+def bring_up(device):
+    """Import Jittor for `device` ("auto", "cpu", "cuda").
+
+    Returns (jittor, report): `report` maps what was found to a line for a person to read.
+    Raises BackendError when the device or a tool for compiling is not there.
+    """
+    check_machine()
+    nvcc, why_not = find_cuda()
+    if device == "cuda" and not nvcc:
+        raise BackendError(f"--device cuda: {why_not}. Type --device cpu")
+    use_cuda = nvcc is not None and device != "cpu"
+    if device == "auto" and not use_cuda and gpu_count() > 0:
+        say(f"warning: there is a GPU, but {why_not}; working on the CPU")
+
+    with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced():
+        import jittor as jt
+        onednn = None if use_cuda else load_onednn_operators(jt)
+    # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    jt.flags.use_cuda = int(use_cuda)
+    return jt, {
+        "Python": f"{sys.version.split()[0]} at {sys.executable}",
+        "Jittor": f"{jt.__version__}, cache {jt.flags.cache_path}",
+        "compiler": f"{jt.flags.cc_path} {version_line(jt.flags.cc_path)}",
+        "oneDNN": onednn or ("not used on CUDA" if use_cuda else "MISSING"),
+        "GPU": f"{gpu_count()} found" if gpu_count() else "none",
+        "CUDA": nvcc if use_cuda else f"not used: {why_not or 'the CPU was asked for'}",
+        "cuDNN": "through Jittor" if use_cuda and getattr(jt, "cudnn", None) else "not used",
+        "MPI": shutil.which("mpirun") or "not found (only needed for several processes)",
+        "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
+    }
+
+
+def check_machine():
+    """Say in one line which package is missing, instead of Jittor's traceback."""
+    if not (3, 9) <= sys.version_info[:2] <= (3, 12):
+        raise BackendError(f"Jittor needs Python 3.9 to 3.12, this is {sys.version.split()[0]}: "
+                           "install python3.11 or python3.12 and make a new .venv")
+    if importlib.util.find_spec("jittor") is None:
+        raise BackendError("Jittor is not installed: type pip install -r requirements.txt")
+    compiler = os.environ.get("cc_path") or "g++"
+    if not shutil.which(compiler):
+        raise BackendError(f"no C++ compiler ({compiler}): type apt-get install g++")
+    header = os.path.join(sysconfig.get_paths()["include"], "Python.h")
+    if not os.path.isfile(header):
+        name = f"python{sys.version_info.major}.{sys.version_info.minor}-dev"
+        raise BackendError(f"no Python headers ({header}): type apt-get install {name}")
+
+
+def python_config():
+    """The pythonX.Y-config that belongs to this interpreter (a virtual environment has none)."""
+    name = f"python{sys.version_info.major}.{sys.version_info.minor}-config"
+    path = os.path.join(sysconfig.get_config_var("BINDIR"), name)
+    return path if os.path.isfile(path) else shutil.which(name)
+
+
+@contextlib.contextmanager
+def environment(settings):
+    """os.environ with `settings` inside the block, and exactly as it was after it."""
+    before = dict(os.environ)
+    os.environ.update(settings)
+    if "python_config_path" not in before and python_config():
+        os.environ["python_config_path"] = python_config()
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextlib.contextmanager
+def announced():
+    """Say that Jittor compiles, and for how long, when nothing is compiled yet."""
+    import jittor_utils
+    if glob.glob(os.path.join(jittor_utils.cache_path, "custom_ops", "*.so")):
+        yield
+        return
+    say("Jittor compiles itself for this machine, once (about two minutes on two cores) …")
+    start, done = time.time(), threading.Event()
+
+    def tick():
+        while not done.wait(15):
+            say(f"  … still compiling, {time.time() - start:.0f} s")
+
+    threading.Thread(target=tick, daemon=True).start()
+    try:
+        yield
+    finally:
+        done.set()
+    say(f"Jittor is compiled ({time.time() - start:.0f} s); the next start takes seconds.")
+
+
+def find_onednn():
+    """(include folder, library folder, version) of the pip packages, or None."""
+    folders = []
+    for package, file in ((ONEDNN_HEADERS, "include/dnnl.hpp"), (ONEDNN_LIBRARY, "lib/libdnnl.so")):
+        try:
+            files = importlib.metadata.distribution(package).files or []
+        except importlib.metadata.PackageNotFoundError:
+            return None
+        path = next((f.locate() for f in files if os.path.abspath(f.locate()).endswith(file)), None)
+        if path is None or not os.path.isfile(path):
+            return None
+        folders.append(os.path.dirname(os.path.abspath(path)))
+    return *folders, importlib.metadata.version(ONEDNN_LIBRARY)
+
+
+def load_onednn_operators(jt):
+    """Compile and register ops/ with oneDNN. Returns a line for the report, None where missing."""
+    found = find_onednn()
+    if found is None:
+        say("WARNING: oneDNN IS MISSING, CONVOLUTIONS RUN ABOUT A HUNDRED TIMES SLOWER. "
+            f"Type: pip install {ONEDNN_HEADERS}==2022.2.1 (Linux x86-64)")
+        return None
+    include, lib, version = found
+    sources = sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops", "*")))
+    flags = f' -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
+    jt.compile_custom_ops(sources, extra_flags=flags, gen_name_="stylegan1_onednn_ops")
+    return f"{version} at {lib}"
+
+
+def find_cuda():
+    """(path of nvcc, None) where Jittor can use CUDA by itself, else (None, reason)."""
+    places = [os.environ.get("nvcc_path"), shutil.which("nvcc"),
+              "/usr/local/cuda/bin/nvcc", "/opt/cuda/bin/nvcc"]
+    nvcc = next((p for p in places if p and os.path.isfile(p)), None)
+    if gpu_count() == 0:
+        return None, "no NVIDIA GPU with a working driver was found"
+    if nvcc is None:
+        return None, "no CUDA toolkit (nvcc) was found"
+    release = version_line(nvcc, "release ").split("release ")[-1].split(",")[0]
+    if not release or int(release.split(".")[0]) > 12:
+        return None, f"Jittor 1.3.11 knows CUDA up to 12, and {nvcc} is {release or 'unreadable'}"
+    return nvcc, None
+
+
+def gpu_count():
+    """Number of CUDA devices that the driver reports; 0 where there is no driver."""
+    try:
+        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
+    except OSError:
+        return 0
+    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
+        return 0
+    return count.value
+
+
+def threads():
+    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+
+
+def version_line(program, containing=""):
+    """The first line of `program --version` that holds `containing`, or ""."""
+    result = subprocess.run([program, "--version"], capture_output=True, text=True)
+    return next((line for line in result.stdout.splitlines() if containing in line), "")
+
+
+def say(message):
+    print(message, file=sys.stderr, flush=True)

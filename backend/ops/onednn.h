@@ -1,0 +1,63 @@
+// What the four operators share: oneDNN plans, made once per shape, and memory kept between calls.
+//
+// Jittor's tuner replaces every convolution and matrix product that it recognises (forward, both
+// gradients, and therefore every higher gradient) by operators of these names. Jittor ships its
+// own versions; these differ in three ways that decide the speed on a CPU:
+//   - 3x3 convolutions of stride 1 use oneDNN's Winograd kernels where the machine has AVX-512;
+//   - a primitive is made once per shape, not once per call;
+//   - reordered operands and the kernel's scratchpad live in buffers that are reused. Fresh memory
+//     costs as much in page faults as the convolution costs in arithmetic.
+#pragma once
+#include <cstdlib>
+#include <dnnl.hpp>
+#include <map>
+#include <new>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace stylegan {
+
+struct Geometry {
+    int stride[2], padding[2], dilation[2], groups;
+};
+
+// Memory that grows and is never given back; Jittor runs one operator at a time.
+struct Buffer {
+    void* data = nullptr;
+    size_t size = 0;
+    void* at_least(size_t wanted) {
+        if (wanted > size) {
+            std::free(data);
+            size = (wanted + wanted / 4 + 4095) / 4096 * 4096;
+            if (posix_memalign(&data, 4096, size)) {
+                data = nullptr;
+                size = 0;
+                throw std::bad_alloc();
+            }
+        }
+        return data;
+    }
+};
+
+enum Role { SRC, WEIGHTS, DST };
+enum Kind { FORWARD, BACKWARD_X, BACKWARD_W };
+
+// One convolution of one shape: how the operands lie in Jittor's arrays, how the kernel wants them.
+struct Plan {
+    dnnl::memory::desc user[3], kernel[3];
+    dnnl::memory::desc scratchpad;
+    dnnl::primitive primitive;
+    dnnl::reorder reorder[3];
+    bool reordered[3];
+};
+
+dnnl::engine& cpu();
+// `arrays` and `shapes` are x, w, y; `formats` name their axes as the tuner does ("abcd", "oihw").
+void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3],
+              const std::string formats[3], const Geometry& geometry);
+
+// The position of axis `name` in a Jittor format string such as "abcd" or "iohw".
+inline int axis(const std::string& format, char name) { return (int)format.find(name); }
+
+}  // namespace stylegan
