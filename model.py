@@ -11,7 +11,8 @@ import math
 import numpy as np
 
 from backend import jt
-from backend.blur import blur
+from backend.kernels import (add_bias, bias_leaky_relu, blur, conv2d, conv_transpose2d,
+                             matmul)
 
 nn = jt.nn
 
@@ -89,23 +90,30 @@ class EqualLayer(nn.Module):
 
 
 class EqualLinear(EqualLayer):
-    """[N, in] → [N, out]."""
+    """[N, in] → [N, out], with a leaky ReLU after it where `activate`."""
 
-    def __init__(self, fan_in, fan_out, **options):
+    def __init__(self, fan_in, fan_out, activate=False, **options):
         super().__init__((fan_out, fan_in), **options)
+        self.end = bias_leaky_relu if activate else add_bias
 
     def execute(self, x, weight, bias):
-        return nn.matmul_transpose(x, weight) + bias.broadcast([x.shape[0], bias.shape[0]], [0])
+        return self.end(matmul(x, weight, transpose_b=True), bias)
 
 
 class EqualConv2d(EqualLayer):
-    """[N, in, H, W] → [N, out, H, W], kernel 1×1 or 3×3, zero padding."""
+    """[N, in, H, W] → [N, out, H, W], kernel 1×1 or 3×3, zero padding, leaky ReLU if `activate`."""
 
-    def __init__(self, fan_in, fan_out, kernel, **options):
+    def __init__(self, fan_in, fan_out, kernel, activate=False, **options):
         super().__init__((fan_out, fan_in, kernel, kernel), **options)
+        self.end = bias_leaky_relu if activate else add_bias
 
     def execute(self, x, weight, bias=None):
-        return nn.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        x = self.convolve(x, weight)
+        return x if bias is None else self.end(x, bias)
+
+    @staticmethod
+    def convolve(x, weight):
+        return conv2d(x, weight, padding=weight.shape[-1] // 2)
 
 
 # Up- and downsampling: each has two exact forms of one mathematics -------------------------------
@@ -123,7 +131,7 @@ def four_shifts(flip, scale):
 
 def spread_kernel(weight, flip, scale):
     """[out, in, 3, 3] → [out, in, 4, 4]."""
-    spread = nn.matmul(weight.reshape(-1, 9), four_shifts(flip, scale))
+    spread = matmul(weight.reshape(-1, 9), four_shifts(flip, scale))
     return spread.reshape(*weight.shape[:2], 4, 4)
 
 
@@ -140,36 +148,32 @@ def use_fused(size):
 class UpConv2d(EqualConv2d):
     """Nearest ×2 and a 3×3 convolution: [N, in, H, W] → [N, out, 2H, 2W]."""
 
-    def execute(self, x, weight, bias=None):
-        if use_fused(2 * x.shape[-1]):
-            return self.fused(x, weight)
-        return self.plain(x, weight)
+    def convolve(self, x, weight):
+        return (self.fused if use_fused(2 * x.shape[-1]) else self.plain)(x, weight)
 
     @staticmethod
     def plain(x, weight):
-        return nn.conv2d(upsample(x), weight, padding=1)
+        return conv2d(upsample(x), weight, padding=1)
 
     @staticmethod
     def fused(x, weight):
-        kernel = spread_kernel(weight.transpose(1, 0, 2, 3), flip=True, scale=1.0)
-        return nn.conv_transpose2d(x, kernel, stride=2, padding=1)
+        kernel = spread_kernel(weight, flip=True, scale=1.0)
+        return conv_transpose2d(x, kernel, stride=2, padding=1)
 
 
 class DownConv2d(EqualConv2d):
     """A 3×3 convolution and a 2×2 mean: [N, in, 2H, 2W] → [N, out, H, W]."""
 
-    def execute(self, x, weight, bias):
-        if use_fused(x.shape[-1]):
-            return add_bias(self.fused(x, weight), bias)
-        return add_bias(self.plain(x, weight), bias)
+    def convolve(self, x, weight):
+        return (self.fused if use_fused(x.shape[-1]) else self.plain)(x, weight)
 
     @staticmethod
     def plain(x, weight):
-        return downsample(nn.conv2d(x, weight, padding=1))
+        return downsample(conv2d(x, weight, padding=1))
 
     @staticmethod
     def fused(x, weight):
-        return nn.conv2d(x, spread_kernel(weight, flip=False, scale=0.25), stride=2, padding=1)
+        return conv2d(x, spread_kernel(weight, flip=False, scale=0.25), stride=2, padding=1)
 
 
 def upsample(x):
@@ -184,15 +188,6 @@ def downsample(x):
     return x.reindex_reduce("add", [n, c, h // 2, w // 2], ["i0", "i1", "i2/2", "i3/2"]) * 0.25
 
 
-def add_bias(x, bias):
-    return x + bias.broadcast(x.shape, [0, 2, 3])
-
-
-def leaky_relu(x):
-    """Slope 0.2 and no gain: the √2 is in the weights."""
-    return nn.leaky_relu(x, 0.2)
-
-
 # Generator -------------------------------------------------------------------------------------
 
 
@@ -200,14 +195,14 @@ class MappingNetwork(nn.Module):
     """latent z [N, latent] → style w [N, latent]."""
 
     def __init__(self, config):
-        self.lrmul = config.mapping_lrmul
-        self.layers = nn.ModuleList([EqualLinear(config.latent, config.latent, lrmul=self.lrmul)
-                                     for _ in range(config.mapping_layers)])
+        self.layers = nn.ModuleList([
+            EqualLinear(config.latent, config.latent, lrmul=config.mapping_lrmul, activate=True)
+            for _ in range(config.mapping_layers)])
 
     def execute(self, latent):
         x = latent * jt.rsqrt((latent ** 2).mean(1, keepdims=True) + 1e-8)
         for layer in self.layers:
-            x = leaky_relu(layer(x))
+            x = layer(x)
         return x
 
 
@@ -224,7 +219,7 @@ class Epilogue(nn.Module):
         n, c = x.shape[:2]
         if noise is not None:
             x = x + noise * self.noise_weight.reshape(1, c, 1, 1)
-        x = leaky_relu(add_bias(x, self.bias))
+        x = bias_leaky_relu(x, self.bias)
         x = x - x.mean([2, 3], keepdims=True)
         x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + 1e-8)
         scale_and_shift = self.style(w).reshape(n, 2, c, 1, 1)
@@ -349,11 +344,11 @@ class DiscriminatorBlock(nn.Module):
     """[N, width(size), size, size] → [N, width(size/2), size/2, size/2]."""
 
     def __init__(self, size, config):
-        self.conv0 = EqualConv2d(config.width(size), config.width(size), 3)
-        self.conv1 = DownConv2d(config.width(size), config.width(size // 2), 3)
+        self.conv0 = EqualConv2d(config.width(size), config.width(size), 3, activate=True)
+        self.conv1 = DownConv2d(config.width(size), config.width(size // 2), 3, activate=True)
 
     def execute(self, x):
-        return leaky_relu(self.conv1(blur(leaky_relu(self.conv0(x)))))
+        return self.conv1(blur(self.conv0(x)))
 
 
 class DiscriminatorHead(nn.Module):
@@ -361,14 +356,13 @@ class DiscriminatorHead(nn.Module):
 
     def __init__(self, config):
         channels = config.width(4)
-        self.conv = EqualConv2d(channels + 1, channels, 3)
-        self.dense0 = EqualLinear(channels * 16, config.width(2))
+        self.conv = EqualConv2d(channels + 1, channels, 3, activate=True)
+        self.dense0 = EqualLinear(channels * 16, config.width(2), activate=True)
         self.dense1 = EqualLinear(config.width(2), 1, gain=1.0)
 
     def execute(self, x):
-        x = leaky_relu(self.conv(append_stddev(x)))
-        x = leaky_relu(self.dense0(x.reshape(x.shape[0], -1)))
-        return self.dense1(x)
+        x = self.conv(append_stddev(x))
+        return self.dense1(self.dense0(x.reshape(x.shape[0], -1)))
 
 
 class Discriminator(nn.Module):
@@ -377,18 +371,19 @@ class Discriminator(nn.Module):
     def __init__(self, config):
         self.config = config
         for size in config.sizes:
-            setattr(self, f"from_rgb{size}", EqualConv2d(config.channels, config.width(size), 1))
+            setattr(self, f"from_rgb{size}",
+                    EqualConv2d(config.channels, config.width(size), 1, activate=True))
             if size > 4:
                 setattr(self, f"block{size}", DiscriminatorBlock(size, config))
         self.head = DiscriminatorHead(config)
 
     def execute(self, images, alpha=1.0):
         size = images.shape[-1]
-        x = leaky_relu(getattr(self, f"from_rgb{size}")(images))
+        x = getattr(self, f"from_rgb{size}")(images)
         for s in reversed(sizes_to(size)[1:]):
             x = getattr(self, f"block{s}")(x)
             if s == size and is_fading(alpha):
-                small = leaky_relu(getattr(self, f"from_rgb{s // 2}")(downsample(images)))
+                small = getattr(self, f"from_rgb{s // 2}")(downsample(images))
                 x = x + (small - x) * (1 - alpha)
         return self.head(x)
 

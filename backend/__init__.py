@@ -25,8 +25,8 @@ def use_device(device):
 
 
 def __getattr__(name):
-    if name not in ("jt", "report"):
+    if name not in ("jt", "onednn_ops", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
-    globals()["jt"], globals()["report"] = jittor_bringup.bring_up(_device)
+    globals().update(jittor_bringup.bring_up(_device))
     return globals()[name]

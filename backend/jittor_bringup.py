@@ -30,7 +30,8 @@ SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "u
 def bring_up(device):
     """Import Jittor for `device` ("auto", "cpu", "cuda").
 
-    Returns (jittor, report): `report` maps what was found to a line for a person to read.
+    Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "report": what was found,
+    as lines for a person to read}.
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
@@ -43,22 +44,23 @@ def bring_up(device):
 
     with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced():
         import jittor as jt
-        onednn = None if use_cuda else load_onednn_operators(jt)
+        operators = None if use_cuda else load_onednn_operators(jt)
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     jt.flags.use_cuda = int(use_cuda)
-    return jt, {
+    report = {
         "Python": f"{sys.version.split()[0]} at {sys.executable}",
         "Jittor": f"{jt.__version__}, cache {jt.flags.cache_path}",
         "compiler": f"{jt.flags.cc_path} {version_line(jt.flags.cc_path)}",
-        "oneDNN": onednn or ("not used on CUDA" if use_cuda else "MISSING"),
+        "oneDNN": "not used on CUDA" if use_cuda else describe_onednn(),
         "GPU": f"{gpu_count()} found" if gpu_count() else "none",
         "CUDA": nvcc if use_cuda else f"not used: {why_not or 'the CPU was asked for'}",
         "cuDNN": "through Jittor" if use_cuda and getattr(jt, "cudnn", None) else "not used",
         "MPI": shutil.which("mpirun") or "not found (only needed for several processes)",
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
+    return {"jt": jt, "onednn_ops": operators, "report": report}
 
 
 def check_machine():
@@ -136,17 +138,21 @@ def find_onednn():
 
 
 def load_onednn_operators(jt):
-    """Compile and register ops/ with oneDNN. Returns a line for the report, None where missing."""
+    """Compile ops/ with oneDNN; Jittor's own convolutions then use them too. None if missing."""
     found = find_onednn()
     if found is None:
         say("WARNING: oneDNN IS MISSING, CONVOLUTIONS RUN ABOUT A HUNDRED TIMES SLOWER. "
             f"Type: pip install {ONEDNN_HEADERS}==2022.2.1 (Linux x86-64)")
         return None
-    include, lib, version = found
+    include, lib, _ = found
     sources = sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops", "*")))
     flags = f' -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
-    jt.compile_custom_ops(sources, extra_flags=flags, gen_name_="stylegan1_onednn_ops")
-    return f"{version} at {lib}"
+    return jt.compile_custom_ops(sources, extra_flags=flags, gen_name_="stylegan1_onednn_ops")
+
+
+def describe_onednn():
+    found = find_onednn()
+    return f"{found[2]} at {found[1]}" if found else "MISSING: convolutions are very slow"
 
 
 def find_cuda():

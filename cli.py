@@ -1,0 +1,72 @@
+"""What the commands share: one-line errors with exit code 2, and files that are never half-written."""
+import contextlib
+import os
+import sys
+
+
+class UserError(Exception):
+    """Something a user can mend: one line that says what was found, what was wanted, what to type."""
+
+
+def run(main):
+    """Call `main` and end the process: errors a user can cause are one line and exit code 2."""
+    try:
+        sys.exit(main())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def power_of_two(text):
+    """8, 16, … as an int, or None where `text` is not such a number."""
+    return int(text) if text.isdigit() and int(text) >= 4 and bin(int(text)).count("1") == 1 \
+        else None
+
+
+def size_argument(text):
+    """argparse type: a power of two from 4 to 1024."""
+    size = power_of_two(text)
+    if size is None or size > 1024:
+        raise ValueError
+    return size
+
+
+size_argument.__name__ = "power of two (8, 16 … 1024)"
+
+
+@contextlib.contextmanager
+def replacing(path, through=None):
+    """Yields a binary file; on success it is on the disk and renamed to `path`, else it is gone.
+
+    It is written in the folder `through`, on the same file system (default: beside `path`).
+    """
+    name = f".{os.path.basename(path)}.{os.getpid()}.tmp"
+    temporary = os.path.join(through or os.path.dirname(os.path.abspath(path)), name)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise
+
+
+def add_device_argument(parser):
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto",
+                        help="where to compute (default: auto, CUDA where there is a GPU)")
+
+
+def bring_up(device):
+    """Import Jittor for `device`; what is missing becomes a UserError."""
+    import backend
+    backend.use_device(device)
+    try:
+        return backend.jt
+    except backend.BackendError as error:
+        raise UserError(error) from None

@@ -1,0 +1,161 @@
+"""Pictures by directory name (data/8, data/16 …) as an endless, seeded stream of full batches.
+
+What comes at position `images_seen` depends on the seed and the folder alone: not on the number of
+workers, nor on where the stream was started. Nothing here imports Jittor.
+"""
+import concurrent.futures
+import ctypes
+import functools
+import multiprocessing
+import os
+import signal
+
+import numpy as np
+from PIL import Image
+
+from cli import UserError
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+CHECKED_AT_START = 50           # pictures per size whose header is read before the first step
+
+
+class PictureFolder:
+    """The pictures of one size in `root`/<size>. Holds their names only.
+
+    Raises UserError for a missing or empty folder.
+    """
+
+    def __init__(self, root, size):
+        self.path, self.size = os.path.join(root, str(size)), size
+        try:
+            with os.scandir(self.path) as entries:
+                self.names = sorted(e.name for e in entries if e.name.lower().endswith(PICTURES)
+                                    and not e.name.startswith("."))
+        except OSError:
+            raise UserError(f"{self.path}: no such folder, wanted pictures of {size}×{size}: "
+                            f"type {resize_command(root, size)}") from None
+        if not self.names:
+            raise UserError(f"{self.path}: no pictures in it, wanted some of {size}×{size}: "
+                            f"type {resize_command(root, size)}")
+
+    def __len__(self):
+        return len(self.names)
+
+    def check(self):
+        """Raise UserError if one of a few pictures, spread over the folder, has another size."""
+        step = max(1, len(self) // CHECKED_AT_START)
+        for name in self.names[::step]:
+            path = os.path.join(self.path, name)
+            try:
+                with Image.open(path) as picture:
+                    check_size(path, picture.size, self.size)
+            except OSError as error:
+                raise UserError(f"{path}: cannot be read ({error}): delete it") from None
+
+    def files(self, first, count, seed):
+        """Paths of the images number `first` … `first` + `count` − 1 of the endless shuffle."""
+        indices = (shuffled(len(self), (first + i) // len(self), seed)[(first + i) % len(self)]
+                   for i in range(count))
+        return [os.path.join(self.path, self.names[i]) for i in indices]
+
+
+@functools.lru_cache(maxsize=2)
+def shuffled(count, epoch, seed):
+    """The order of one pass over `count` pictures."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def available_sizes(root):
+    """Sorted sizes of the power-of-two folders in `root`."""
+    try:
+        names = [e.name for e in os.scandir(root) if e.is_dir()]
+    except OSError as error:
+        raise UserError(f"{root}: {error.strerror}; wanted a folder that holds {root}/8, {root}/16 "
+                        f"…: type python resize.py {root}") from None
+    return sorted(int(n) for n in names if n.isdigit() and int(n) in [2 ** k for k in range(2, 11)])
+
+
+def resize_command(root, size):
+    larger = [s for s in available_sizes(root) if s > size] if os.path.isdir(root) else []
+    source = os.path.join(root, str(max(larger))) if larger else root
+    return f"python resize.py {source} --min_size {min(size, 8)}"
+
+
+def check_size(path, found, size):
+    if tuple(found) != (size, size):
+        raise UserError(f"{path}: found {found[0]}×{found[1]} pixels, wanted {size}×{size} as the "
+                        "folder's name says: make the size folders with python resize.py")
+
+
+def load_batch(paths, flips, size, channels):
+    """uint8 [N, channels, size, size]; mirrors the pictures where `flips` says so."""
+    batch = np.empty((len(paths), channels, size, size), np.uint8)
+    for target, path, flip in zip(batch, paths, flips):
+        try:
+            with Image.open(path) as picture:
+                check_size(path, picture.size, size)
+                pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error}): delete it") from None
+        pixels = pixels[:, ::-1] if flip else pixels
+        target[:] = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+    return batch
+
+
+def to_float(pixels):
+    """uint8 0 … 255 → float32 in [-1, 1]."""
+    return pixels.astype(np.float32) / 127.5 - 1
+
+
+class Loader:
+    """Loads batches ahead of time in `workers` processes; 0 loads when asked.
+
+        with Loader("data", channels=3, seed=0) as loader:
+            for first, images in loader.batches(size=32, batch=16, images_seen=0): …
+    """
+
+    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1):
+        self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
+        self.workers, self.pool = workers, None
+
+    def __enter__(self):
+        if self.workers:
+            # spawn, not fork: Jittor's OpenMP threads do not survive a fork.
+            self.pool = concurrent.futures.ProcessPoolExecutor(
+                self.workers, multiprocessing.get_context("spawn"), start_worker)
+        return self
+
+    def __exit__(self, *_):
+        if self.pool:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+
+    def batches(self, size, batch, images_seen):
+        """Endless (images_seen, float32 [batch, channels, size, size] in [-1, 1])."""
+        folder = PictureFolder(self.root, size)
+        ahead = []
+        position = images_seen
+        while True:
+            while len(ahead) < 2 * self.workers + 1:
+                job = (folder.files(position, batch, self.seed), self.flips(position, batch), size,
+                       self.channels)
+                ahead.append((position, self.pool.submit(load_batch, *job) if self.pool else job))
+                position += batch
+            first, job = ahead.pop(0)
+            yield first, to_float(job.result() if self.pool else load_batch(*job))
+
+    def flips(self, first, count):
+        """Which of the images `first` … are mirrored; image i has a coin of its own."""
+        if not self.mirror:
+            return [False] * count
+        return [np.random.default_rng([self.seed, 1, first + i]).random() < 0.5
+                for i in range(count)]
+
+
+def start_worker():
+    """A worker leaves Ctrl-C to its parent, and dies with it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    set_parent_death_signal = 1
+    try:
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+    except (OSError, AttributeError):       # not Linux
+        pass

@@ -1,0 +1,60 @@
+"""Losses of the discriminator and the generator.
+
+Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores.
+"""
+from backend import jt
+
+
+def softplus(x):
+    """log(1 + exp(x)), also where exp(x) overflows."""
+    return jt.maximum(x, 0) + jt.log(1 + jt.exp(-jt.abs(x)))
+
+
+def r1_penalty(scores, images):
+    """|∇ D(x)|² per image, [N], of the sum of the raw scores (Mescheder et al. 2018, eq. 9).
+
+    Differentiable again: its gradient with respect to D is a double gradient.
+    """
+    gradient = jt.grad(scores.sum(), images, retain_graph=True)
+    return (gradient * gradient).sum([1, 2, 3])
+
+
+def logistic_discriminator(D, real, fake, gamma):
+    """Non-saturating logistic loss (Goodfellow et al. 2014) with R1 on the real images.
+
+    Returns (loss, scores of real, scores of fake, mean R1 penalty before γ/2).
+    """
+    real_scores, fake_scores = D(real), D(fake)
+    penalty = r1_penalty(real_scores, real).mean()
+    loss = softplus(-real_scores).mean() + softplus(fake_scores).mean() + penalty * (gamma / 2)
+    return loss, real_scores, fake_scores, penalty
+
+
+def logistic_generator(fake_scores):
+    return softplus(-fake_scores).mean()
+
+
+def wgan_gp_discriminator(D, real, fake, gamma, drift=0.001):
+    """Wasserstein loss with gradient penalty (Gulrajani et al. 2017; Karras et al. 2017, A.1).
+
+    γ is the penalty's weight λ, 10 in the papers. The penalty is taken at random points between
+    real and fake images; a small drift keeps the scores of real images near zero.
+    Returns (loss, scores of real, scores of fake, mean penalty before λ).
+    """
+    real_scores, fake_scores = D(real), D(fake)
+    between = jt.rand(real.shape[0], 1, 1, 1)
+    mixed = real * between + fake.stop_grad() * (1 - between)
+    mixed.start_grad()
+    squared_norm = r1_penalty(D(mixed), mixed)
+    penalty = ((jt.sqrt(squared_norm + 1e-12) - 1) ** 2).mean()
+    loss = (fake_scores.mean() - real_scores.mean() + penalty * gamma
+            + (real_scores ** 2).mean() * drift)
+    return loss, real_scores, fake_scores, penalty
+
+
+def wgan_gp_generator(fake_scores):
+    return -fake_scores.mean()
+
+
+LOSSES = {"logistic": (logistic_discriminator, logistic_generator),
+          "wgan-gp": (wgan_gp_discriminator, wgan_gp_generator)}

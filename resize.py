@@ -1,0 +1,223 @@
+"""A folder of any pictures → one folder per resolution, each with square PNGs.
+
+    python resize.py data/128 --min_size 8      data/64 … data/8 beside data/128
+    python resize.py photos                     photos/8 … photos/256 from all pictures in photos
+
+Grey, palette, 16-bit, CMYK, transparent and rotated pictures of any size are made the same.
+Running it again does only what is missing.
+"""
+import argparse
+import hashlib
+import io
+import multiprocessing
+import os
+import re
+import shutil
+import signal
+import statistics
+import sys
+
+from PIL import Image, ImageColor, ImageOps
+from tqdm import tqdm
+
+from cli import UserError, power_of_two, replacing, run, size_argument
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+
+
+def main():
+    args = parse_arguments()
+    source = os.path.normpath(args.path)
+    if not os.path.isdir(source):
+        raise UserError(f"{args.path}: no such folder; wanted a folder of pictures")
+    own_size = power_of_two(os.path.basename(os.path.abspath(source)))
+    target = os.path.dirname(os.path.abspath(source)) if own_size else source
+
+    files = sorted(find_pictures(source, skip_sizes=own_size is None))
+    if not files:
+        raise UserError(f"{args.path}: no pictures ({', '.join(PICTURES)}) found in it")
+    extents = {}
+    for name in files:
+        try:
+            with Image.open(os.path.join(source, name)) as picture:
+                extents[name] = picture.size
+        except Exception:               # reported with its reason when it is read below
+            continue
+    sizes = choose_sizes(args, own_size, extents.values())
+    odd = [n for n, extent in extents.items() if own_size and extent != (own_size, own_size)]
+    if odd:
+        print(f"{len(odd)} of {len(files)} pictures in {args.path} are not {own_size}×{own_size} "
+              f"(such as {odd[0]}): they serve for the smaller sizes, but training at {own_size} "
+              f"needs them in another folder: move them to photos and type "
+              f"python resize.py photos")
+
+    scratch = os.path.join(target, ".resize_tmp")
+    shutil.rmtree(scratch, ignore_errors=True)
+    try:
+        for folder in [scratch] + [os.path.join(target, str(s)) for s in sizes]:
+            os.makedirs(folder, exist_ok=True)
+        results = resize_all(args, source, target, scratch, files, sizes)
+    except OSError as error:
+        raise UserError(f"{error.filename or target}: {error.strerror}") from None
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return report(results, target, sizes)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", help="folder of pictures; sub-folders are walked. data/128 (a power "
+                        "of two) is read only, and the smaller sizes are made beside it")
+    parser.add_argument("--min_size", type=size_argument, default=8,
+                        help="smallest size in pixels (default 8)")
+    parser.add_argument("--max_size", type=size_argument, help="largest size in pixels (default: "
+                        "the largest that the folder's name or the median picture allows)")
+    parser.add_argument("--fit", choices=["crop", "pad"], default="crop",
+                        help="how pictures become square (default: crop the middle)")
+    parser.add_argument("--background", default="white", metavar="COLOUR",
+                        help="behind transparent and padded pictures, a name or #rrggbb "
+                        "(default white)")
+    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
+                        help="number of processes (default: one per core)")
+    parser.add_argument("--force", action="store_true", help="make again what is there already")
+    args = parser.parse_args()
+    try:
+        args.background = ImageColor.getcolor(args.background, "RGB")
+    except ValueError:
+        parser.error(f"--background: found {args.background}, wanted a colour such as white or "
+                     "#ff8800")
+    if args.workers < 1:
+        parser.error(f"--workers: found {args.workers}, wanted 1 or more")
+    return args
+
+
+def find_pictures(source, skip_sizes):
+    """Relative paths of all pictures; hidden ones, and size folders at the top, are not walked."""
+    for folder, subfolders, names in os.walk(source):
+        at_top = os.path.abspath(folder) == os.path.abspath(source)
+        subfolders[:] = sorted(s for s in subfolders if not s.startswith(".")
+                               and not (at_top and skip_sizes and power_of_two(s)))
+        for name in names:
+            if name.lower().endswith(PICTURES) and not name.startswith("."):
+                yield os.path.relpath(os.path.join(folder, name), source)
+
+
+def choose_sizes(args, own_size, extents):
+    """[largest, … smallest] sizes to make."""
+    if own_size:
+        largest = args.max_size or own_size // 2
+        if largest >= own_size:
+            raise UserError(f"--max_size {largest}: {args.path} serves for the sizes below "
+                            f"{own_size}; type --max_size {own_size // 2}, or name the folder "
+                            "otherwise")
+    else:
+        median = statistics.median([min(e) for e in extents] or [args.min_size])
+        largest = args.max_size or min(1024, 2 ** (int(median).bit_length() - 1))
+    if largest < args.min_size:
+        raise UserError(f"the largest size is {largest} (from --max_size, the folder's name or the "
+                        f"median picture), the smallest {args.min_size}: "
+                        f"type --min_size {max(4, largest)}")
+    return [2 ** k for k in range(largest.bit_length() - 1, args.min_size.bit_length() - 2, -1)]
+
+
+def target_name(name):
+    """PNG name of the picture `name` (a relative path), different for every path.
+
+    a.png keeps its name; others carry eight digits of a hash: a.jpg → a-0c9a5d21.png.
+    """
+    if os.sep not in name and name.endswith(".png"):
+        return name
+    digits = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(name)[0].replace(os.sep, "_"))
+    return f"{stem[-100:]}-{digits}.png"
+
+
+def resize_all(args, source, target, scratch, files, sizes):
+    """{name: (outcome, reason)}; outcome is "written", "present", "unreadable" or "unwritten"."""
+    jobs = []
+    for name in files:
+        paths = [os.path.join(target, str(s), target_name(name)) for s in sizes]
+        missing = [args.force or not os.path.isfile(p) for p in paths]
+        jobs.append((os.path.join(source, name), sizes, paths, missing, args.fit, args.background,
+                     scratch))
+    todo = [i for i, job in enumerate(jobs) if any(job[3])]
+    results = {name: ("present", None) for name in files}
+    # spawn: nothing of the parent is shared, and the parent's signal handlers are not inherited.
+    with multiprocessing.get_context("spawn").Pool(
+            min(args.workers, max(1, len(todo))), initializer=ignore_interrupt) as pool:
+        outcomes = pool.imap(resize_picture, [jobs[i] for i in todo], chunksize=8)
+        for i, outcome in zip(todo, tqdm(outcomes, total=len(todo), unit=" pictures",
+                                         disable=None)):
+            results[files[i]] = outcome
+    return results
+
+
+def ignore_interrupt():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def resize_picture(job):
+    path, sizes, paths, missing, fit, background, scratch = job
+    try:
+        with Image.open(path) as opened:
+            square = make_square(to_rgb(opened, background), fit, background)
+    except Exception as error:          # Pillow raises many kinds for broken files
+        return "unreadable", f"{type(error).__name__}: {error}"
+    for size, target, needed in zip(sizes, paths, missing):
+        # Each size from the one above it: the same filter at a fraction of the cost.
+        square = square.resize((size, size), Image.LANCZOS)
+        if needed:
+            data = io.BytesIO()
+            square.save(data, "PNG")
+            try:
+                with replacing(target, through=scratch) as file:
+                    file.write(data.getvalue())
+            except OSError as error:
+                return "unwritten", f"{target}: {error.strerror}"
+    return "written", None
+
+
+def to_rgb(picture, background):
+    """Any mode → RGB: turned as its EXIF says, transparency over `background`, 16 bit → 8."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        low_bits = 65535 if picture.mode != "F" else 255
+        picture = picture.convert("I").point(lambda v: v * (255 / low_bits)).convert("L")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, (*background, 255))
+        picture = Image.alpha_composite(ground, picture)
+    return picture.convert("RGB")
+
+
+def make_square(picture, fit, background):
+    width, height = picture.size
+    if fit == "pad":
+        side = max(width, height)
+        square = Image.new("RGB", (side, side), background)
+        square.paste(picture, ((side - width) // 2, (side - height) // 2))
+        return square
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return picture.crop((left, top, left + side, top + side))
+
+
+def report(results, target, sizes):
+    """Print counts that add up and what was left out; 0 if every readable picture is there."""
+    count = {kind: sum(outcome == kind for outcome, _ in results.values())
+             for kind in ("written", "present", "unreadable", "unwritten")}
+    print(f"{len(results)} pictures: {count['written']} written, {count['present']} already there, "
+          f"{count['unreadable']} skipped" +
+          (f", {count['unwritten']} could not be written" if count["unwritten"] else "") +
+          f"; sizes {', '.join(str(s) for s in reversed(sizes))} in {target}")
+    for name, (outcome, reason) in results.items():
+        if reason:
+            print(f"  {'skipped' if outcome == 'unreadable' else 'NOT WRITTEN'} {name}: {reason}")
+    if count["unreadable"] == len(results):
+        raise UserError("not one of the pictures can be read")
+    return 1 if count["unwritten"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))

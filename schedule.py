@@ -1,0 +1,104 @@
+"""Images seen → size, alpha, batch and learning rate: pure functions, nothing counts iterations.
+
+The reference recipe is the official one for a single GPU (Karras et al. 2018, appendix C;
+Karras et al. 2017, appendix A). A size begins with the first batch at which images seen ≥ its
+border. Every size after the first fades in for `fade_kimg`, then trains on for `phase_kimg`; the
+last size goes on to the end.
+"""
+import dataclasses
+
+BATCH = {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4}
+LEARNING_RATE = {4: 1e-3, 8: 1e-3, 16: 1e-3, 32: 1e-3, 64: 1e-3, 128: 1.5e-3, 256: 2e-3,
+                 512: 3e-3, 1024: 3e-3}
+
+
+@dataclasses.dataclass(frozen=True)
+class Schedule:
+    """The recipe of a run; `batch` and `lr` are tables by size."""
+
+    init_size: int = 8
+    max_size: int = 128
+    kimg: float = 25000
+    fade_kimg: float = 600
+    phase_kimg: float = 600
+    batch: dict = dataclasses.field(default_factory=lambda: dict(BATCH))
+    lr: dict = dataclasses.field(default_factory=lambda: dict(LEARNING_RATE))
+
+    @property
+    def sizes(self):
+        """[init_size, … max_size]."""
+        sizes = [self.init_size]
+        while sizes[-1] < self.max_size:
+            sizes.append(2 * sizes[-1])
+        return sizes
+
+    @property
+    def total_images(self):
+        return round(self.kimg * 1000)
+
+    def border(self, size):
+        """Images seen at which `size` begins; 0 for the first."""
+        if size == self.init_size:
+            return 0
+        earlier = self.sizes.index(size) - 1
+        return round(1000 * (self.phase_kimg + earlier * (self.fade_kimg + self.phase_kimg)))
+
+    def at(self, images_seen):
+        """The Phase that the batch beginning at `images_seen` belongs to."""
+        size = max(s for s in self.sizes if self.border(s) <= images_seen)
+        alpha = 1.0
+        if size != self.init_size and self.fade_kimg > 0:
+            alpha = min(1.0, (images_seen - self.border(size)) / (1000 * self.fade_kimg))
+        return Phase(size, alpha, self.batch[size], self.lr[size])
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """size in pixels, alpha in [0, 1], global batch, Adam's learning rate."""
+
+    size: int
+    alpha: float
+    batch: int
+    lr: float
+
+    @property
+    def fading(self):
+        return self.alpha < 1
+
+    @property
+    def optimizer_epoch(self):
+        """Adam starts afresh whenever this changes: at a new size, and where its fade ends."""
+        return (self.size, self.fading)
+
+
+def ema_beta(batch, ema_kimg):
+    """Weight of the old average after `batch` images, for a half-life of `ema_kimg` thousand."""
+    return 0.5 ** (batch / (1000 * ema_kimg)) if ema_kimg > 0 else 0.0
+
+
+def r1_gamma(gamma, size, max_size, gamma_scale):
+    """γ at `size`.
+
+    "official": the official code differentiates with respect to the image enlarged to the final
+    size, which makes the effective γ smaller by (size / max_size)². "port": γ at every size.
+    """
+    return gamma * (size / max_size) ** 2 if gamma_scale == "official" else gamma
+
+
+def parse_table(text, flag, default, number=int):
+    """"16" → 16 at every size; "8:128,16:64" → those sizes changed. Raises ValueError."""
+    table = dict(default)
+    try:
+        if ":" not in text:
+            return {size: number(text) for size in table}
+        for part in text.split(","):
+            size, value = part.split(":")
+            if int(size) not in table:
+                raise ValueError
+            table[int(size)] = number(value)
+    except ValueError:
+        raise ValueError(f"{flag}: found {text!r}, wanted one number or a table "
+                         f"such as 8:{default[8]},16:{default[16]}") from None
+    if min(table.values()) <= 0:
+        raise ValueError(f"{flag}: found {text!r}, wanted numbers above 0")
+    return table
