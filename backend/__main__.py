@@ -1,7 +1,6 @@
 """python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes."""
 import argparse
 import sys
-import time
 
 import numpy as np
 
@@ -30,19 +29,6 @@ def conv_check(jt):
     return abs((high - low) / (2 * h) - slope) / abs(slope)
 
 
-def conv_gflops(jt, batch=8, channels=256, size=32, repeats=10):
-    """Speed of a 3x3 convolution in GFLOP/s, counted as a direct convolution."""
-    x, w = jt.randn(batch, channels, size, size), jt.randn(channels, channels, 3, 3)
-    seconds = []
-    for _ in range(repeats):
-        jt.sync_all(True)
-        start = time.perf_counter()
-        jt.nn.conv2d(x, w, padding=1).sync()
-        jt.sync_all(True)
-        seconds.append(time.perf_counter() - start)
-    return 2 * batch * channels ** 2 * 9 * size ** 2 / np.median(seconds) / 1e9
-
-
 def main():
     parser = argparse.ArgumentParser(prog="python -m backend", description=__doc__)
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto",
@@ -53,6 +39,7 @@ def main():
     except backend.BackendError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    from backend.speed import conv_gflops
     for name, value in backend.report.items():
         print(f"{name:9} {value}")
     error = conv_check(jt)

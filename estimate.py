@@ -1,0 +1,54 @@
+"""What a run will cost in arithmetic, time and memory: guesses from the shapes of the layers."""
+
+
+def convolution_macs(config, size):
+    """Multiply-adds of (generator, discriminator) for one image at `size`, counted unfused."""
+    generator = discriminator = 0
+    s = 4
+    while s <= size:
+        width, below = config.width(s), config.width(s // 2)
+        generator += 9 * width * width * s * s + (9 * below * width * s * s if s > 4 else 0)
+        discriminator += 9 * width * (width + (below if s > 4 else 0)) * s * s
+        s *= 2
+    return generator, discriminator
+
+
+def training_gflop(config, size):
+    """GFLOP per image of one iteration: D, R1 and G steps.
+
+    Generator: two forward passes and one backward (2). Discriminator: forward and backward for
+    real and fake (6), the R1 gradient (1) and its own backward (about 3), the G step (2).
+    """
+    generator, discriminator = convolution_macs(config, size)
+    return 2 * (4 * generator + 12 * discriminator) / 1e9
+
+
+def run_gflop(config, schedule, images_seen=0):
+    """GFLOP from `images_seen` to the end of the run."""
+    borders = [schedule.border(s) for s in schedule.sizes[1:]] + [schedule.total_images]
+    total, start = 0.0, images_seen
+    for size, end in zip(schedule.sizes, borders):
+        end = min(end, schedule.total_images)
+        if end > start:
+            total += (end - start) * training_gflop(config, size)
+            start = end
+    return total
+
+
+def memory_gib(config, schedule):
+    """Rough peak: activations of one iteration at the worst size, and four copies of the weights."""
+    worst = 0
+    for size in schedule.sizes:
+        activations = sum(config.width(s) * s * s for s in config.sizes if s <= size)
+        worst = max(worst, 40 * activations * schedule.batch[size])
+    weights = sum(9 * config.width(s) * (config.width(s) + config.width(s // 2))
+                  for s in config.sizes)
+    return (worst + 2 * 5 * weights) * 4 / 2 ** 30
+
+
+def duration(seconds):
+    """90 → "2 min", 100000 → "1.2 days"."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}" if unit != "min" else f"{seconds / 60:.0f} min"
+    return f"{seconds:.0f} s"

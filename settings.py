@@ -1,0 +1,173 @@
+"""The flags of train.py: their defaults, the presets, and what is checked before Jittor starts."""
+import argparse
+import os
+
+import dataset
+import schedule
+from cli import UserError, add_device_argument, size_argument
+
+# The reference recipe: the official one for a single GPU.
+OFFICIAL = dict(
+    init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
+    kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
+    gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
+    save_kimg=500.0, sample_kimg=100.0, keep=10)
+
+# Hours on a CPU, or a few thousand pictures; the values are explained in the README.
+SMALL = dict(
+    latent=64, fmap_base=2048, fmap_max=64, kimg=600.0, phase_kimg=60.0, fade_kimg=40.0, batch="32",
+    lr="0.002", gamma=1.0, gamma_scale="port", ema_kimg=1.0, save_kimg=50.0, sample_kimg=10.0)
+
+PRESETS = {"official": {}, "small": SMALL}
+
+# What may be another on --resume: none of it changes what is learned.
+MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device"}
+NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "preset"}
+
+
+def default_workers():
+    return min(8, max(1, len(os.sched_getaffinity(0)) // 2))
+
+
+def make_parser():
+    parser = argparse.ArgumentParser(
+        argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
+        description="Trains StyleGAN1, growing from --init_size to --max_size, on DATA/8, DATA/16 … "
+        "(as resize.py makes them).\nWrites checkpoint/NAME_*.model and sample/NAME/*.png.")
+
+    def add(flag, text, **options):
+        name = flag.lstrip("-")
+        if "choices" not in options and options.get("action") is None:
+            options.setdefault("metavar", "N")
+        official, small = OFFICIAL.get(name), SMALL.get(name)
+        if official is not None and official is not False:
+            text += f" (default {shown(official)}" + \
+                (f"; small: {shown(small)})" if small is not None else ")")
+        parser.add_argument(flag, help=text, **options)
+
+    parser.add_argument("data", help="folder that holds 8/, 16/, 32/ …")
+    add("--preset", "recipe that the flags below change: official is the paper's, small suits hours "
+        "on a CPU or a few thousand pictures (default official)", choices=sorted(PRESETS))
+    add("--name", "name of the run (default: the last part of DATA)", metavar="NAME")
+    add("--resume", "go on where the run of this name stopped; only --" +
+        ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")
+    add("--dry_run", "print the schedule, the parameters and the guesses of time and memory, and "
+        "stop", action="store_true")
+    add("--init_size", "size in pixels to begin with", type=size_argument)
+    add("--max_size", "size in pixels to grow to (default: the largest folder in DATA)",
+        type=size_argument)
+    add("--kimg", "length of the run in thousands of images", type=float)
+    add("--phase_kimg", "thousands of images at each size after its fade", type=float)
+    add("--fade_kimg", "thousands of images over which a new size fades in", type=float)
+    add("--batch", "images per step: one number, or by size such as 8:128,16:64; multiples of 4 "
+        "(default 128 up to 16, 64 at 32, 32 at 64, 16 at 128, 8 at 256, 4 above; small: 32)")
+    add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
+        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512; small: 0.002)")
+    add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
+    add("--gamma", "weight of the gradient penalty", type=float)
+    add("--gamma_scale", "official: gamma · (size / max_size)²; port: gamma at every size",
+        choices=["official", "port"])
+    add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
+    add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
+    add("--ema_kimg", "half-life of the averaged generator in thousands of images", type=float)
+    add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
+    add("--latent", "length of the latent and of the style", type=int)
+    add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)
+    add("--fmap_max", "and at most this many", type=int)
+    add("--seed", "decides weights, order of pictures, latents and noise", type=int)
+    add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
+    add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)
+    add("--keep", "number of checkpoint/NAME_<images>.model files to keep, 0 for all", type=int)
+    add("--workers", "processes that load pictures, 0 for none (default: half the cores)", type=int)
+    add_device_argument(parser)
+    parser.set_defaults(device=argparse.SUPPRESS)
+    return parser
+
+
+def shown(value):
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def parse(argv=None):
+    """Only what was typed: {flag: value}, with "data" and "name" always there."""
+    typed = vars(make_parser().parse_args(argv))
+    folder = os.path.basename(os.path.abspath(typed["data"]))
+    typed.setdefault("name", folder)
+    if os.sep in typed["name"] or typed["name"].startswith("."):
+        raise UserError(f"--name {typed['name']}: wanted a plain name, which becomes part of file "
+                        "names")
+    return typed
+
+
+def new_run(typed):
+    """All settings of a run that begins: preset, then what was typed, then checked."""
+    settings = OFFICIAL | PRESETS[typed.get("preset", "official")] | typed
+    found = dataset.available_sizes(settings["data"])
+    if settings["max_size"] is None:
+        larger = [s for s in found if s >= settings["init_size"]]
+        if not larger:
+            raise UserError(f"{settings['data']}: no folders of size {settings['init_size']} or "
+                            f"above in it: type python resize.py {settings['data']}")
+        settings["max_size"] = max(larger)
+    check(settings)
+    return settings
+
+
+def resumed_run(typed, saved):
+    """The saved settings, and of what was typed that which may change. Else a UserError."""
+    for flag, value in typed.items():
+        if flag in saved and flag not in MAY_CHANGE and value != saved[flag]:
+            raise UserError(f"--{flag} {value}, but the run {typed['name']} was started with "
+                            f"--{flag} {saved[flag]}: leave it out, or begin another run with "
+                            "--name")
+    settings = saved | typed
+    check(settings)
+    return settings
+
+
+def to_save(settings):
+    return {k: v for k, v in settings.items() if k not in NOT_SAVED}
+
+
+def check(s):
+    """Raise UserError for values that make no sense; set defaults of what is never saved."""
+    s.setdefault("device", "auto")
+    s.setdefault("workers", default_workers())
+    s.setdefault("preset", "official")
+    for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
+                 "fmap_max"):
+        if s[flag] <= 0:
+            raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
+    for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):
+        if s[flag] < 0:
+            raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
+    if not 0 <= s["mixing"] <= 1:
+        raise UserError(f"--mixing: found {s['mixing']:g}, wanted a probability from 0 to 1")
+    if s["init_size"] < 8:
+        raise UserError(f"--init_size: found {s['init_size']}, wanted 8 or more")
+    if s["max_size"] < s["init_size"]:
+        raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "
+                        f"type --init_size {s['max_size']}")
+    for size, batch in make_schedule(s).batch.items():
+        if batch % 4 and s["init_size"] <= size <= s["max_size"]:
+            raise UserError(f"--batch: found {batch} at size {size}, wanted a multiple of 4 (the "
+                            f"minibatch stddev works on groups of 4): type --batch "
+                            f"{size}:{batch + 4 - batch % 4}")
+
+
+def make_schedule(s):
+    try:
+        batch = schedule.parse_table(s["batch"], "--batch", schedule.BATCH) if s["batch"] \
+            else dict(schedule.BATCH)
+        lr = schedule.parse_table(s["lr"], "--lr", schedule.LEARNING_RATE, float) if s["lr"] \
+            else dict(schedule.LEARNING_RATE)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return schedule.Schedule(s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"],
+                             s["phase_kimg"], batch, lr)
+
+
+def model_arguments(s):
+    """What ModelConfig is made of."""
+    return dict(size=s["max_size"], channels=s["channels"], latent=s["latent"],
+                fmap_base=s["fmap_base"], fmap_max=s["fmap_max"])

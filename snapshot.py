@@ -1,0 +1,147 @@
+"""Reads and writes .model files: a NumPy .npz archive with a JSON header, whatever its name.
+
+`<name>_<images seen>.model` holds the averaged generator with w_avg, which is what generate.py
+needs. `<name>_resume.model`, and the one before it, `<name>_resume.1.model`, hold all that
+training needs to go on. Reading never unpickles, so a file from a stranger cannot run code, and
+every array carries a checksum. A file is written beside its name, flushed, then renamed.
+"""
+import dataclasses
+import glob
+import json
+import os
+import re
+import sys
+import zipfile
+import zlib
+
+import numpy as np
+
+from cli import UserError, replacing
+
+FORMAT = 1
+
+
+def save(path, header, arrays):
+    """Write `arrays` ({name: NumPy array}) and the JSON-able `header` to `path`, atomically."""
+    text = json.dumps(header | {"format": FORMAT}).encode()
+    with replacing(path) as file:
+        np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+
+
+def load(path):
+    """(header, arrays). Raises UserError, one line that names the file, for anything else."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(4)
+            if start[:2] != b"PK":
+                raise UserError(f"{path}: found {describe(start)}, wanted a .model file that "
+                                "train.py wrote")
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+        header = json.loads(arrays.pop("header").tobytes())
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
+        raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path}: has format {header.get('format')}, this version reads {FORMAT}")
+    return header, arrays
+
+
+def describe(start):
+    if not start:
+        return "an empty file"
+    return "a pickle of another project" if start[:1] == b"\x80" else "another kind of file"
+
+
+def network_arrays(network, prefix):
+    """{prefix/name: NumPy array} of all parameters."""
+    return {f"{prefix}/{name}": p.numpy() for name, p in network.named_parameters()}
+
+
+def load_network(network, arrays, prefix, path):
+    """Fill `network` from `arrays`. Raises UserError for missing, unknown or misshapen arrays."""
+    parameters = dict(network.named_parameters())
+    found = {name[len(prefix) + 1:]: a for name, a in arrays.items()
+             if name.startswith(prefix + "/")}
+    wrong = [f"{name} is missing" for name in parameters.keys() - found.keys()]
+    wrong += [f"{name} is unknown" for name in found.keys() - parameters.keys()]
+    wrong += [f"{name} has shape {found[name].shape}, wanted {tuple(p.shape)}"
+              for name, p in parameters.items()
+              if name in found and found[name].shape != tuple(p.shape)]
+    if wrong:
+        raise UserError(f"{path}: {prefix}: {len(wrong)} arrays do not fit: {sorted(wrong)[0]}")
+    for name, p in parameters.items():
+        p.assign(found[name])
+
+
+def model_config(header, path):
+    """The ModelConfig in a header."""
+    from model import ModelConfig
+    try:
+        return ModelConfig(**header["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its description of the network is not complete ({error})") from None
+
+
+def load_generator(path):
+    """(averaged StyledGenerator, header) of a .model file of either kind."""
+    from model import StyledGenerator
+    header, arrays = load(path)
+    generator = StyledGenerator(model_config(header, path))
+    load_network(generator, arrays, "ema", path)
+    return generator, header
+
+
+def describe_model(config):
+    return dataclasses.asdict(config)
+
+
+# The files of a run ------------------------------------------------------------------------------
+
+
+def model_path(folder, name, images_seen):
+    return os.path.join(folder, f"{name}_{images_seen:09d}.model")
+
+
+def resume_path(folder, name):
+    return os.path.join(folder, f"{name}_resume.model")
+
+
+def previous_path(folder, name):
+    return os.path.join(folder, f"{name}_resume.1.model")
+
+
+def model_files(folder, name):
+    """The generator files of run `name`, oldest first."""
+    pattern = re.compile(re.escape(name) + r"_\d{9}\.model")
+    return sorted(p for p in glob.glob(os.path.join(glob.escape(folder), "*.model"))
+                  if pattern.fullmatch(os.path.basename(p)))
+
+
+def save_resume(folder, name, header, arrays):
+    """Write the resume file; the one there becomes the one before it."""
+    path = resume_path(folder, name)
+    new = path + ".new"
+    save(new, header, arrays)
+    if os.path.exists(path):
+        os.replace(path, previous_path(folder, name))
+    os.replace(new, path)
+
+
+def load_resume(folder, name):
+    """(header, arrays, path) of the newest resume file that is whole, or None where there is none.
+
+    A damaged one is named on the terminal, and the one before it used.
+    """
+    problem = None
+    for path in (resume_path(folder, name), previous_path(folder, name)):
+        if os.path.exists(path):
+            try:
+                return *load(path), path
+            except UserError as error:
+                print(f"warning: {error}", file=sys.stderr)
+                problem = error
+    if problem:
+        raise problem
+    return None

@@ -1,0 +1,433 @@
+"""Trains StyleGAN1, growing from small pictures to large ones.
+
+    python train.py data --init_size 8
+    python train.py data --resume
+
+Karras et al. 2018 (network, style mixing, truncation) and Karras et al. 2017 (growing). Everything
+that changes during training is a function of images seen (schedule.py), and everything random in
+an iteration is derived from (seed, images seen): a resumed run goes on as if it had not stopped.
+"""
+import contextlib
+import os
+import signal
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+import estimate
+import settings as flags
+import snapshot
+from cli import UserError, bring_up, run
+from dataset import Loader, PictureFolder, load_batch, to_float
+from grid import save_grid
+from schedule import ema_beta, r1_gamma
+
+CHECKPOINTS, SAMPLES = "checkpoint", "sample"
+TRUNCATION_PSI = 0.7
+
+
+def main(argv=None):
+    typed = flags.parse(argv)
+    saved = find_run(typed)
+    s = flags.resumed_run(typed, saved[0]["settings"]) if saved else flags.new_run(typed)
+    schedule = flags.make_schedule(s)
+    check_pictures(s, schedule)
+    if s.get("dry_run"):
+        return dry_run(s, schedule)
+    if saved and saved[0]["images_seen"] >= schedule.total_images:
+        print(f"The run {s['name']} is finished: {saved[0]['images_seen']:,} images of "
+              f"{schedule.total_images:,}. Type --kimg to make it longer.")
+        return 0
+    for folder in (CHECKPOINTS, os.path.join(SAMPLES, s["name"])):
+        try_writing(folder)
+
+    jt = bring_up(s["device"])
+    training = Training(s, schedule, saved)
+    say_how_long(jt, training)
+    try:
+        return loop(jt, training)
+    except (RuntimeError, MemoryError) as error:
+        if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
+            raise
+        size = schedule.at(training.images_seen).size
+        batch = schedule.batch[size]
+        raise UserError(f"out of memory at size {size} with batch {batch}: type --batch "
+                        f"{size}:{max(4, batch // 8 * 4)}, or --fmap_max or --max_size for a "
+                        "smaller network") from None
+
+
+def find_run(typed):
+    """(header, arrays, path) of the run to go on with, None for a new one."""
+    name = typed["name"]
+    if typed.get("resume"):
+        saved = snapshot.load_resume(CHECKPOINTS, name)
+        if saved is None:
+            raise UserError(f"--resume: there is no {snapshot.resume_path(CHECKPOINTS, name)}: "
+                            "leave --resume out to begin, or name the run with --name")
+        return saved
+    there = [p for p in (snapshot.resume_path(CHECKPOINTS, name),
+                         snapshot.previous_path(CHECKPOINTS, name)) if os.path.exists(p)]
+    there += snapshot.model_files(CHECKPOINTS, name)
+    if there and not typed.get("dry_run"):
+        raise UserError(f"the run {name} exists ({there[0]}): type --resume to go on with it, or "
+                        "--name OTHER to begin another")
+    return None
+
+
+def check_pictures(s, schedule):
+    """Every size of the schedule is there, before the first step is made."""
+    for size in schedule.sizes:
+        folder = PictureFolder(s["data"], size)
+        folder.check()
+    if len(folder) < 5000 and not s.get("dry_run"):
+        print(f"note: {len(folder)} pictures are few (below 5,000); watch the grids for pictures "
+              "that repeat" + ("" if s["mirror"] else ", and try --mirror if mirrored ones are right"))
+
+
+def try_writing(folder):
+    path = os.path.join(folder, f".try.{os.getpid()}")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "w"):
+            pass
+        os.remove(path)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+class Training:
+    """The state of a run: networks, optimizers, images seen; and one iteration of it."""
+
+    def __init__(self, s, schedule, saved=None):
+        import loss
+        import model
+        from backend import jt
+        self.jt, self.model = jt, model
+        self.s, self.schedule = s, schedule
+        self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
+        self.config = snapshot.model_config(saved[0], saved[2]) if saved \
+            else model.ModelConfig(**flags.model_arguments(s))
+        jt.set_seed(s["seed"])
+        self.G = model.StyledGenerator(self.config)
+        self.D = model.Discriminator(self.config)
+        self.G_ema = model.StyledGenerator(self.config)
+        copy_weights(self.G, self.G_ema)
+        self.images_seen, self.optimizer_epoch = 0, None
+        if saved:
+            self.restore(*saved)
+
+    def step(self, images):
+        """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
+
+        Returns (discriminator loss, generator loss) as Vars.
+        """
+        jt, phase = self.jt, self.schedule.at(self.images_seen)
+        if phase.optimizer_epoch != self.optimizer_epoch:
+            self.make_optimizers(phase)
+        for adam in (self.adam_G, self.adam_D):
+            adam.lr = phase.lr
+        rng = np.random.default_rng([self.s["seed"], 2, self.images_seen])
+        jt.set_seed(int(rng.integers(2 ** 31)))             # for the noise maps
+        alpha = jt.array(np.full((1, 1, 1, 1), phase.alpha, "float32")) if phase.fading else 1.0
+
+        # Discriminator: real pictures up, generated ones down, R1.
+        real = self.fade_reals(jt.array(images), alpha)
+        with jt.no_grad():
+            fake, _ = self.generate(rng, phase, alpha)
+        gamma = r1_gamma(self.s["gamma"], phase.size, self.schedule.max_size, self.s["gamma_scale"])
+        d_loss, *_ = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake, gamma)
+        self.adam_D.step(d_loss)
+
+        # Generator: its pictures up.
+        fake, w = self.generate(rng, phase, alpha)
+        g_loss = self.generator_loss(self.D(fake, alpha))
+        self.adam_G.step(g_loss)
+
+        # Averages: of the style, and of the generator.
+        self.G.w_avg.update(self.G.w_avg * 0.995 + w.detach().mean(0) * 0.005)
+        self.G_ema.w_avg.update(self.G.w_avg.detach())
+        beta = ema_beta(phase.batch, self.s["ema_kimg"])
+        for average, p in self.averaged:
+            average.update(average * beta + p.detach() * (1 - beta))
+        self.images_seen += phase.batch
+        jt.sync_all()
+        return d_loss, g_loss
+
+    def generate(self, rng, phase, alpha):
+        """(pictures of new latents, mixed with probability --mixing, and their style w)."""
+        jt, model, layers = self.jt, self.model, self.model.num_layers(phase.size)
+        shape = (phase.batch, self.config.latent)
+        latents = [jt.array(rng.standard_normal(shape, "float32")) for _ in range(2)]
+        crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
+        w, w_other = (self.G.mapping(z) for z in latents)
+        styles = model.mix_styles(w, w_other, crossover, layers)
+        noise = model.make_noise(phase.batch, phase.size)
+        return self.G.synthesis(styles, noise, phase.size, alpha), w
+
+    def fade_reals(self, images, alpha):
+        """While a size fades in, real pictures are blended with their own half-size version."""
+        if not self.model.is_fading(alpha):
+            return images
+        blurred = self.model.upsample(self.model.downsample(images))
+        return blurred + (images - blurred) * alpha
+
+    def make_optimizers(self, phase):
+        """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C).
+
+        Jittor counts the steps of an optimizer, not of a parameter: without a fresh start the
+        first updates of new layers would be about ten times too large.
+        """
+        adam = self.jt.optim.Adam
+        used = [self.model.parameters_in_use(net, phase.size, phase.fading)
+                for net in (self.G, self.D)]
+        self.adam_G, self.adam_D = (adam(list(p.values()), phase.lr, eps=1e-8, betas=(0, 0.99))
+                                    for p in used)
+        self.names_G, self.names_D = (list(p) for p in used)
+        averages = dict(self.G_ema.named_parameters())
+        self.averaged = [(averages[name], p) for name, p in used[0].items()]
+        self.optimizer_epoch = phase.optimizer_epoch
+
+    def sample(self, latents):
+        """NumPy pictures of the averaged generator at the current size, for NumPy latents."""
+        phase = self.schedule.at(self.images_seen)
+        alpha = self.jt.array(np.full((1, 1, 1, 1), phase.alpha, "float32")) if phase.fading \
+            else 1.0
+        return generate_images(self.G_ema, latents, phase.size, alpha, TRUNCATION_PSI,
+                               chunk=phase.batch)
+
+    # What is saved, and read again.
+
+    def header(self):
+        return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
+                "size": self.schedule.at(max(0, self.images_seen - 1)).size,
+                "alpha": self.schedule.at(max(0, self.images_seen - 1)).alpha,
+                "model": snapshot.describe_model(self.config),
+                "settings": flags.to_save(self.s)}
+
+    def state(self):
+        """(header, arrays) of all that training needs to go on."""
+        arrays = {}
+        for prefix, network in (("generator", self.G), ("discriminator", self.D),
+                                ("ema", self.G_ema)):
+            arrays |= snapshot.network_arrays(network, prefix)
+        for prefix, adam, names in self.optimizers():
+            group = adam.param_groups[0]
+            for name, m, v in zip(names, group["m"], group["values"]):
+                arrays[f"{prefix}/m/{name}"], arrays[f"{prefix}/v/{name}"] = m.numpy(), v.numpy()
+        return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch,
+                                "optimizer_steps": self.adam_G.n_step}, arrays
+
+    def restore(self, header, arrays, path):
+        for prefix, network in (("generator", self.G), ("discriminator", self.D),
+                                ("ema", self.G_ema)):
+            snapshot.load_network(network, arrays, prefix, path)
+        self.images_seen = header["images_seen"]
+        phase = self.schedule.at(self.images_seen)
+        if list(phase.optimizer_epoch) != header["optimizer_epoch"]:
+            return                                          # a new epoch begins, Adam afresh
+        self.make_optimizers(phase)
+        for prefix, adam, names in self.optimizers():
+            group, adam.n_step = adam.param_groups[0], header["optimizer_steps"]
+            for name, m, v in zip(names, group["m"], group["values"]):
+                m.assign(arrays[f"{prefix}/m/{name}"])
+                v.assign(arrays[f"{prefix}/v/{name}"])
+
+    def optimizers(self):
+        return (("adam_generator", self.adam_G, self.names_G),
+                ("adam_discriminator", self.adam_D, self.names_D))
+
+
+def copy_weights(source, target):
+    for (_, p), (_, q) in zip(source.named_parameters(), target.named_parameters()):
+        q.assign(p.numpy())
+
+
+def generate_images(generator, latents, size, alpha, truncation_psi, chunk=16):
+    """NumPy [N, C, size, size] for NumPy latents [N, latent]: in chunks, fixed noise, no gradients."""
+    import model
+    from backend import jt
+    noise, images = model.fixed_noise(size), []
+    with jt.no_grad():
+        for start in range(0, len(latents), chunk):
+            z = jt.array(np.ascontiguousarray(latents[start:start + chunk]))
+            images.append(generator(z, size, alpha, noise, truncation_psi).numpy())
+    return np.concatenate(images)
+
+
+# The loop ------------------------------------------------------------------------------------------
+
+
+def loop(jt, training):
+    s, schedule = training.s, training.schedule
+    columns, rows = grid_shape(schedule.max_size)
+    latents = np.random.default_rng([s["seed"], 3]).standard_normal(
+        (columns * rows, training.config.latent), "float32")
+    samples = os.path.join(SAMPLES, s["name"])
+    if training.images_seen == 0:
+        folder = PictureFolder(s["data"], schedule.max_size)
+        real = load_batch(folder.files(0, columns * rows, s["seed"]), [False] * columns * rows,
+                          schedule.max_size, training.config.channels)
+        save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
+
+    stop = StopSignals()
+    with Loader(s["data"], training.config.channels, s["seed"], s["mirror"],
+                s["workers"]) as loader, progress_bar(training) as bar:
+        size = None
+        while training.images_seen < schedule.total_images and not stop.asked:
+            phase = schedule.at(training.images_seen)
+            if phase.size != size:
+                say_growth(training, phase, bar)
+                size = phase.size
+                batches = loader.batches(size, phase.batch, training.images_seen)
+            before = training.images_seen
+            _, images = next(batches)
+            losses = training.step(images)
+            bar.step(phase, losses)
+            if crossed(before, training.images_seen, s["sample_kimg"]):
+                path = os.path.join(samples, f"{training.images_seen:09d}.png")
+                save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+            if crossed(before, training.images_seen, s["save_kimg"]):
+                save(training)
+    save(training)
+    path = os.path.join(samples, f"{training.images_seen:09d}.png")
+    save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+    print(f"Saved {snapshot.model_path(CHECKPOINTS, s['name'], training.images_seen)} "
+          f"and the grid {path}")
+    if training.images_seen < schedule.total_images:
+        print(f"Stopped at {training.images_seen:,} images. To go on, type: "
+              f"python train.py {s['data']} --name {s['name']} --resume")
+    else:
+        print(f"Finished. To see more, type: python generate.py "
+              f"{snapshot.model_path(CHECKPOINTS, s['name'], training.images_seen)}")
+    return 0
+
+
+def crossed(before, after, kimg):
+    """Whether a multiple of `kimg` thousand images lies in (before, after]."""
+    step = round(1000 * kimg)
+    return before // step != after // step
+
+
+def save(training):
+    """The averaged generator under its number of images, and the state to go on from."""
+    name, keep = training.s["name"], training.s["keep"]
+    header, arrays = training.state()
+    snapshot.save_resume(CHECKPOINTS, name, header, arrays)
+    generator = {k: v for k, v in arrays.items() if k.startswith("ema/")}
+    snapshot.save(snapshot.model_path(CHECKPOINTS, name, training.images_seen), training.header(),
+                  generator)
+    for old in snapshot.model_files(CHECKPOINTS, name)[:-keep] if keep else []:
+        os.remove(old)
+
+
+class StopSignals:
+    """Ctrl-C and SIGTERM ask for a stop after the iteration; a second one stops at once."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.ask)
+
+    def ask(self, number, _frame):
+        if self.asked:
+            os._exit(128 + number)
+        self.asked = True
+        print("\nStopping after this iteration …", file=sys.stderr)
+
+
+def grid_shape(max_size):
+    """(columns, rows) of the sample grid: about a thousand pixels wide."""
+    columns = min(16, max(4, 1024 // max_size))
+    return columns, max(2, columns // 2)
+
+
+class progress_bar(contextlib.AbstractContextManager):
+    """tqdm in kimg: size, alpha, losses, images/s and the time left for the whole run."""
+
+    def __init__(self, training):
+        self.training, self.shown, self.images, self.gflop, self.seconds = training, 0.0, 0, 0.0, 0.0
+        total = training.schedule.total_images / 1000
+        self.bar = tqdm(total=round(total, 1), initial=round(training.images_seen / 1000, 1),
+                        unit="kimg", bar_format="{n:.1f}/{total:.0f} kimg {bar:10} {postfix}",
+                        mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
+        self.last = time.time()
+
+    def step(self, phase, losses):
+        now = time.time()
+        # A step that compiles says nothing about the speed of the next.
+        if self.images and now - self.last < 20:
+            self.seconds = 0.98 * self.seconds + now - self.last
+            self.images_per_second = phase.batch / max(1e-9, now - self.last)
+            self.gflop = 0.98 * self.gflop + phase.batch * estimate.training_gflop(
+                self.training.config, phase.size)
+        self.images += phase.batch
+        self.last = now
+        if now - self.shown > 0.5 and self.gflop:
+            left = estimate.run_gflop(self.training.config, self.training.schedule,
+                                      self.training.images_seen) * self.seconds / self.gflop
+            d_loss, g_loss = (float(x.item()) for x in losses)
+            rate = self.gflop / self.seconds / estimate.training_gflop(self.training.config,
+                                                                      phase.size)
+            self.bar.set_postfix_str(
+                f"size {phase.size} alpha {phase.alpha:.2f} D {d_loss:.3f} G {g_loss:.3f} "
+                f"{rate:.1f} img/s, {estimate.duration(left)} left", refresh=False)
+            self.shown = now
+        self.bar.n = round(self.training.images_seen / 1000, 1)
+        self.bar.update(0)
+
+    def write(self, text):
+        self.bar.write(text, file=sys.stderr)
+
+    def __exit__(self, *_):
+        self.bar.refresh()
+        self.bar.close()
+
+
+def say_growth(training, phase, bar):
+    used = training.model.parameters_in_use
+    count = [sum(p.numel() for p in used(net, phase.size, False).values())
+             for net in (training.G, training.D)]
+    how = "fading in" if phase.fading else "stable"
+    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: batch {phase.batch}, "
+              f"learning rate {phase.lr:g}, {count[0]:,} + {count[1]:,} parameters "
+              "(new shapes: compiling takes a moment)")
+
+
+def say_how_long(jt, training):
+    """One line: the time of the whole run here, from one measured convolution."""
+    import backend.speed
+    width = training.config.width(training.schedule.sizes[0])
+    rate = backend.speed.conv_gflops(jt, batch=training.schedule.batch[16], channels=width, size=16)
+    left = estimate.run_gflop(training.config, training.schedule, training.images_seen)
+    seconds = left / (0.5 * rate)
+    print(f"The whole run will take about {estimate.duration(seconds)} on this "
+          f"{'GPU' if jt.flags.use_cuda else 'CPU'} (guessed from one convolution at "
+          f"{rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
+    if not jt.flags.use_cuda and seconds > 2 * 86400 and training.s["preset"] != "small":
+        print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
+
+
+def dry_run(s, schedule):
+    jt = bring_up(s["device"])
+    import model
+    config = model.ModelConfig(**flags.model_arguments(s))
+    print("size  from images  fade until     batch  learning rate  GFLOP/image")
+    for size in schedule.sizes:
+        start = schedule.border(size)
+        fade = start + round(1000 * schedule.fade_kimg) if size != schedule.init_size else start
+        print(f"{size:4}  {start:11,}  {fade:11,}  {schedule.batch[size]:8}  "
+              f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size):11.1f}")
+    print(f"end   {schedule.total_images:11,}")
+    for kind in (model.StyledGenerator, model.Discriminator):
+        count = sum(p.numel() for _, p in kind(config).named_parameters())
+        print(f"{kind.__name__}: {count:,} parameters")
+    print(f"memory: about {estimate.memory_gib(config, schedule):.1f} GiB (a guess)")
+    print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
+    jt.sync_all()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run(main))
