@@ -1,11 +1,11 @@
-"""What the commands share: one-line errors with exit code 2, and files that are never half-written."""
+"""What the commands share: one-line errors with exit code 2, files that are never half-written."""
 import contextlib
 import os
 import sys
 
 
 class UserError(Exception):
-    """Something a user can mend: one line that says what was found, what was wanted, what to type."""
+    """What a user can mend: one line that says what was found, what was wanted, what to type."""
 
 
 def run(main):

@@ -36,7 +36,7 @@ def run_gflop(config, schedule, images_seen=0):
 
 
 def memory_gib(config, schedule):
-    """Rough peak: activations of one iteration at the worst size, and four copies of the weights."""
+    """Rough peak: activations of an iteration at the worst size, and the copies of the weights."""
     worst = 0
     for size in schedule.sizes:
         activations = sum(config.width(s) * s * s for s in config.sizes if s <= size)

@@ -67,8 +67,8 @@ def main():
 def parse_arguments():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", help="folder of pictures; sub-folders are walked. data/128 (a power "
-                        "of two) is read only, and the smaller sizes are made beside it")
+    parser.add_argument("path", help="folder of pictures; sub-folders are walked. data/128 (a "
+                        "power of two) is read only, and the smaller sizes are made beside it")
     parser.add_argument("--min_size", type=size_argument, default=8,
                         help="smallest size in pixels (default 8)")
     parser.add_argument("--max_size", type=size_argument, help="largest size in pixels (default: "

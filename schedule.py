@@ -90,12 +90,13 @@ def parse_table(text, flag, default, number=int):
     table = dict(default)
     try:
         if ":" not in text:
-            return {size: number(text) for size in table}
-        for part in text.split(","):
-            size, value = part.split(":")
-            if int(size) not in table:
-                raise ValueError
-            table[int(size)] = number(value)
+            table = {size: number(text) for size in table}
+        else:
+            for part in text.split(","):
+                size, value = part.split(":")
+                if int(size) not in table:
+                    raise ValueError
+                table[int(size)] = number(value)
     except ValueError:
         raise ValueError(f"{flag}: found {text!r}, wanted one number or a table "
                          f"such as 8:{default[8]},16:{default[16]}") from None

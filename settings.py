@@ -32,8 +32,8 @@ def default_workers():
 def make_parser():
     parser = argparse.ArgumentParser(
         argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
-        description="Trains StyleGAN1, growing from --init_size to --max_size, on DATA/8, DATA/16 … "
-        "(as resize.py makes them).\nWrites checkpoint/NAME_*.model and sample/NAME/*.png.")
+        description="Trains StyleGAN1, growing from --init_size to --max_size, on DATA/8, DATA/16 "
+        "… (as resize.py makes them).\nWrites checkpoint/NAME_*.model and sample/NAME/*.png.")
 
     def add(flag, text, **options):
         name = flag.lstrip("-")
@@ -46,8 +46,8 @@ def make_parser():
         parser.add_argument(flag, help=text, **options)
 
     parser.add_argument("data", help="folder that holds 8/, 16/, 32/ …")
-    add("--preset", "recipe that the flags below change: official is the paper's, small suits hours "
-        "on a CPU or a few thousand pictures (default official)", choices=sorted(PRESETS))
+    add("--preset", "recipe that the flags below change: official is the paper's, small suits "
+        "hours on a CPU or a few thousand pictures (default official)", choices=sorted(PRESETS))
     add("--name", "name of the run (default: the last part of DATA)", metavar="NAME")
     add("--resume", "go on where the run of this name stopped; only --" +
         ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")

@@ -5,7 +5,6 @@ needs. `<name>_resume.model`, and the one before it, `<name>_resume.1.model`, ho
 training needs to go on. Reading never unpickles, so a file from a stranger cannot run code, and
 every array carries a checksum. A file is written beside its name, flushed, then renamed.
 """
-import dataclasses
 import glob
 import json
 import os
@@ -45,6 +44,9 @@ def load(path):
         raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: has format {header.get('format')}, this version reads {FORMAT}")
+    missing = {"images_seen", "size", "alpha", "model"} - header.keys()
+    if missing:
+        raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")
     return header, arrays
 
 
@@ -81,20 +83,15 @@ def model_config(header, path):
     try:
         return ModelConfig(**header["model"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its description of the network is not complete ({error})") from None
+        raise UserError(f"{path}: its description of the network is wrong ({error})") from None
 
 
-def load_generator(path):
-    """(averaged StyledGenerator, header) of a .model file of either kind."""
+def make_generator(header, arrays, path):
+    """The averaged StyledGenerator in what `load` gave for `path`, a file of either kind."""
     from model import StyledGenerator
-    header, arrays = load(path)
     generator = StyledGenerator(model_config(header, path))
     load_network(generator, arrays, "ema", path)
-    return generator, header
-
-
-def describe_model(config):
-    return dataclasses.asdict(config)
+    return generator
 
 
 # The files of a run ------------------------------------------------------------------------------

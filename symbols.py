@@ -138,7 +138,8 @@ class Font:
     @property
     def chars(self):
         """Every letter, number and symbol of the font."""
-        return [chr(c) for c in sorted(self.glyph_names) if unicodedata.category(chr(c))[0] in KINDS]
+        chars = (chr(c) for c in sorted(self.glyph_names))
+        return [c for c in chars if unicodedata.category(c)[0] in KINDS]
 
     def has(self, char):
         return self.glyph_names.get(ord(char)) not in (None, ".notdef")

@@ -8,6 +8,7 @@ that changes during training is a function of images seen (schedule.py), and eve
 an iteration is derived from (seed, images seen): a resumed run goes on as if it had not stopped.
 """
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ import settings as flags
 import snapshot
 from cli import UserError, bring_up, run
 from dataset import Loader, PictureFolder, load_batch, to_float
+from generate import paint, styles_of
 from grid import save_grid
 from schedule import ema_beta, r1_gamma
 
@@ -83,7 +85,7 @@ def check_pictures(s, schedule):
         folder.check()
     if len(folder) < 5000 and not s.get("dry_run"):
         print(f"note: {len(folder)} pictures are few (below 5,000); watch the grids for pictures "
-              "that repeat" + ("" if s["mirror"] else ", and try --mirror if mirrored ones are right"))
+              "that repeat" + ("" if s["mirror"] else ", and try --mirror where it is right"))
 
 
 def try_writing(folder):
@@ -123,14 +125,14 @@ class Training:
 
         Returns (discriminator loss, generator loss) as Vars.
         """
-        jt, phase = self.jt, self.schedule.at(self.images_seen)
+        jt, model, phase = self.jt, self.model, self.schedule.at(self.images_seen)
         if phase.optimizer_epoch != self.optimizer_epoch:
             self.make_optimizers(phase)
         for adam in (self.adam_G, self.adam_D):
             adam.lr = phase.lr
         rng = np.random.default_rng([self.s["seed"], 2, self.images_seen])
         jt.set_seed(int(rng.integers(2 ** 31)))             # for the noise maps
-        alpha = jt.array(np.full((1, 1, 1, 1), phase.alpha, "float32")) if phase.fading else 1.0
+        alpha = model.fade(phase.alpha)
 
         # Discriminator: real pictures up, generated ones down, R1.
         real = self.fade_reals(jt.array(images), alpha)
@@ -192,10 +194,8 @@ class Training:
     def sample(self, latents):
         """NumPy pictures of the averaged generator at the current size, for NumPy latents."""
         phase = self.schedule.at(self.images_seen)
-        alpha = self.jt.array(np.full((1, 1, 1, 1), phase.alpha, "float32")) if phase.fading \
-            else 1.0
-        return generate_images(self.G_ema, latents, phase.size, alpha, TRUNCATION_PSI,
-                               chunk=phase.batch)
+        styles = styles_of(self.G_ema, latents, phase.size, TRUNCATION_PSI)
+        return paint(self.G_ema, styles, phase.size, phase.alpha, chunk=phase.batch)
 
     # What is saved, and read again.
 
@@ -203,7 +203,7 @@ class Training:
         return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
                 "size": self.schedule.at(max(0, self.images_seen - 1)).size,
                 "alpha": self.schedule.at(max(0, self.images_seen - 1)).alpha,
-                "model": snapshot.describe_model(self.config),
+                "model": dataclasses.asdict(self.config),
                 "settings": flags.to_save(self.s)}
 
     def state(self):
@@ -244,19 +244,7 @@ def copy_weights(source, target):
         q.assign(p.numpy())
 
 
-def generate_images(generator, latents, size, alpha, truncation_psi, chunk=16):
-    """NumPy [N, C, size, size] for NumPy latents [N, latent]: in chunks, fixed noise, no gradients."""
-    import model
-    from backend import jt
-    noise, images = model.fixed_noise(size), []
-    with jt.no_grad():
-        for start in range(0, len(latents), chunk):
-            z = jt.array(np.ascontiguousarray(latents[start:start + chunk]))
-            images.append(generator(z, size, alpha, noise, truncation_psi).numpy())
-    return np.concatenate(images)
-
-
-# The loop ------------------------------------------------------------------------------------------
+# The loop ----------------------------------------------------------------------------------------
 
 
 def loop(jt, training):
@@ -347,7 +335,8 @@ class progress_bar(contextlib.AbstractContextManager):
     """tqdm in kimg: size, alpha, losses, images/s and the time left for the whole run."""
 
     def __init__(self, training):
-        self.training, self.shown, self.images, self.gflop, self.seconds = training, 0.0, 0, 0.0, 0.0
+        self.training, self.shown = training, 0.0
+        self.images, self.gflop, self.seconds = 0, 0.0, 0.0     # the latter two fade
         total = training.schedule.total_images / 1000
         self.bar = tqdm(total=round(total, 1), initial=round(training.images_seen / 1000, 1),
                         unit="kimg", bar_format="{n:.1f}/{total:.0f} kimg {bar:10} {postfix}",
@@ -390,9 +379,9 @@ def say_growth(training, phase, bar):
     count = [sum(p.numel() for p in used(net, phase.size, False).values())
              for net in (training.G, training.D)]
     how = "fading in" if phase.fading else "stable"
-    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: batch {phase.batch}, "
-              f"learning rate {phase.lr:g}, {count[0]:,} + {count[1]:,} parameters "
-              "(new shapes: compiling takes a moment)")
+    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: "
+              f"batch {phase.batch}, learning rate {phase.lr:g}, "
+              f"{count[0]:,} + {count[1]:,} parameters (new shapes: compiling takes a moment)")
 
 
 def say_how_long(jt, training):

@@ -25,7 +25,7 @@ def use_device(device):
 
 
 def __getattr__(name):
-    if name not in ("jt", "onednn_ops", "report"):
+    if name not in ("jt", "onednn_ops", "has_winograd", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
     globals().update(jittor_bringup.bring_up(_device))

@@ -6,6 +6,7 @@ first, oneDNN comes from the pip package `onednn-devel-cpu-gomp` with operators 
 (`ops/`), and the compilation is announced. The environment is as before afterwards, and a
 `cache_name` of our own keeps Jittor's cache as it is for the user's other projects.
 """
+import atexit
 import contextlib
 import ctypes
 import glob
@@ -30,8 +31,8 @@ SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "u
 def bring_up(device):
     """Import Jittor for `device` ("auto", "cpu", "cuda").
 
-    Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "report": what was found,
-    as lines for a person to read}.
+    Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
+    their 3×3 kernels are the fast ones, "report": what was found, as lines for a person to read}.
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
@@ -45,6 +46,7 @@ def bring_up(device):
     with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced():
         import jittor as jt
         operators = None if use_cuda else load_onednn_operators(jt)
+    dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -60,7 +62,8 @@ def bring_up(device):
         "MPI": shutil.which("mpirun") or "not found (only needed for several processes)",
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
-    return {"jt": jt, "onednn_ops": operators, "report": report}
+    return {"jt": jt, "onednn_ops": operators, "report": report,
+            "has_winograd": operators is not None and has_avx512()}
 
 
 def check_machine():
@@ -122,6 +125,19 @@ def announced():
     say(f"Jittor is compiled ({time.time() - start:.0f} s); the next start takes seconds.")
 
 
+def dismiss_compilers():
+    """End the processes that Jittor forked for compiling; it starts new ones if it needs them.
+
+    Left alone they wait until the end of the program, and where a signal has reached them too (as
+    Ctrl-C in a terminal does), Jittor hangs at the end waiting for a lock that one of them held.
+    """
+    import jittor_utils
+    if jittor_utils.pool_size:
+        jittor_utils.pool_cleanup()
+        atexit.unregister(jittor_utils.pool_cleanup)
+        jittor_utils.pool_size = 0
+
+
 def find_onednn():
     """(include folder, library folder, version) of the pip packages, or None."""
     folders = []
@@ -145,7 +161,8 @@ def load_onednn_operators(jt):
             f"Type: pip install {ONEDNN_HEADERS}==2022.2.1 (Linux x86-64)")
         return None
     include, lib, _ = found
-    sources = sorted(glob.glob(os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops", "*")))
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
+    sources = sorted(glob.glob(os.path.join(folder, "*")))
     flags = f' -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
     return jt.compile_custom_ops(sources, extra_flags=flags, gen_name_="stylegan1_onednn_ops")
 
@@ -179,6 +196,15 @@ def gpu_count():
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
+
+
+def has_avx512():
+    """Whether oneDNN has Winograd kernels for this processor."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            return "avx512dq" in file.read()
+    except OSError:
+        return False
 
 
 def threads():

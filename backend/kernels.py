@@ -7,7 +7,8 @@ in seconds, and a depthwise convolution or an activation makes several passes ov
 """
 import numpy as np
 
-from backend import jt, onednn_ops as ops
+from backend import jt
+from backend import onednn_ops as ops
 
 
 def on_cpu():
@@ -197,7 +198,7 @@ for (int64 i = 0; i < out0->num; i++)
 
 
 class Slope(Operator):
-    """dy, y → dy where y > 0, else 0.2 dy. Linear in dy, constant in y, so again its own gradient."""
+    """dy, y → dy where y > 0, else 0.2 dy. Linear in dy, constant in y: its own gradient."""
 
     def execute(self, dy, y):
         return jt.code(dy.shape, dy.dtype, [dy, y], cpu_src=SLOPE)

@@ -1,0 +1,28 @@
+"""Real pictures for the tests: symbols, rendered and resized by the project's own commands."""
+import os
+import subprocess
+import sys
+
+import pytest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+
+def command(*arguments, cwd, check=True):
+    """Run `python arguments…` of the project in `cwd`: (exit code, stdout, stderr)."""
+    script = [os.path.join(ROOT, arguments[0]) if arguments[0].endswith(".py") else arguments[0]]
+    result = subprocess.run([sys.executable, *script, *map(str, arguments[1:])], cwd=cwd,
+                            capture_output=True, text=True, timeout=600,
+                            env=os.environ | {"PYTHONPATH": ROOT})
+    if check:
+        assert result.returncode == 0, result.stdout + result.stderr
+    return result.returncode, result.stdout, result.stderr
+
+
+@pytest.fixture(scope="session")
+def symbols(tmp_path_factory):
+    """Folder with 8/, 16/ and 32/, forty coloured letters each."""
+    root = tmp_path_factory.mktemp("symbols")
+    command("symbols.py", root / "32", "--chars", "A-Z0-9+=!?", "--count", 40, cwd=root)
+    command("resize.py", root / "32", "--min_size", 8, cwd=root)
+    return str(root)

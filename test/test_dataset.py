@@ -1,0 +1,123 @@
+"""dataset.py: order by images seen, full batches from any number of pictures, clear errors."""
+import itertools
+import os
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT
+from PIL import Image
+
+from cli import UserError
+from dataset import Loader, PictureFolder, available_sizes
+
+
+def make_pictures(folder, count, size, mode="RGB"):
+    """`count` pictures, each of one grey level that says which it is."""
+    os.makedirs(folder, exist_ok=True)
+    for i in range(count):
+        colour = (i * 10,) * 3 if mode == "RGB" else i * 10
+        Image.new(mode, (size, size), colour).save(os.path.join(folder, f"{i:03}.png"))
+
+
+def which(images):
+    return [int(round((v + 1) * 127.5 / 10)) for v in images[:, 0, 0, 0]]
+
+
+def first(loader, count, *where):
+    return list(itertools.islice(loader.batches(*where), count))
+
+
+def test_batches_are_float32_nchw_in_minus_one_to_one(symbols):
+    with Loader(symbols, seed=1, workers=0) as loader:
+        position, images = next(loader.batches(16, 12, 0))
+    assert position == 0 and images.shape == (12, 3, 16, 16) and images.dtype == np.float32
+    assert images.max() == 1 and -1 <= images.min() < -0.5
+
+
+def test_order_depends_on_images_seen_and_on_nothing_else(symbols):
+    streams = []
+    for workers, start in ((0, 0), (2, 0), (1, 24)):
+        with Loader(symbols, seed=3, mirror=True, workers=workers) as loader:
+            streams.append(dict(first(loader, 6 if start == 0 else 3, 8, 8, start)))
+    for position in (24, 32, 40):
+        assert (streams[0][position] == streams[1][position]).all()
+        assert (streams[0][position] == streams[2][position]).all()
+
+
+def test_every_picture_comes_once_per_pass_and_passes_differ(tmp_path):
+    make_pictures(tmp_path / "8", 12, 8)
+    with Loader(str(tmp_path), workers=0) as loader:
+        passes = [which(images) for _, images in first(loader, 3, 8, 12, 0)]
+    assert all(sorted(p) == list(range(12)) for p in passes) and passes[0] != passes[1]
+    with Loader(str(tmp_path), seed=1, workers=0) as loader:
+        assert which(next(loader.batches(8, 12, 0))[1]) != passes[0]
+
+
+def test_fewer_pictures_than_a_batch_give_full_batches(tmp_path):
+    make_pictures(tmp_path / "8", 3, 8)
+    with Loader(str(tmp_path), workers=0) as loader:
+        for _, images in first(loader, 4, 8, 16, 0):
+            assert len(images) == 16 and np.isfinite(images).all()
+            assert set(which(images)) == {0, 1, 2}
+
+
+def test_mirroring_is_a_coin_per_image(tmp_path):
+    os.makedirs(tmp_path / "8")
+    picture = Image.new("RGB", (8, 8), (255, 255, 255))
+    picture.putpixel((0, 0), (0, 0, 0))
+    picture.save(tmp_path / "8" / "a.png")
+    for mirror, low, high in ((True, 60, 140), (False, 0, 0)):
+        with Loader(str(tmp_path), mirror=mirror, workers=0) as loader:
+            _, images = next(loader.batches(8, 200, 0))
+        assert low <= (images[:, 0, 0, 7] < 0).sum() <= high
+
+
+def test_one_channel(symbols):
+    with Loader(symbols, channels=1, workers=0) as loader:
+        assert next(loader.batches(8, 4, 0))[1].shape == (4, 1, 8, 8)
+
+
+def test_missing_and_empty_sizes_name_the_folder_and_the_command(symbols, tmp_path):
+    with pytest.raises(UserError, match=r"64: no such folder.*64×64.*resize.py"):
+        PictureFolder(symbols, 64)
+    os.makedirs(tmp_path / "8")
+    with pytest.raises(UserError, match=r"8: no pictures in it"):
+        PictureFolder(str(tmp_path), 8)
+    with pytest.raises(UserError, match="no such|No such"):
+        available_sizes(str(tmp_path / "nowhere"))
+
+
+def test_a_picture_of_another_size_is_named_with_both_sizes(tmp_path):
+    make_pictures(tmp_path / "8", 3, 8)
+    Image.new("RGB", (9, 8)).save(tmp_path / "8" / "odd.png")
+    with pytest.raises(UserError, match=r"odd.png: found 9×8 pixels, wanted 8×8"):
+        PictureFolder(str(tmp_path), 8).check()
+    with Loader(str(tmp_path), workers=1) as loader:
+        with pytest.raises(UserError, match=r"odd.png: found 9×8"):
+            first(loader, 3, 8, 4, 0)
+
+
+def test_hidden_files_and_others_are_no_pictures(tmp_path):
+    make_pictures(tmp_path / "8", 2, 8)
+    for name in (".hidden.png", "notes.txt"):
+        (tmp_path / "8" / name).write_bytes(b"x")
+    assert len(PictureFolder(str(tmp_path), 8)) == 2
+
+
+def test_70000_files_open_without_being_read(tmp_path):
+    os.makedirs(tmp_path / "8")
+    for i in range(70_000):
+        (tmp_path / "8" / f"{i}.png").touch()
+    start = time.time()
+    folder = PictureFolder(str(tmp_path), 8)
+    files = folder.files(123_456, 64, seed=0)
+    assert len(folder) == 70_000 and len(set(files)) == 64
+    print(f"70,000 files opened in {time.time() - start:.2f} s")
+
+
+def test_workers_never_import_jittor():
+    script = "import sys, dataset; sys.exit('jittor' in sys.modules or 'backend' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0

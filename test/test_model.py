@@ -1,0 +1,187 @@
+"""model.py against float64 NumPy, and the promises of its layers."""
+import math
+
+import numpy as np
+import pytest
+import reference
+
+import model
+from backend import jt
+from backend.kernels import conv2d
+
+CONFIG = model.ModelConfig(size=16, latent=12, fmap_base=64, fmap_max=12)
+
+
+def fill(network, seed):
+    """Every parameter random, biases and noise weights too, so that each of them matters."""
+    rng = np.random.RandomState(seed)
+    for name, p in network.named_parameters():
+        scale = 100 if "mapping" in name and "weight" in name else 1
+        p.assign((rng.randn(*p.shape) * scale).astype("float32"))
+    return network
+
+
+@pytest.fixture(scope="module")
+def networks():
+    return fill(model.StyledGenerator(CONFIG), 1), fill(model.Discriminator(CONFIG), 2)
+
+
+def relative(found, wanted):
+    found = found.numpy() if hasattr(found, "numpy") else found
+    return np.abs(found - wanted).max() / np.abs(wanted).max()
+
+
+def fade(alpha):
+    return model.fade(alpha)
+
+
+@pytest.mark.parametrize("size, alpha", [(4, 1.0), (8, 1.0), (8, 0.3), (16, 1.0), (16, 0.6)])
+def test_generator_equals_float64_reference(networks, size, alpha):
+    z = np.random.RandomState(3).randn(3, CONFIG.latent)
+    noise = [np.random.RandomState(i).randn(1, 1, s, s)
+             for i, s in enumerate(s for s in model.sizes_to(size) for _ in range(2))]
+    image = networks[0](jt.array(z.astype("float32")), size, fade(alpha),
+                        [jt.array(n.astype("float32")) for n in noise])
+    assert tuple(image.shape) == (3, 3, size, size)
+    assert relative(image, reference.generator(networks[0], z, size, alpha, noise)) < 2e-5
+
+
+@pytest.mark.parametrize("count, size, alpha", [(8, 16, 1.0), (8, 16, 0.6), (3, 8, 1.0),
+                                                (5, 8, 0.2), (4, 4, 1.0)])
+def test_discriminator_equals_float64_reference(networks, count, size, alpha):
+    x = np.random.RandomState(4).randn(count, 3, size, size)
+    scores = networks[1](jt.array(x.astype("float32")), fade(alpha))
+    assert relative(scores, reference.discriminator(networks[1], x, alpha)) < 2e-5
+
+
+@pytest.mark.parametrize("channels", [6, 160])
+@pytest.mark.parametrize("layer", [model.UpConv2d, model.DownConv2d])
+def test_fused_sampling_equals_plain(layer, channels):
+    rng = np.random.RandomState(5)
+    for size in (4, 16):
+        x = jt.array(rng.randn(2, channels, size, size).astype("float32"))
+        weight = jt.array(rng.randn(8, channels, 3, 3).astype("float32"))
+        results = []
+        for form in (layer.plain, layer.fused):
+            y = form(x, weight)
+            results.append([y] + jt.grad((y * y).sum(), [x, weight]))
+        for plain, fused in zip(*results):
+            assert relative(fused, plain.numpy()) < 2e-5
+
+
+def test_which_form_runs_is_a_table_by_width(monkeypatch):
+    wide, narrow = jt.zeros(256, 512, 3, 3), jt.zeros(128, 512, 3, 3)
+    monkeypatch.setattr(model, "has_winograd", True)
+    assert model.use_fused(narrow) and not model.use_fused(wide)
+    monkeypatch.setattr(model, "has_winograd", False)
+    assert model.use_fused(narrow) and model.use_fused(wide)
+
+
+def test_stddev_groups_by_hand():
+    # Eight pictures of one value: groups are n, n + 2, n + 4, n + 6.
+    values = np.array([0, 10, 2, 10, 4, 10, 6, 10], "float32")
+    x = jt.array(values.reshape(8, 1, 1, 1) * np.ones((1, 3, 4, 4), "float32"))
+    last = model.append_stddev(x).numpy()[:, 3]
+    assert last.shape == (8, 4, 4)
+    assert np.allclose(last[0::2], math.sqrt(5), atol=1e-5)      # of 0, 2, 4, 6
+    assert np.allclose(last[1::2], 1e-4, atol=1e-6)              # all equal: √1e-8
+    assert [model.stddev_group(n) for n in (1, 2, 3, 4, 5, 6, 7, 8, 12)] == \
+        [1, 2, 3, 4, 1, 3, 1, 4, 4]
+
+
+def test_stddev_has_the_gradient_of_finite_differences():
+    x0 = np.random.RandomState(6).randn(8, 2, 4, 4)
+    direction = np.random.RandomState(7).randn(*x0.shape)
+    weights = np.random.RandomState(8).randn(8, 1, 1, 1)
+
+    def numpy_sum(x):
+        return (reference.stddev_channel(x) * weights).sum()
+
+    x = jt.array(x0.astype("float32"))
+    loss = (model.append_stddev(x)[:, 2:] * jt.array(weights.astype("float32"))).sum()
+    slope = (jt.grad(loss, x).numpy() * direction).sum()
+    h = 1e-5
+    wanted = (numpy_sum(x0 + h * direction) - numpy_sum(x0 - h * direction)) / (2 * h)
+    assert abs(slope - wanted) < 1e-4 * abs(wanted)
+
+
+def test_equal_lr_scales_before_the_forward_pass_and_stores_nothing():
+    layer = model.EqualLinear(50, 7, gain=1.5, lrmul=0.01)
+    assert abs(layer.weight.numpy().std() - 100) < 15
+    layer.bias.assign(np.full(7, 30, "float32"))
+    x = np.random.RandomState(9).randn(4, 50).astype("float32")
+    wanted = x @ layer.weight.numpy().T * (1.5 * 0.01 / math.sqrt(50)) + 0.3
+    assert relative(layer(jt.array(x)), wanted) < 1e-5
+    assert [name for name, _ in layer.named_parameters()] == ["weight", "bias"]
+
+
+def test_widths_are_those_of_the_paper():
+    config = model.ModelConfig()
+    assert [config.width(s) for s in model.sizes_to(1024)] == \
+        [512, 512, 512, 512, 256, 128, 64, 32, 16]
+    assert config.layers == 18
+
+
+def test_parameter_counts_of_the_official_networks():
+    # print_layers of the official 1024×1024 networks: 26,219,627 and 23,087,249, of which the
+    # former counts the noise maps (not trained), dlatent_avg and lod.
+    config = model.ModelConfig(size=16, fmap_base=8192, fmap_max=16, latent=16)
+    g = {name: p.numel() for name, p in model.StyledGenerator(config).named_parameters()}
+    assert sum(v for k, v in g.items() if k.startswith("mapping")) == 8 * (16 * 16 + 16)
+    assert g["synthesis.block8.conv0.weight"] == 16 * 16 * 9
+    assert g["synthesis.block8.epilogue0.style.weight"] == 32 * 16
+
+
+def test_truncation_moves_the_first_layers_towards_the_mean():
+    styles = jt.array(np.full((2, 10, 4), 3, "float32"))
+    w_avg = jt.array(np.ones(4, "float32"))
+    truncated = model.truncate(styles, w_avg, psi=0.5, cutoff=8).numpy()
+    assert np.allclose(truncated[:, :8], 2) and np.allclose(truncated[:, 8:], 3)
+    assert np.allclose(model.truncate(styles, w_avg, psi=0, cutoff=8).numpy()[:, :8], 1)
+
+
+def test_mixing_takes_the_other_style_from_the_crossover_on():
+    a, b = (jt.array(np.full((2, 4), v, "float32")) for v in (1, 2))
+    for crossover in (1, 3, 6):
+        styles = model.mix_styles(a, b, crossover, layers=6).numpy()
+        assert (styles[:, :crossover] == 1).all() and (styles[:, crossover:] == 2).all()
+
+
+def test_one_channel_networks():
+    config = model.ModelConfig(size=8, channels=1, latent=8, fmap_max=8, mapping_layers=2)
+    images = model.StyledGenerator(config)(jt.randn(3, 8))
+    assert tuple(images.shape) == (3, 1, 8, 8)
+    assert tuple(model.Discriminator(config)(images).shape) == (3, 1)
+
+
+def test_parameters_in_use_leave_out_larger_sizes():
+    network = model.Discriminator(CONFIG)
+    stable = model.parameters_in_use(network, 8, fading=False)
+    fading = model.parameters_in_use(network, 8, fading=True)
+    assert "block8.conv0.weight" in stable and "block16.conv0.weight" not in stable
+    assert set(fading) - set(stable) == {"from_rgb4.weight", "from_rgb4.bias"}
+    assert "w_avg" not in model.parameters_in_use(model.StyledGenerator(CONFIG), 16, False)
+
+
+@pytest.mark.parametrize("wrong", [dict(size=48), dict(size=4), dict(size=2048), dict(channels=2)])
+def test_impossible_configurations_are_refused(wrong):
+    with pytest.raises(ValueError, match="wanted"):
+        model.ModelConfig(**wrong)
+
+
+def test_blur_keeps_a_constant_inside_and_darkens_the_border():
+    image = model.blur(jt.ones(1, 2, 6, 5)).numpy()
+    assert np.allclose(image[:, :, 1:-1, 1:-1], 1)
+    assert np.allclose(image[:, :, 0, 0], 9 / 16)
+    x = np.random.RandomState(10).randn(2, 3, 7, 6)
+    assert relative(model.blur(jt.array(x.astype("float32"))), reference.blur(x)) < 1e-6
+
+
+def test_convolution_of_every_network_shape_equals_float64():
+    rng = np.random.RandomState(11)
+    for fan_in, fan_out, kernel, size in ((3, 16, 1, 8), (16, 3, 1, 8), (17, 16, 3, 4),
+                                          (32, 32, 3, 16)):
+        x, w = rng.randn(2, fan_in, size, size), rng.randn(fan_out, fan_in, kernel, kernel)
+        found = conv2d(jt.array(x.astype("float32")), jt.array(w.astype("float32")),
+                       padding=kernel // 2)
+        assert relative(found, reference.conv2d(x, w, padding=kernel // 2)) < 1e-5

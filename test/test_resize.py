@@ -1,0 +1,188 @@
+"""resize.py on every kind of picture that a folder may hold."""
+import os
+import random
+
+import numpy as np
+import pytest
+from conftest import command
+from PIL import Image
+
+import resize
+
+
+def picture(width=40, height=40, mode="RGB", seed=0):
+    data = np.random.RandomState(seed).randint(0, 256, (height, width, 3), np.uint8)
+    return Image.fromarray(data).convert(mode)
+
+
+def made(folder):
+    return {n: np.asarray(Image.open(os.path.join(folder, n))) for n in sorted(os.listdir(folder))}
+
+
+def counts(output):
+    numbers = [int(w) for w in output.replace(":", "").replace(",", "").split() if w.isdigit()]
+    return numbers[:4]
+
+
+def test_size_folder_gets_its_neighbours_and_is_never_written(tmp_path):
+    os.makedirs(tmp_path / "data/64")
+    for i in range(3):
+        picture(64, 64, seed=i).save(tmp_path / f"data/64/{i}.png")
+    before = {n: (tmp_path / "data/64" / n).read_bytes() for n in os.listdir(tmp_path / "data/64")}
+    _, output, _ = command("resize.py", "data/64", "--min_size", 8, cwd=tmp_path)
+    assert sorted(os.listdir(tmp_path / "data")) == ["16", "32", "64", "8"]
+    for size in (8, 16, 32):
+        pictures = made(tmp_path / "data" / str(size))
+        assert sorted(pictures) == ["0.png", "1.png", "2.png"]
+        assert all(p.shape == (size, size, 3) for p in pictures.values())
+    assert {n: (tmp_path / "data/64" / n).read_bytes() for n in before} == before
+    assert counts(output) == [3, 3, 0, 0]
+
+
+def test_other_folders_get_sizes_inside_which_are_not_walked_again(tmp_path):
+    os.makedirs(tmp_path / "photos/sub")
+    for i, path in enumerate(("a.png", "b.JPG", "sub/a.png")):
+        picture(70, 50, seed=i).save(tmp_path / "photos" / path)
+    for expected in ([3, 3, 0, 0], [3, 0, 3, 0]):
+        _, output, _ = command("resize.py", "photos", cwd=tmp_path)
+        assert counts(output) == expected, output
+    assert sorted(os.listdir(tmp_path / "photos")) == ["16", "32", "8", "a.png", "b.JPG", "sub"]
+    assert len(made(tmp_path / "photos/32")) == 3
+
+
+def test_names_never_collide(tmp_path):
+    names = ["a.png", "a.jpg", "a.PNG", "x/a.png", "x_a.png", "a.webp", "a.bmp", "x/a.jpeg"]
+    os.makedirs(tmp_path / "photos/x")
+    for i, name in enumerate(names):
+        picture(seed=i).save(tmp_path / "photos" / name)
+    command("resize.py", "photos", cwd=tmp_path)
+    assert len(made(tmp_path / "photos/8")) == len(names)
+    assert all(n.endswith(".png") for n in os.listdir(tmp_path / "photos/8"))
+    assert resize.target_name("a.png") == "a.png"
+
+
+def test_every_kind_of_picture_becomes_rgb(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    red, white = (255, 0, 0), (255, 255, 255)
+    grey16 = np.full((20, 20), 0x8000, np.uint16)
+    rotated = Image.new("RGB", (20, 20), white)
+    rotated.paste(red, (0, 0, 20, 10))              # red above; EXIF 6: shown red at the right
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    palette = Image.new("P", (20, 20), 1)
+    palette.putpalette([0, 255, 0, 255, 0, 0] + [0] * 762)
+    transparent_palette = palette.copy()
+    files = {
+        "grey.png": (Image.new("L", (20, 20), 100), {}, (100, 100, 100)),
+        "grey16.png": (Image.fromarray(grey16), {}, (128, 128, 128)),
+        "palette.png": (palette, {}, red),
+        "palette_clear.png": (transparent_palette, {"transparency": 1}, white),
+        "rgba.png": (Image.new("RGBA", (20, 20), (255, 0, 0, 0)), {}, white),
+        "half.png": (Image.new("RGBA", (20, 20), (0, 0, 0, 128)), {}, (127, 127, 127)),
+        "grey_alpha.png": (Image.new("LA", (20, 20), (0, 0)), {}, white),
+        "cmyk.jpg": (Image.new("CMYK", (20, 20), (0, 255, 255, 0)), {}, red),
+        "bits.bmp": (Image.new("1", (20, 20), 1), {}, white),
+        "web.WEBP": (Image.new("RGB", (20, 20), red), {"lossless": True}, red),
+        "turned.jpg": (rotated, {"exif": exif, "quality": 100, "subsampling": 0}, None),
+    }
+    for name, (image, options, _) in files.items():
+        image.save(tmp_path / "photos" / name, **options)
+    command("resize.py", "photos", "--max_size", 16, cwd=tmp_path)
+    pictures = made(tmp_path / "photos/16")
+    assert len(pictures) == len(files)
+    for name, (_, _, colour) in files.items():
+        found = pictures[resize.target_name(name)]
+        assert found.shape == (16, 16, 3), name
+        if colour:
+            assert abs(found.astype(int) - colour).max() <= 3, (name, found[8, 8])
+        else:
+            assert (found[8, 14] == red).all() or abs(found[8, 14].astype(int) - red).max() < 6
+            assert found[8, 1].min() > 240
+
+
+def test_background_and_fit(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    wide = Image.new("RGB", (32, 16), (0, 0, 255))
+    wide.paste((255, 0, 0), (0, 0, 4, 16))
+    wide.save(tmp_path / "photos/wide.png")
+    command("resize.py", "photos", "--max_size", 16, "--fit", "pad", "--background", "#00ff00",
+            cwd=tmp_path)
+    padded = made(tmp_path / "photos/16")["wide.png"]
+    assert (padded[0] == (0, 255, 0)).all() and padded[8, 12, 2] == 255
+    command("resize.py", "photos", "--max_size", 16, "--force", cwd=tmp_path)
+    cropped = made(tmp_path / "photos/16")["wide.png"]
+    assert (cropped == (0, 0, 255)).all()
+
+
+def test_unreadable_files_are_skipped_and_listed(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    picture().save(tmp_path / "photos/good.png")
+    whole = (tmp_path / "photos/good.png").read_bytes()
+    (tmp_path / "photos/truncated.png").write_bytes(whole[:len(whole) // 2])
+    (tmp_path / "photos/empty.jpg").write_bytes(b"")
+    (tmp_path / "photos/text.png").write_text("not a picture")
+    (tmp_path / "photos/._good.png").write_text("hidden")
+    code, output, _ = command("resize.py", "photos", cwd=tmp_path, check=False)
+    assert code == 0 and counts(output) == [4, 1, 0, 3]
+    for name in ("truncated.png", "empty.jpg", "text.png"):
+        assert f"skipped {name}: " in output
+    assert sorted(os.listdir(tmp_path / "photos/8")) == ["good.png"]
+
+
+def test_only_what_is_missing_is_made_again_and_force_redoes_all(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    for i in range(4):
+        picture(32, 32, seed=i).save(tmp_path / f"data/32/{i}.png")
+    command("resize.py", "data/32", cwd=tmp_path)
+    wanted = made(tmp_path / "data/8")
+    os.remove(tmp_path / "data/8/2.png")
+    untouched = os.stat(tmp_path / "data/8/1.png").st_mtime_ns
+    _, output, _ = command("resize.py", "data/32", cwd=tmp_path)
+    assert counts(output) == [4, 1, 3, 0]
+    assert os.stat(tmp_path / "data/8/1.png").st_mtime_ns == untouched
+    assert all((made(tmp_path / "data/8")[n] == wanted[n]).all() for n in wanted)
+    _, output, _ = command("resize.py", "data/32", "--force", cwd=tmp_path)
+    assert counts(output) == [4, 4, 0, 0]
+
+
+def test_pictures_of_another_size_serve_and_are_told(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    picture(32, 32).save(tmp_path / "data/32/right.png")
+    picture(50, 40).save(tmp_path / "data/32/odd.png")
+    _, output, _ = command("resize.py", "data/32", cwd=tmp_path)
+    assert "odd.png" in output and "training at 32" in output
+    assert len(made(tmp_path / "data/16")) == 2
+
+
+def test_default_largest_size_is_that_of_the_median_picture(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    for i, width in enumerate((20, 70, 70, 300, 9)):
+        picture(width, width + 5, seed=i).save(tmp_path / f"photos/{i}.png")
+    command("resize.py", "photos", cwd=tmp_path)
+    assert sorted(n for n in os.listdir(tmp_path / "photos") if n.isdigit()) == \
+        ["16", "32", "64", "8"]
+
+
+@pytest.mark.parametrize("arguments, message", [
+    (["nowhere"], "nowhere: no such folder"),
+    (["empty"], "empty: no pictures"),
+    (["data/32", "--max_size", "32"], "--max_size 16"),
+    (["data/32", "--min_size", "64"], "--min_size"),
+    (["data/32", "--min_size", "12"], "--min_size"),
+    (["data/32", "--background", "whitish"], "--background"),
+    (["broken"], "not one of the pictures can be read"),
+])
+def test_errors_are_one_line_and_exit_2(tmp_path, arguments, message):
+    for folder in ("empty", "data/32", "broken"):
+        os.makedirs(tmp_path / folder)
+    picture(32, 32).save(tmp_path / "data/32/a.png")
+    (tmp_path / "broken/a.png").write_text("x")
+    code, output, stderr = command("resize.py", *arguments, cwd=tmp_path, check=False)
+    assert code == 2 and message in stderr and "Traceback" not in output + stderr
+
+
+def test_random_names_stay_apart():
+    random.seed(0)
+    names = {"/".join("".join(random.choices("ab_-. %é", k=4)) for _ in range(2)) + end
+             for _ in range(2000) for end in (".png", ".jpg")}
+    assert len({resize.target_name(n) for n in names}) == len(names)

@@ -1,0 +1,73 @@
+"""schedule.py: the table at phase borders, and the derived rates."""
+import pytest
+
+import schedule
+from schedule import Schedule, ema_beta, parse_table, r1_gamma
+
+REFERENCE = Schedule(init_size=8, max_size=64)
+
+
+@pytest.mark.parametrize("images, size, alpha, fading", [
+    (0, 8, 1.0, False),
+    (599_999, 8, 1.0, False),
+    (600_000, 16, 0.0, True),               # a size begins with the first batch at its border
+    (900_000, 16, 0.5, True),
+    (1_199_999, 16, 599_999 / 600_000, True),
+    (1_200_000, 16, 1.0, False),
+    (1_799_999, 16, 1.0, False),
+    (1_800_000, 32, 0.0, True),
+    (2_400_000, 32, 1.0, False),
+    (3_000_000, 64, 0.0, True),
+    (3_600_000, 64, 1.0, False),
+    (24_999_999, 64, 1.0, False),           # the last size goes on to the end
+])
+def test_size_and_alpha_at_the_borders(images, size, alpha, fading):
+    phase = REFERENCE.at(images)
+    assert (phase.size, phase.fading) == (size, fading)
+    assert phase.alpha == pytest.approx(alpha)
+
+
+def test_batch_and_learning_rate_follow_the_size():
+    table = Schedule(init_size=8, max_size=1024)
+    found = [(p.batch, p.lr) for p in (table.at(table.border(s)) for s in table.sizes)]
+    assert found == [(128, 1e-3), (128, 1e-3), (64, 1e-3), (32, 1e-3), (16, 1.5e-3), (8, 2e-3),
+                     (4, 3e-3), (4, 3e-3)]
+    assert table.total_images == 25_000_000
+
+
+def test_adam_restarts_at_a_new_size_and_at_the_end_of_its_fade():
+    epochs = [REFERENCE.at(n).optimizer_epoch for n in range(0, 3_700_000, 50_000)]
+    changes = [i * 50 for i in range(1, len(epochs)) if epochs[i] != epochs[i - 1]]
+    assert changes == [600, 1200, 1800, 2400, 3000, 3600]
+
+
+def test_without_a_fade_new_sizes_start_at_full_strength():
+    assert Schedule(8, 16, fade_kimg=0).at(600_000).alpha == 1.0
+
+
+def test_a_single_size_never_fades():
+    assert Schedule(32, 32).at(10 ** 9).alpha == 1.0
+
+
+@pytest.mark.parametrize("batch", [4, 32, 128])
+def test_ema_half_life_is_in_images_whatever_the_batch(batch):
+    weight = 1.0
+    for _ in range(10_000 // batch):
+        weight *= ema_beta(batch, ema_kimg=10)
+    assert weight == pytest.approx(0.5, rel=0.01)
+    assert ema_beta(batch, 0) == 0
+
+
+def test_gamma_is_that_of_the_enlarged_image():
+    assert r1_gamma(10, 8, 128, "official") == pytest.approx(10 / 256)
+    assert r1_gamma(10, 128, 128, "official") == 10
+    assert r1_gamma(10, 8, 128, "port") == 10
+
+
+def test_tables_on_the_command_line():
+    assert parse_table("24", "--batch", schedule.BATCH)[512] == 24
+    table = parse_table("8:64,16:32", "--batch", schedule.BATCH)
+    assert (table[8], table[16], table[32]) == (64, 32, 64)
+    for wrong in ("x", "8:", "9:16", "0", "8:16;16:8"):
+        with pytest.raises(ValueError, match="--batch"):
+            parse_table(wrong, "--batch", schedule.BATCH)
