@@ -206,12 +206,19 @@ class Training:
                 "model": dataclasses.asdict(self.config),
                 "settings": flags.to_save(self.s)}
 
+    def networks(self):
+        return ("generator", self.G), ("discriminator", self.D), ("ema", self.G_ema)
+
+    def state_of_networks(self):
+        """{"generator/…", "discriminator/…", "ema/…": NumPy array}."""
+        arrays = {}
+        for prefix, network in self.networks():
+            arrays |= snapshot.network_arrays(network, prefix)
+        return arrays
+
     def state(self):
         """(header, arrays) of all that training needs to go on."""
-        arrays = {}
-        for prefix, network in (("generator", self.G), ("discriminator", self.D),
-                                ("ema", self.G_ema)):
-            arrays |= snapshot.network_arrays(network, prefix)
+        arrays = self.state_of_networks()
         for prefix, adam, names in self.optimizers():
             group = adam.param_groups[0]
             for name, m, v in zip(names, group["m"], group["values"]):
@@ -220,8 +227,7 @@ class Training:
                                 "optimizer_steps": self.adam_G.n_step}, arrays
 
     def restore(self, header, arrays, path):
-        for prefix, network in (("generator", self.G), ("discriminator", self.D),
-                                ("ema", self.G_ema)):
+        for prefix, network in self.networks():
             snapshot.load_network(network, arrays, prefix, path)
         self.images_seen = header["images_seen"]
         phase = self.schedule.at(self.images_seen)

@@ -1,0 +1,108 @@
+"""backend/: Jittor computes here, on oneDNN, and what a user had is as it was."""
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import reference
+from conftest import ROOT, command
+
+import backend
+from backend import jittor_bringup, jt
+from backend.kernels import conv2d
+
+
+def python(code, **environment):
+    return subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True,
+                          env=os.environ | environment)
+
+
+def test_report_names_what_was_found_and_checks_a_convolution():
+    code, output, _ = command("-m", "backend", "--device", "cpu", cwd=ROOT)
+    assert code == 0
+    for name in ("Jittor", "compiler", "oneDNN", "GPU", "CUDA", "cuDNN", "MPI"):
+        assert f"\n{name}" in "\n" + output
+    assert "relative error" in output and "GFLOP/s" in output and "MISSING" not in output
+
+
+def test_jittors_own_convolutions_run_on_onednn():
+    """Any nn.Conv2d is fast, also one that is not this project's."""
+    rng = np.random.RandomState(0)
+    x, w = rng.randn(2, 5, 9, 9), rng.randn(7, 5, 3, 3)
+    with jt.log_capture_scope(log_silent=1, log_v=0, log_vprefix="conv_tuner.cc=1000") as logs:
+        y = jt.nn.conv2d(jt.array(x.astype("float32")), jt.array(w.astype("float32")), padding=1)
+        found = y.numpy()
+    assert any("mkl_conv" in log["msg"] for log in logs)
+    assert np.abs(found - reference.conv2d(x, w, padding=1)).max() < 1e-4
+
+
+def test_environment_is_as_it_was():
+    code = ("import os; before = dict(os.environ); from backend import jt; "
+            "assert dict(os.environ) == before; print(jt.ones(3).sum().item())")
+    result = python(code, log_v="0")
+    assert result.returncode == 0 and "3.0" in result.stdout, result.stderr
+
+
+def test_an_nvcc_on_the_path_changes_nothing_without_a_gpu(tmp_path):
+    (tmp_path / "nvcc").write_text("#!/bin/sh\necho release 11.8, V11.8\n")
+    (tmp_path / "nvcc").chmod(0o755)
+    result = python("from backend import jt; print(jt.flags.use_cuda)",
+                    PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", nvcc_path="")
+    assert result.returncode == 0 and result.stdout.strip().endswith("0"), result.stderr
+
+
+@pytest.mark.skipif(jittor_bringup.gpu_count() > 0, reason="there is a GPU")
+def test_cuda_where_there_is_none_is_one_line():
+    code, _, stderr = command("-m", "backend", "--device", "cuda", cwd=ROOT, check=False)
+    assert code == 2 and stderr.count("\n") == 1 and "--device cpu" in stderr
+
+
+def test_cuda_newer_than_jittor_knows_is_refused(tmp_path, monkeypatch):
+    nvcc = tmp_path / "nvcc"
+    for release, fits in (("12.4", True), ("13.0", False)):
+        nvcc.write_text(f"#!/bin/sh\necho Cuda compilation tools, release {release}, V{release}\n")
+        nvcc.chmod(0o755)
+        monkeypatch.setenv("nvcc_path", str(nvcc))
+        monkeypatch.setattr(jittor_bringup, "gpu_count", lambda: 1)
+        found, reason = jittor_bringup.find_cuda()
+        assert (found == str(nvcc)) == fits and (reason is None) == fits
+        assert fits or "13.0" in reason
+
+
+def test_missing_onednn_is_one_loud_line(monkeypatch, capsys):
+    monkeypatch.setattr(jittor_bringup, "find_onednn", lambda: None)
+    assert jittor_bringup.load_onednn_operators(jt) is None
+    warning = capsys.readouterr().err
+    assert warning.count("\n") == 1 and "ONEDNN" in warning.upper() and "pip install" in warning
+
+
+def test_missing_compiler_and_headers_name_the_package(monkeypatch):
+    monkeypatch.setenv("cc_path", "no-such-compiler")
+    with pytest.raises(backend.BackendError, match="apt-get install g"):
+        jittor_bringup.check_machine()
+    monkeypatch.delenv("cc_path")
+    monkeypatch.setattr(jittor_bringup.sysconfig, "get_paths", lambda: {"include": "/nowhere"})
+    with pytest.raises(backend.BackendError, match="apt-get install python3.*-dev"):
+        jittor_bringup.check_machine()
+
+
+def test_ctrl_c_and_dying_children_are_left_to_python():
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
+
+
+def test_equal_runs_give_equal_bits():
+    def gradient():
+        jt.set_seed(5)
+        x, w = jt.randn(4, 16, 16, 16), jt.randn(16, 16, 3, 3)
+        y = conv2d(x, w, padding=1)
+        return [g.numpy() for g in jt.grad((y * y).sum(), [x, w])]
+    assert all((a == b).all() for a, b in zip(gradient(), gradient()))
+
+
+def test_a_device_chosen_too_late_is_an_error():
+    assert jt is not None
+    with pytest.raises(RuntimeError, match="before"):
+        backend.use_device("cuda")

@@ -1,0 +1,211 @@
+"""train.py and generate.py together, on real rendered symbols."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import ROOT, command
+from PIL import Image
+
+import settings
+import snapshot
+import train
+from cli import UserError
+from dataset import Loader
+
+TINY = ["--batch", 8, "--latent", 16, "--fmap_max", 8, "--device", "cpu", "--workers", 1]
+GROWING = TINY + ["--max_size", 16, "--phase_kimg", 0.064, "--fade_kimg", 0.064]
+
+
+@pytest.fixture(scope="session")
+def run(symbols, tmp_path_factory):
+    """Folder of a finished run of 20 iterations that grew from 8 through a fade to 16."""
+    folder = tmp_path_factory.mktemp("run")
+    _, output, stderr = command("train.py", symbols, *GROWING, "--name", "tiny", "--kimg", 0.16,
+                                "--save_kimg", 0.08, "--sample_kimg", 0.08, cwd=folder)
+    return folder, output, stderr
+
+
+def in_process(symbols, **changes):
+    s = settings.OFFICIAL | dict(data=symbols, name="x", batch="8", latent=16, fmap_max=8,
+                                 max_size=16, phase_kimg=0.064, fade_kimg=0.064) | changes
+    settings.check(s)
+    return s, settings.make_schedule(s)
+
+
+def train_on(training, count):
+    s = training.s
+    losses = []
+    with Loader(s["data"], seed=s["seed"], workers=0) as loader:
+        for _ in range(count):
+            phase = training.schedule.at(training.images_seen)
+            _, images = next(loader.batches(phase.size, phase.batch, training.images_seen))
+            losses.append([float(x.item()) for x in training.step(images)])
+    return np.array(losses)
+
+
+def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
+    training = train.Training(*in_process(symbols))
+    before = training.state_of_networks()
+    losses = train_on(training, 20)
+    assert losses.shape == (20, 2) and np.isfinite(losses).all()
+    after = training.state_of_networks()
+    for prefix in ("generator", "discriminator", "ema"):
+        names = [n for n in after if n.startswith(prefix + "/") and n.endswith("weight")]
+        assert all((after[n] != before[n]).any() for n in names if "rgb4" not in n)
+    assert all(np.isfinite(a).all() for a in after.values())
+    assert (after["generator/w_avg"] == after["ema/w_avg"]).all() and after["ema/w_avg"].any()
+
+
+def test_run_writes_what_it_says(run):
+    folder, output, stderr = run
+    assert sorted(os.listdir(folder / "checkpoint")) == [
+        "tiny_000000080.model", "tiny_000000160.model", "tiny_resume.1.model", "tiny_resume.model"]
+    assert sorted(os.listdir(folder / "sample/tiny")) == ["000000080.png", "000000160.png",
+                                                          "real.png"]
+    assert "size 16 from 64 images" in stderr and "whole run" in stderr
+    assert "Finished" in output and "generate.py" in output
+    header, arrays = snapshot.load(str(folder / "checkpoint/tiny_000000160.model"))
+    assert (header["size"], header["alpha"], header["images_seen"]) == (16, 1.0, 160)
+    assert all(n.startswith("ema/") for n in arrays)
+
+
+def test_generate_reads_it_and_writes_all_grids(run):
+    folder = run[0]
+    command("generate.py", "checkpoint/tiny_000000160.model", "--n_row", 2, "--n_col", 3,
+            cwd=folder)
+    out = folder / "sample/tiny_000000160"
+    assert sorted(os.listdir(out)) == ["interpolation.png", "mixing_coarse.png", "mixing_fine.png",
+                                       "mixing_middle.png", "samples.png"]
+    assert Image.open(out / "samples.png").size == (3 * 66 - 2, 2 * 66 - 2)
+    assert Image.open(out / "mixing_fine.png").size == (4 * 66 - 2, 3 * 66 - 2)
+
+
+def test_a_seed_gives_its_picture_wherever_it_stands(run):
+    folder = run[0]
+    for seed, columns, out in ((0, 3, "a"), (2, 1, "b")):
+        command("generate.py", "checkpoint/tiny_resume.model", "--n_row", 1, "--n_col", columns,
+                "--seed", seed, "--out", out, cwd=folder)
+    a, b = (np.asarray(Image.open(folder / out / "samples.png")).astype(int) for out in "ab")
+    assert abs(a[:, 132:196] - b).max() <= 1 and abs(a[:, :64] - b).max() > 1
+
+
+@pytest.mark.parametrize("stop_after", [5, 11, 8])      # first size, mid-fade, at the border
+def test_resume_equals_uninterrupted_run(symbols, tmp_path, stop_after):
+    whole = train.Training(*in_process(symbols))
+    train_on(whole, 18)
+    first = train.Training(*in_process(symbols))
+    train_on(first, stop_after)
+    path = str(tmp_path / "x.model")
+    snapshot.save(path, *first.state())
+    second = train.Training(*in_process(symbols), (*snapshot.load(path), path))
+    assert second.images_seen == 8 * stop_after
+    train_on(second, 18 - stop_after)
+    wanted, found = whole.state()[1], second.state()[1]
+    assert wanted.keys() == found.keys()
+    assert all((wanted[n] == found[n]).all() for n in wanted)
+
+
+def test_an_existing_run_is_not_overwritten(run, symbols):
+    code, _, stderr = command("train.py", symbols, "--name", "tiny", cwd=run[0], check=False)
+    assert code == 2 and "--resume" in stderr and "--name" in stderr
+
+
+def test_resuming_a_finished_run_says_so(run, symbols):
+    code, output, _ = command("train.py", symbols, "--name", "tiny", "--resume", cwd=run[0])
+    assert code == 0 and "finished" in output
+
+
+def test_a_flag_against_the_saved_run_is_named_with_both_values(run, symbols):
+    code, _, stderr = command("train.py", symbols, "--name", "tiny", "--resume", "--gamma", 3,
+                              cwd=run[0], check=False)
+    assert code == 2 and "--gamma 3" in stderr and "10" in stderr
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(symbols, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, "train.py"), symbols, *map(str, TINY), "--max_size",
+         "8", "--name", "stopped", "--kimg", "10000"], cwd=tmp_path, stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        while "size 8 from 0 images" not in process.stderr.readline():
+            assert process.poll() is None
+        time.sleep(8)
+        os.killpg(process.pid, signal.SIGINT)           # as a terminal does
+        output, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 0 and "--name stopped --resume" in output
+    header, _, _ = snapshot.load_resume(str(tmp_path / "checkpoint"), "stopped")
+    assert header["images_seen"] > 0
+    _, output, _ = command("train.py", symbols, "--name", "stopped", "--resume", "--kimg",
+                           header["images_seen"] / 1000 + 0.016, cwd=tmp_path)
+    assert "Finished" in output
+
+
+def test_only_the_newest_files_are_kept(symbols, tmp_path):
+    command("train.py", symbols, *TINY, "--max_size", 8, "--name", "kept", "--kimg", 0.08,
+            "--save_kimg", 0.016, "--keep", 2, cwd=tmp_path)
+    assert sorted(os.listdir(tmp_path / "checkpoint")) == [
+        "kept_000000064.model", "kept_000000080.model", "kept_resume.1.model", "kept_resume.model"]
+
+
+def test_one_channel_with_wgan_gp(symbols, tmp_path):
+    command("train.py", symbols, *TINY, "--channels", 1, "--loss", "wgan-gp", "--max_size", 8,
+            "--name", "grey", "--kimg", 0.032, cwd=tmp_path)
+    command("generate.py", "checkpoint/grey_000000032.model", "--n_row", 1, "--n_col", 1,
+            cwd=tmp_path)
+    assert Image.open(tmp_path / "sample/grey_000000032/samples.png").size == (64, 64)
+
+
+def test_dry_run_prints_the_schedule_and_makes_nothing(symbols, tmp_path):
+    _, output, _ = command("train.py", symbols, "--dry_run", cwd=tmp_path)
+    assert re.search(r"^\s*16\s+600,000\s+1,200,000\s+128", output, re.M)
+    assert "parameters" in output and "GiB" in output and os.listdir(tmp_path) == []
+
+
+def test_help_answers_without_jittor():
+    for script in ("train.py", "generate.py", "resize.py", "symbols.py"):
+        code = (f"import sys, runpy; sys.argv = ['{script}', '--help']\n"
+                f"try: runpy.run_path('{script}', run_name='__main__')\n"
+                "except SystemExit: sys.exit('jittor' in sys.modules)")
+        result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True,
+                                text=True)
+        assert result.returncode == 0 and "default" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--batch", "6"], "multiple of 4"),
+    (["--batch", "7:8"], "--batch"),
+    (["--init_size", "12"], "--init_size"),
+    (["--init_size", "64"], "size 64"),
+    (["--max_size", "64"], "64: no such folder"),
+    (["--init_size", "32", "--max_size", "16"], "--max_size 16"),
+    (["--mixing", "2"], "--mixing"),
+    (["--kimg", "0"], "--kimg"),
+    (["--resume"], "no checkpoint"),
+    (["--name", "a/b"], "--name"),
+    (["--loss", "hinge"], "--loss"),
+])
+def test_wrong_flags_are_one_line_and_exit_2(symbols, tmp_path, flags, message):
+    code, output, stderr = command("train.py", symbols, *flags, cwd=tmp_path, check=False)
+    assert code == 2 and message in stderr and "Traceback" not in stderr + output
+    assert os.listdir(tmp_path) == []
+
+
+def test_missing_data_and_checkpoints_are_one_line(tmp_path):
+    for arguments, message in ((["train.py", "nowhere"], "nowhere: "),
+                               (["generate.py", "none.model"], "none.model: ")):
+        code, _, stderr = command(*arguments, cwd=tmp_path, check=False)
+        assert code == 2 and message in stderr and "Traceback" not in stderr
+
+
+def test_presets_name_known_flags_only():
+    for preset in settings.PRESETS.values():
+        assert preset.keys() <= settings.OFFICIAL.keys()
+    with pytest.raises(UserError, match="--gamma"):
+        in_process("x", gamma=-1)
