@@ -35,6 +35,7 @@ def load(path):
             if start[:2] != b"PK":
                 raise UserError(f"{path}: found {describe(start)}, wanted a .model file that "
                                 "train.py wrote")
+            file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
         header = json.loads(arrays.pop("header").tobytes())

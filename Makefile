@@ -1,0 +1,34 @@
+# make demo    sets up everything and trains a small generator on rendered symbols
+# make test    sets up everything and runs the tests
+
+PYTHON_IN_VENV = .venv/bin/python
+CHARS = OXTLHC+♥★◆●■▲
+DEMO = --preset small --max_size 32 --kimg 62 --phase_kimg 18 --fade_kimg 4 --sample_kimg 4
+
+.PHONY: demo test clean-demo
+.DELETE_ON_ERROR:
+
+demo: .venv/installed
+	@echo "1. Data: coloured symbols of a font"
+	@test -d data/demo/8 || $(PYTHON_IN_VENV) symbols.py data/demo/32 --chars '$(CHARS)' --count 4000
+	@test -d data/demo/8 || $(PYTHON_IN_VENV) resize.py data/demo/32 --min_size 8
+	@echo "2. Training: 8 → 16 → 32, about six minutes on two cores"
+	@$(PYTHON_IN_VENV) train.py data/demo $(if $(wildcard checkpoint/demo_resume.model),--resume,$(DEMO))
+	@echo "3. Grids"
+	@$(PYTHON_IN_VENV) generate.py "$$(ls checkpoint/demo_0*.model | tail -n 1)" --out sample/demo/grids
+	@echo "Look at sample/demo/grids, and at sample/demo for how it learned. make clean-demo removes all of it."
+
+test: .venv/installed-dev
+	$(PYTHON_IN_VENV) -m ruff check .
+	$(PYTHON_IN_VENV) -m pytest
+
+clean-demo:
+	rm -rf data/demo sample/demo checkpoint/demo_*.model
+
+.venv/installed: requirements.txt setup.sh
+	@sh setup.sh requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt requirements.txt setup.sh
+	@sh setup.sh requirements-dev.txt
+	@touch $@ .venv/installed
