@@ -12,6 +12,7 @@ import numpy as np
 
 import snapshot
 from cli import UserError, add_device_argument, bring_up, run
+from config import num_layers, sizes_to
 from grid import make_grid, save_png
 
 # Layers as in figure 3 of the paper, by the sizes that they paint.
@@ -84,7 +85,7 @@ def styles_of(generator, latents, size, truncation_psi):
     from backend import jt
     with jt.no_grad():
         w = generator.mapping(jt.array(np.ascontiguousarray(latents)))
-        styles = model.broadcast_style(w, model.num_layers(size))
+        styles = model.broadcast_style(w, num_layers(size))
         return model.truncate(styles, generator.w_avg, truncation_psi).numpy()
 
 
@@ -126,8 +127,7 @@ class Painter:
 
     def levels(self):
         """{"coarse": layer indices, "middle": …, "fine": …}; a small model is split into three."""
-        import model
-        sizes = model.sizes_to(self.size)
+        sizes = sizes_to(self.size)
         if self.size < 64:
             thirds = np.array_split(np.arange(2 * len(sizes)), 3)
             return {name: list(layers) for name, layers in zip(LEVELS, thirds)}

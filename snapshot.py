@@ -16,6 +16,7 @@ import zlib
 import numpy as np
 
 from cli import UserError, replacing
+from config import ModelConfig
 
 FORMAT = 1
 
@@ -80,7 +81,6 @@ def load_network(network, arrays, prefix, path):
 
 def model_config(header, path):
     """The ModelConfig in a header."""
-    from model import ModelConfig
     try:
         return ModelConfig(**header["model"])
     except (KeyError, TypeError, ValueError) as error:

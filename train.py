@@ -7,23 +7,21 @@ Karras et al. 2018 (network, style mixing, truncation) and Karras et al. 2017 (g
 that changes during training is a function of images seen (schedule.py), and everything random in
 an iteration is derived from (seed, images seen): a resumed run goes on as if it had not stopped.
 """
-import contextlib
 import dataclasses
 import os
 import signal
 import sys
-import time
 
 import numpy as np
-from tqdm import tqdm
 
-import estimate
 import settings as flags
 import snapshot
 from cli import UserError, bring_up, run
+from config import ModelConfig, num_layers
 from dataset import Loader, PictureFolder, load_batch, to_float
 from generate import paint, styles_of
 from grid import save_grid
+from progress import ProgressBar, dry_run, say_growth, say_how_long
 from schedule import ema_beta, r1_gamma
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
@@ -37,6 +35,7 @@ def main(argv=None):
     schedule = flags.make_schedule(s)
     check_pictures(s, schedule)
     if s.get("dry_run"):
+        bring_up(s["device"])
         return dry_run(s, schedule)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {s['name']} is finished: {saved[0]['images_seen']:,} images of "
@@ -110,7 +109,7 @@ class Training:
         self.s, self.schedule = s, schedule
         self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
         self.config = snapshot.model_config(saved[0], saved[2]) if saved \
-            else model.ModelConfig(**flags.model_arguments(s))
+            else ModelConfig(**flags.model_arguments(s))
         jt.set_seed(s["seed"])
         self.G = model.StyledGenerator(self.config)
         self.D = model.Discriminator(self.config)
@@ -159,7 +158,7 @@ class Training:
 
     def generate(self, rng, phase, alpha):
         """(pictures of new latents, mixed with probability --mixing, and their style w)."""
-        jt, model, layers = self.jt, self.model, self.model.num_layers(phase.size)
+        jt, model, layers = self.jt, self.model, num_layers(phase.size)
         shape = (phase.batch, self.config.latent)
         latents = [jt.array(rng.standard_normal(shape, "float32")) for _ in range(2)]
         crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
@@ -267,7 +266,7 @@ def loop(jt, training):
 
     stop = StopSignals()
     with Loader(s["data"], training.config.channels, s["seed"], s["mirror"],
-                s["workers"]) as loader, progress_bar(training) as bar:
+                s["workers"]) as loader, ProgressBar(training) as bar:
         size = None
         while training.images_seen < schedule.total_images and not stop.asked:
             phase = schedule.at(training.images_seen)
@@ -335,93 +334,6 @@ def grid_shape(max_size):
     """(columns, rows) of the sample grid: about a thousand pixels wide."""
     columns = min(16, max(4, 1024 // max_size))
     return columns, max(2, columns // 2)
-
-
-class progress_bar(contextlib.AbstractContextManager):
-    """tqdm in kimg: size, alpha, losses, images/s and the time left for the whole run."""
-
-    def __init__(self, training):
-        self.training, self.shown = training, 0.0
-        self.images, self.gflop, self.seconds = 0, 0.0, 0.0     # the latter two fade
-        total = training.schedule.total_images / 1000
-        self.bar = tqdm(total=round(total, 1), initial=round(training.images_seen / 1000, 1),
-                        unit="kimg", bar_format="{n:.1f}/{total:.0f} kimg {bar:10} {postfix}",
-                        mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
-        self.last = time.time()
-
-    def step(self, phase, losses):
-        now = time.time()
-        # A step that compiles says nothing about the speed of the next.
-        if self.images and now - self.last < 20:
-            self.seconds = 0.98 * self.seconds + now - self.last
-            self.images_per_second = phase.batch / max(1e-9, now - self.last)
-            self.gflop = 0.98 * self.gflop + phase.batch * estimate.training_gflop(
-                self.training.config, phase.size)
-        self.images += phase.batch
-        self.last = now
-        if now - self.shown > 0.5 and self.gflop:
-            left = estimate.run_gflop(self.training.config, self.training.schedule,
-                                      self.training.images_seen) * self.seconds / self.gflop
-            d_loss, g_loss = (float(x.item()) for x in losses)
-            rate = self.gflop / self.seconds / estimate.training_gflop(self.training.config,
-                                                                      phase.size)
-            self.bar.set_postfix_str(
-                f"size {phase.size} alpha {phase.alpha:.2f} D {d_loss:.3f} G {g_loss:.3f} "
-                f"{rate:.1f} img/s, {estimate.duration(left)} left", refresh=False)
-            self.shown = now
-        self.bar.n = round(self.training.images_seen / 1000, 1)
-        self.bar.update(0)
-
-    def write(self, text):
-        self.bar.write(text, file=sys.stderr)
-
-    def __exit__(self, *_):
-        self.bar.refresh()
-        self.bar.close()
-
-
-def say_growth(training, phase, bar):
-    used = training.model.parameters_in_use
-    count = [sum(p.numel() for p in used(net, phase.size, False).values())
-             for net in (training.G, training.D)]
-    how = "fading in" if phase.fading else "stable"
-    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: "
-              f"batch {phase.batch}, learning rate {phase.lr:g}, "
-              f"{count[0]:,} + {count[1]:,} parameters (new shapes: compiling takes a moment)")
-
-
-def say_how_long(jt, training):
-    """One line: the time of the whole run here, from one measured convolution."""
-    import backend.speed
-    width = training.config.width(training.schedule.sizes[0])
-    rate = backend.speed.conv_gflops(jt, batch=training.schedule.batch[16], channels=width, size=16)
-    left = estimate.run_gflop(training.config, training.schedule, training.images_seen)
-    seconds = left / (0.5 * rate)
-    print(f"The whole run will take about {estimate.duration(seconds)} on this "
-          f"{'GPU' if jt.flags.use_cuda else 'CPU'} (guessed from one convolution at "
-          f"{rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
-    if not jt.flags.use_cuda and seconds > 2 * 86400 and training.s["preset"] != "small":
-        print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
-
-
-def dry_run(s, schedule):
-    jt = bring_up(s["device"])
-    import model
-    config = model.ModelConfig(**flags.model_arguments(s))
-    print("size  from images  fade until     batch  learning rate  GFLOP/image")
-    for size in schedule.sizes:
-        start = schedule.border(size)
-        fade = start + round(1000 * schedule.fade_kimg) if size != schedule.init_size else start
-        print(f"{size:4}  {start:11,}  {fade:11,}  {schedule.batch[size]:8}  "
-              f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size):11.1f}")
-    print(f"end   {schedule.total_images:11,}")
-    for kind in (model.StyledGenerator, model.Discriminator):
-        count = sum(p.numel() for _, p in kind(config).named_parameters())
-        print(f"{kind.__name__}: {count:,} parameters")
-    print(f"memory: about {estimate.memory_gib(config, schedule):.1f} GiB (a guess)")
-    print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
-    jt.sync_all()
-    return 0
 
 
 if __name__ == "__main__":

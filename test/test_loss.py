@@ -7,8 +7,9 @@ import loss
 import model
 from backend import jt
 from backend.kernels import bias_leaky_relu, blur, conv2d, conv_transpose2d, matmul
+from config import ModelConfig
 
-CONFIG = model.ModelConfig(size=16, latent=8, fmap_base=64, fmap_max=8)
+CONFIG = ModelConfig(size=16, latent=8, fmap_base=64, fmap_max=8)
 
 
 def random(seed, *shape):
@@ -58,7 +59,7 @@ def numpy_penalty(network, images, alpha):
 
 @pytest.mark.parametrize("alpha", [1.0, 0.5])
 def test_r1_penalty_equals_finite_differences(alpha):
-    config = model.ModelConfig(size=8, latent=8, fmap_max=4)
+    config = ModelConfig(size=8, latent=8, fmap_max=4)
     network = model.Discriminator(config)
     images = random(2, 4, 3, 8, 8)
     x = var(images)

@@ -8,8 +8,9 @@ import reference
 import model
 from backend import jt
 from backend.kernels import conv2d
+from config import ModelConfig, sizes_to
 
-CONFIG = model.ModelConfig(size=16, latent=12, fmap_base=64, fmap_max=12)
+CONFIG = ModelConfig(size=16, latent=12, fmap_base=64, fmap_max=12)
 
 
 def fill(network, seed):
@@ -39,7 +40,7 @@ def fade(alpha):
 def test_generator_equals_float64_reference(networks, size, alpha):
     z = np.random.RandomState(3).randn(3, CONFIG.latent)
     noise = [np.random.RandomState(i).randn(1, 1, s, s)
-             for i, s in enumerate(s for s in model.sizes_to(size) for _ in range(2))]
+             for i, s in enumerate(s for s in sizes_to(size) for _ in range(2))]
     image = networks[0](jt.array(z.astype("float32")), size, fade(alpha),
                         [jt.array(n.astype("float32")) for n in noise])
     assert tuple(image.shape) == (3, 3, size, size)
@@ -116,8 +117,8 @@ def test_equal_lr_scales_before_the_forward_pass_and_stores_nothing():
 
 
 def test_widths_are_those_of_the_paper():
-    config = model.ModelConfig()
-    assert [config.width(s) for s in model.sizes_to(1024)] == \
+    config = ModelConfig()
+    assert [config.width(s) for s in sizes_to(1024)] == \
         [512, 512, 512, 512, 256, 128, 64, 32, 16]
     assert config.layers == 18
 
@@ -125,7 +126,7 @@ def test_widths_are_those_of_the_paper():
 def test_parameter_counts_of_the_official_networks():
     # print_layers of the official 1024×1024 networks: 26,219,627 and 23,087,249, of which the
     # former counts the noise maps (not trained), dlatent_avg and lod.
-    config = model.ModelConfig(size=16, fmap_base=8192, fmap_max=16, latent=16)
+    config = ModelConfig(size=16, fmap_base=8192, fmap_max=16, latent=16)
     g = {name: p.numel() for name, p in model.StyledGenerator(config).named_parameters()}
     assert sum(v for k, v in g.items() if k.startswith("mapping")) == 8 * (16 * 16 + 16)
     assert g["synthesis.block8.conv0.weight"] == 16 * 16 * 9
@@ -148,7 +149,7 @@ def test_mixing_takes_the_other_style_from_the_crossover_on():
 
 
 def test_one_channel_networks():
-    config = model.ModelConfig(size=8, channels=1, latent=8, fmap_max=8, mapping_layers=2)
+    config = ModelConfig(size=8, channels=1, latent=8, fmap_max=8, mapping_layers=2)
     images = model.StyledGenerator(config)(jt.randn(3, 8))
     assert tuple(images.shape) == (3, 1, 8, 8)
     assert tuple(model.Discriminator(config)(images).shape) == (3, 1)
@@ -166,7 +167,7 @@ def test_parameters_in_use_leave_out_larger_sizes():
 @pytest.mark.parametrize("wrong", [dict(size=48), dict(size=4), dict(size=2048), dict(channels=2)])
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(ValueError, match="wanted"):
-        model.ModelConfig(**wrong)
+        ModelConfig(**wrong)
 
 
 def test_blur_keeps_a_constant_inside_and_darkens_the_border():

@@ -10,8 +10,9 @@ import grid
 import model
 import snapshot
 from cli import UserError, replacing
+from config import ModelConfig
 
-CONFIG = model.ModelConfig(size=8, latent=8, fmap_max=4, mapping_layers=2)
+CONFIG = ModelConfig(size=8, latent=8, fmap_max=4, mapping_layers=2)
 
 
 def header(**more):

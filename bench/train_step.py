@@ -1,0 +1,128 @@
+"""Images/s of one full training iteration (D with R1, G, EMA), and peak memory.
+
+    python bench/train_step.py --size 32 --batch 8 --fmap_max 512 [--vs torch]
+
+With --vs torch the two take turns, each in a process of its own with the same number of threads;
+the last line is `ratio R`, the median over the pairs of PyTorch's time ÷ ours.
+"""
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(0, ROOT)
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="32", help="sizes such as 8,16,32 (default 32)")
+    parser.add_argument("--batch", default="8", help="batch, or one per size (default 8)")
+    parser.add_argument("--fmap_max", type=int, default=512, help="width (default 512)")
+    parser.add_argument("--latent", type=int, help="length of the latent (default: --fmap_max)")
+    parser.add_argument("--pairs", type=int, default=5, help="measured iterations (default 5)")
+    parser.add_argument("--vs", choices=["torch"], help="take turns with a PyTorch twin")
+    parser.add_argument("--worker", choices=["jittor", "torch"], help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.worker:
+        return work(args)
+    sizes = [int(s) for s in args.size.split(",")]
+    batches = [int(b) for b in args.batch.split(",")]
+    batches = batches * len(sizes) if len(batches) == 1 else batches
+    for size, batch in zip(sizes, batches):
+        ratio = measure(args, size, batch)
+    if args.vs:
+        print(f"ratio {ratio:.2f}")
+
+
+def measure(args, size, batch):
+    sides = ["jittor"] + ([args.vs] if args.vs else [])
+    workers = {side: Worker(side, size, batch, args) for side in sides}
+    for worker in workers.values():
+        for _ in range(3):                      # the first compiles, the second grows buffers
+            worker.step()
+    times = {side: [] for side in sides}
+    for i in range(args.pairs):
+        for side in sides if i % 2 == 0 else reversed(sides):
+            times[side].append(workers[side].step())
+    for side in sides:
+        seconds = statistics.median(times[side])
+        print(f"{side:7} size {size:4} batch {batch:3} fmap_max {args.fmap_max:3}: "
+              f"{seconds:7.3f} s  {batch / seconds:8.2f} images/s  "
+              f"(from {min(times[side]):.3f} to {max(times[side]):.3f} s)  "
+              f"peak {workers[side].finish() / 2 ** 20:.2f} GiB", flush=True)
+    return statistics.median(t / j for j, t in zip(times["jittor"], times[sides[-1]]))
+
+
+class Worker:
+    """A process that makes one iteration whenever it is told to."""
+
+    def __init__(self, side, size, batch, args):
+        self.process = subprocess.Popen(
+            [sys.executable, os.path.abspath(__file__), "--worker", side, "--size", str(size),
+             "--batch", str(batch), "--fmap_max", str(args.fmap_max),
+             "--latent", str(args.latent or args.fmap_max)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        for answer in self.process.stdout:      # Jittor prints while it compiles
+            if answer.startswith("{"):
+                return json.loads(answer)
+        sys.exit("error: a worker ended; its message is above")
+
+    def step(self):
+        return self.ask("step")["seconds"]
+
+    def finish(self):
+        return self.ask("finish")["peak_kib"]
+
+
+def work(args):
+    size, batch = int(args.size), int(args.batch)
+    step = (torch_step if args.worker == "torch" else jittor_step)(args, size, batch)
+    for line in sys.stdin:
+        if line.strip() == "finish":
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print("\n" + json.dumps({"peak_kib": peak}), flush=True)
+            return
+        start = time.perf_counter()
+        step()
+        print("\n" + json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+
+
+def jittor_step(args, size, batch):
+    import numpy as np
+
+    import settings
+    from train import Training
+    s = settings.OFFICIAL | dict(
+        data="-", name="-", init_size=size, max_size=size, batch=str(batch),
+        fmap_max=args.fmap_max, latent=args.latent)
+    training = Training(s, settings.make_schedule(s))
+    images = np.random.RandomState(0).randn(batch, 3, size, size).astype("float32")
+
+    def step():
+        _, loss = training.step(images)
+        loss.item()
+    return step
+
+
+def torch_step(args, size, batch):
+    import torch
+
+    from bench.torch_twin import Twin
+    from config import ModelConfig
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
+    return Twin(config, size, batch).step
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,96 @@
+"""What train.py says on the terminal: the bar, a line per size, how long all of it will take."""
+import contextlib
+import sys
+import time
+
+from tqdm import tqdm
+
+import estimate
+import settings as flags
+from config import ModelConfig
+
+
+class ProgressBar(contextlib.AbstractContextManager):
+    """tqdm in kimg: size, alpha, losses, images/s and the time left for the whole run."""
+
+    def __init__(self, training):
+        self.training, self.shown = training, 0.0
+        self.images, self.gflop, self.seconds = 0, 0.0, 0.0     # the latter two fade
+        total = training.schedule.total_images / 1000
+        self.bar = tqdm(total=round(total, 1), initial=round(training.images_seen / 1000, 1),
+                        unit="kimg", bar_format="{n:.1f}/{total:.0f} kimg {bar:10} {postfix}",
+                        mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
+        self.last = time.time()
+
+    def step(self, phase, losses):
+        now = time.time()
+        # A step that compiles says nothing about the speed of the next.
+        if self.images and now - self.last < 20:
+            self.seconds = 0.98 * self.seconds + now - self.last
+            self.gflop = 0.98 * self.gflop + phase.batch * estimate.training_gflop(
+                self.training.config, phase.size)
+        self.images += phase.batch
+        self.last = now
+        if now - self.shown > 0.5 and self.gflop:
+            left = estimate.run_gflop(self.training.config, self.training.schedule,
+                                      self.training.images_seen) * self.seconds / self.gflop
+            d_loss, g_loss = (float(x.item()) for x in losses)
+            rate = self.gflop / self.seconds / estimate.training_gflop(self.training.config,
+                                                                      phase.size)
+            self.bar.set_postfix_str(
+                f"size {phase.size} alpha {phase.alpha:.2f} D {d_loss:.3f} G {g_loss:.3f} "
+                f"{rate:.1f} img/s, {estimate.duration(left)} left", refresh=False)
+            self.shown = now
+        self.bar.n = round(self.training.images_seen / 1000, 1)
+        self.bar.update(0)
+
+    def write(self, text):
+        self.bar.write(text, file=sys.stderr)
+
+    def __exit__(self, *_):
+        self.bar.refresh()
+        self.bar.close()
+
+
+def say_growth(training, phase, bar):
+    """One line when a size begins."""
+    used = training.model.parameters_in_use
+    count = [sum(p.numel() for p in used(net, phase.size, False).values())
+             for net in (training.G, training.D)]
+    how = "fading in" if phase.fading else "stable"
+    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: "
+              f"batch {phase.batch}, learning rate {phase.lr:g}, "
+              f"{count[0]:,} + {count[1]:,} parameters (new shapes: compiling takes a moment)")
+
+
+def say_how_long(jt, training):
+    """One line: the time of the whole run here, from one measured convolution."""
+    from backend.speed import conv_gflops
+    width = training.config.width(training.schedule.sizes[0])
+    rate = conv_gflops(jt, batch=training.schedule.batch[16], channels=width, size=16)
+    left = estimate.run_gflop(training.config, training.schedule, training.images_seen)
+    seconds = left / (0.5 * rate)
+    print(f"The whole run will take about {estimate.duration(seconds)} on this "
+          f"{'GPU' if jt.flags.use_cuda else 'CPU'} (guessed from one convolution at "
+          f"{rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
+    if not jt.flags.use_cuda and seconds > 2 * 86400 and training.s["preset"] != "small":
+        print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
+
+
+def dry_run(s, schedule):
+    """Print what a run would do. Nothing is written."""
+    import model
+    config = ModelConfig(**flags.model_arguments(s))
+    print("size  from images  fade until     batch  learning rate  GFLOP/image")
+    for size in schedule.sizes:
+        start = schedule.border(size)
+        fade = start + round(1000 * schedule.fade_kimg) if size != schedule.init_size else start
+        print(f"{size:4}  {start:11,}  {fade:11,}  {schedule.batch[size]:8}  "
+              f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size):11.1f}")
+    print(f"end   {schedule.total_images:11,}")
+    for kind in (model.StyledGenerator, model.Discriminator):
+        count = sum(p.numel() for _, p in kind(config).named_parameters())
+        print(f"{kind.__name__}: {count:,} parameters")
+    print(f"memory: about {estimate.memory_gib(config, schedule):.1f} GiB (a guess)")
+    print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
+    return 0
