@@ -3,7 +3,7 @@
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
-DEMO = --preset small --max_size 32 --kimg 62 --phase_kimg 18 --fade_kimg 4 --sample_kimg 4
+DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 62 --phase_kimg 18 --fade_kimg 4 --sample_kimg 4
 
 .PHONY: demo test clean-demo
 .DELETE_ON_ERROR:

@@ -15,8 +15,9 @@ OFFICIAL = dict(
 
 # Hours on a CPU, or a few thousand pictures; the values are explained in the README.
 SMALL = dict(
-    latent=64, fmap_base=2048, fmap_max=64, kimg=600.0, phase_kimg=60.0, fade_kimg=40.0, batch="32",
-    lr="0.002", gamma=1.0, gamma_scale="port", ema_kimg=1.0, save_kimg=50.0, sample_kimg=10.0)
+    latent=64, fmap_base=1024, fmap_max=64, kimg=600.0, phase_kimg=60.0, fade_kimg=20.0,
+    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=0.5,
+    save_kimg=50.0, sample_kimg=5.0)
 
 PRESETS = {"official": {}, "small": SMALL}
 
@@ -60,9 +61,9 @@ def make_parser():
     add("--phase_kimg", "thousands of images at each size after its fade", type=float)
     add("--fade_kimg", "thousands of images over which a new size fades in", type=float)
     add("--batch", "images per step: one number, or by size such as 8:128,16:64; multiples of 4 "
-        "(default 128 up to 16, 64 at 32, 32 at 64, 16 at 128, 8 at 256, 4 above; small: 32)")
+        "(default 128 up to 16, 64 at 32, 32 at 64, 16 at 128, 8 at 256, 4 above; small: 16)")
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
-        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512; small: 0.002)")
+        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512; small: 0.006)")
     add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "official: gamma · (size / max_size)²; port: gamma at every size",
