@@ -23,7 +23,7 @@ PRESETS = {"official": {}, "small": SMALL}
 
 # What may be another on --resume: none of it changes what is learned.
 MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device"}
-NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "preset"}
+NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device"}
 
 
 def default_workers():

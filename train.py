@@ -84,7 +84,8 @@ def check_pictures(s, schedule):
         folder.check()
     if len(folder) < 5000 and not s.get("dry_run"):
         print(f"note: {len(folder)} pictures are few (below 5,000); watch the grids for pictures "
-              "that repeat" + ("" if s["mirror"] else ", and try --mirror where it is right"))
+              "that repeat" + ("" if s["mirror"] else ", and try --mirror where it is right"),
+              file=sys.stderr)
 
 
 def try_writing(folder):
@@ -151,7 +152,8 @@ class Training:
         self.G_ema.w_avg.update(self.G.w_avg.detach())
         beta = ema_beta(phase.batch, self.s["ema_kimg"])
         for average, p in self.averaged:
-            average.update(average * beta + p.detach() * (1 - beta))
+            mean = average.reshape(-1) * beta + p.detach().reshape(-1) * (1 - beta)
+            average.update(mean.reshape(p.shape))
         self.images_seen += phase.batch
         jt.sync_all()
         return d_loss, g_loss
@@ -175,19 +177,13 @@ class Training:
         return blurred + (images - blurred) * alpha
 
     def make_optimizers(self, phase):
-        """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C).
-
-        Jittor counts the steps of an optimizer, not of a parameter: without a fresh start the
-        first updates of new layers would be about ten times too large.
-        """
-        adam = self.jt.optim.Adam
-        used = [self.model.parameters_in_use(net, phase.size, phase.fading)
-                for net in (self.G, self.D)]
-        self.adam_G, self.adam_D = (adam(list(p.values()), phase.lr, eps=1e-8, betas=(0, 0.99))
-                                    for p in used)
-        self.names_G, self.names_D = (list(p) for p in used)
+        """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C)."""
+        from adam import Adam
+        G, D = (self.model.parameters_in_use(net, phase.size, phase.fading)
+                for net in (self.G, self.D))
+        self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.lr)
         averages = dict(self.G_ema.named_parameters())
-        self.averaged = [(averages[name], p) for name, p in used[0].items()]
+        self.averaged = [(averages[name], p) for name, p in G.items()]
         self.optimizer_epoch = phase.optimizer_epoch
 
     def sample(self, latents):
@@ -218,12 +214,9 @@ class Training:
     def state(self):
         """(header, arrays) of all that training needs to go on."""
         arrays = self.state_of_networks()
-        for prefix, adam, names in self.optimizers():
-            group = adam.param_groups[0]
-            for name, m, v in zip(names, group["m"], group["values"]):
-                arrays[f"{prefix}/m/{name}"], arrays[f"{prefix}/v/{name}"] = m.numpy(), v.numpy()
+        arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
         return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch,
-                                "optimizer_steps": self.adam_G.n_step}, arrays
+                                "optimizer_steps": self.adam_G.steps}, arrays
 
     def restore(self, header, arrays, path):
         for prefix, network in self.networks():
@@ -233,15 +226,8 @@ class Training:
         if list(phase.optimizer_epoch) != header["optimizer_epoch"]:
             return                                          # a new epoch begins, Adam afresh
         self.make_optimizers(phase)
-        for prefix, adam, names in self.optimizers():
-            group, adam.n_step = adam.param_groups[0], header["optimizer_steps"]
-            for name, m, v in zip(names, group["m"], group["values"]):
-                m.assign(arrays[f"{prefix}/m/{name}"])
-                v.assign(arrays[f"{prefix}/v/{name}"])
-
-    def optimizers(self):
-        return (("adam_generator", self.adam_G, self.names_G),
-                ("adam_discriminator", self.adam_D, self.names_D))
+        self.adam_G.restore(header["optimizer_steps"], arrays, "adam_generator")
+        self.adam_D.restore(header["optimizer_steps"], arrays, "adam_discriminator")
 
 
 def copy_weights(source, target):
