@@ -33,5 +33,5 @@ apt-get install python3 python3-venv python3-dev, or name one with PYTHON=/path/
 fi
 command -v "${cc_path:-g++}" >/dev/null || fail "no C++ compiler. Type: apt-get install g++"
 echo "Installing the packages of $1 into .venv …"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check -r "$1" ||
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r "$1" ||
     fail "pip could not install $1: see the lines above"

@@ -141,6 +141,7 @@ class Training:
         gamma = r1_gamma(self.s["gamma"], phase.size, self.schedule.max_size, self.s["gamma_scale"])
         d_loss, *_ = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake, gamma)
         self.adam_D.step(d_loss)
+        jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
         fake, w = self.generate(rng, phase, alpha)

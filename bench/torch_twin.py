@@ -122,7 +122,7 @@ class Twin:
         self.G = Generator(config.width, size, config.latent)
         self.D = Discriminator(config.width, size)
         self.G_ema = Generator(config.width, size, config.latent)
-        self.adam_G, self.adam_D = (torch.optim.Adam(n.parameters(), 1e-3, (0, 0.99))
+        self.adam_G, self.adam_D = (torch.optim.Adam(n.parameters(), 1e-3, (0.0, 0.99))
                                     for n in (self.G, self.D))
         self.real = torch.randn(batch, 3, size, size)
         self.batch, self.latent, self.layers = batch, config.latent, len(self.G.layers)
