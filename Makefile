@@ -20,6 +20,8 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m ruff check .
+	@echo "Bringing Jittor up; then the tests, which compile some hundred small kernels the first time"
+	$(PYTHON_IN_VENV) -m backend
 	$(PYTHON_IN_VENV) -m pytest
 
 clean-demo:

@@ -66,7 +66,7 @@ def make_parser():
         "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512; small: 0.006)")
     add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
-    add("--gamma_scale", "official: gamma · (size / max_size)²; port: gamma at every size",
+    add("--gamma_scale", "of R1, official: gamma · (size / max_size)²; port: gamma at every size",
         choices=["official", "port"])
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")

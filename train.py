@@ -49,6 +49,8 @@ def main(argv=None):
     say_how_long(jt, training)
     try:
         return loop(jt, training)
+    except OSError as error:
+        raise UserError(f"{error.filename or CHECKPOINTS}: {error.strerror}") from None
     except (RuntimeError, MemoryError) as error:
         if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
             raise
@@ -138,7 +140,9 @@ class Training:
         real = self.fade_reals(jt.array(images), alpha)
         with jt.no_grad():
             fake, _ = self.generate(rng, phase, alpha)
-        gamma = r1_gamma(self.s["gamma"], phase.size, self.schedule.max_size, self.s["gamma_scale"])
+        gamma = self.s["gamma"]
+        if self.s["loss"] == "logistic":
+            gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
         d_loss, *_ = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake, gamma)
         self.adam_D.step(d_loss)
         jt.sync_all()                   # frees what only D's step needed
