@@ -20,6 +20,11 @@ def run(main):
         sys.exit(130)
 
 
+def cores():
+    """Number of processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def power_of_two(text):
     """8, 16, … as an int, or None where `text` is not such a number."""
     return int(text) if text.isdigit() and int(text) >= 4 and bin(int(text)).count("1") == 1 \

@@ -20,7 +20,7 @@ import sys
 from PIL import Image, ImageColor, ImageOps
 from tqdm import tqdm
 
-from cli import UserError, power_of_two, replacing, run, size_argument
+from cli import UserError, cores, power_of_two, replacing, run, size_argument
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -78,7 +78,7 @@ def parse_arguments():
     parser.add_argument("--background", default="white", metavar="COLOUR",
                         help="behind transparent and padded pictures, a name or #rrggbb "
                         "(default white)")
-    parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)),
+    parser.add_argument("--workers", type=int, default=cores(),
                         help="number of processes (default: one per core)")
     parser.add_argument("--force", action="store_true", help="make again what is there already")
     args = parser.parse_args()

@@ -4,7 +4,7 @@ import os
 
 import dataset
 import schedule
-from cli import UserError, add_device_argument, size_argument
+from cli import UserError, add_device_argument, cores, size_argument
 
 # The reference recipe: the official one for a single GPU.
 OFFICIAL = dict(
@@ -27,7 +27,7 @@ NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device"}
 
 
 def default_workers():
-    return min(8, max(1, len(os.sched_getaffinity(0)) // 2))
+    return min(8, max(1, cores() // 2))
 
 
 def make_parser():

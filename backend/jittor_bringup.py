@@ -22,6 +22,7 @@ import threading
 import time
 
 from backend import BackendError
+from cli import cores
 
 ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
 SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "use_cutlass": "0",
@@ -208,7 +209,7 @@ def has_avx512():
 
 
 def threads():
-    return int(os.environ.get("OMP_NUM_THREADS") or len(os.sched_getaffinity(0)))
+    return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def version_line(program, containing=""):
