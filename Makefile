@@ -3,7 +3,7 @@
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
-DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 50 --phase_kimg 15 --fade_kimg 3 --sample_kimg 5
+DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 44 --phase_kimg 14 --fade_kimg 2 --sample_kimg 4
 
 .PHONY: demo test clean-demo
 .DELETE_ON_ERROR:

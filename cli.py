@@ -1,4 +1,5 @@
 """What the commands share: one-line errors with exit code 2, files that are never half-written."""
+import argparse
 import contextlib
 import os
 import sys
@@ -6,6 +7,16 @@ import sys
 
 class UserError(Exception):
     """What a user can mend: one line that says what was found, what was wanted, what to type."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Prints the description as it is written, and an error as one line."""
+
+    def __init__(self, **options):
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+
+    def error(self, message):
+        raise UserError(f"{message.removeprefix('argument ')}; {self.prog} --help lists the flags")
 
 
 def run(main):

@@ -4,14 +4,12 @@
 
 Writes PNGs into sample/<name of the checkpoint>/. Everything about the network is in the file.
 """
-import argparse
 import os
-import sys
 
 import numpy as np
 
 import snapshot
-from cli import UserError, add_device_argument, bring_up, run
+from cli import Parser, UserError, add_device_argument, bring_up, run
 from config import num_layers, sizes_to
 from grid import make_grid, save_png
 
@@ -58,8 +56,7 @@ def main(argv=None):
 
 
 def parse_arguments(argv):
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="a .model file that train.py wrote")
     parser.add_argument("--n_row", type=int, default=4, help="rows of each grid (default 4)")
     parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
@@ -167,4 +164,4 @@ def slerp(a, b, t):
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

@@ -14,8 +14,6 @@ from backend.kernels import add_bias, bias_leaky_relu, blur, conv2d, conv_transp
 from config import num_layers, sizes_to
 
 nn = jt.nn
-
-
 SQRT2 = math.sqrt(2)
 
 

@@ -6,7 +6,6 @@
 Grey, palette, 16-bit, CMYK, transparent and rotated pictures of any size are made the same.
 Running it again does only what is missing.
 """
-import argparse
 import hashlib
 import io
 import multiprocessing
@@ -15,12 +14,11 @@ import re
 import shutil
 import signal
 import statistics
-import sys
 
 from PIL import Image, ImageColor, ImageOps
 from tqdm import tqdm
 
-from cli import UserError, cores, power_of_two, replacing, run, size_argument
+from cli import Parser, UserError, cores, power_of_two, replacing, run, size_argument
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 
@@ -65,8 +63,7 @@ def main():
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("path", help="folder of pictures; sub-folders are walked. data/128 (a "
                         "power of two) is read only, and the smaller sizes are made beside it")
     parser.add_argument("--min_size", type=size_argument, default=8,
@@ -220,4 +217,4 @@ def report(results, target, sizes):
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

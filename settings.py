@@ -4,7 +4,7 @@ import os
 
 import dataset
 import schedule
-from cli import UserError, add_device_argument, cores, size_argument
+from cli import Parser, UserError, add_device_argument, cores, size_argument
 
 # The reference recipe: the official one for a single GPU.
 OFFICIAL = dict(
@@ -31,8 +31,8 @@ def default_workers():
 
 
 def make_parser():
-    parser = argparse.ArgumentParser(
-        argument_default=argparse.SUPPRESS, formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = Parser(
+        argument_default=argparse.SUPPRESS,
         description="Trains StyleGAN1, growing from --init_size to --max_size, on DATA/8, DATA/16 "
         "… (as resize.py makes them).\nWrites checkpoint/NAME_*.model and sample/NAME/*.png.")
 
@@ -137,10 +137,10 @@ def check(s):
     s.setdefault("preset", "official")
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
                  "fmap_max"):
-        if s[flag] <= 0:
+        if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):
-        if s[flag] < 0:
+        if not s[flag] >= 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
     if not 0 <= s["mixing"] <= 1:
         raise UserError(f"--mixing: found {s['mixing']:g}, wanted a probability from 0 to 1")

@@ -6,18 +6,16 @@
 
 Each glyph is centred on white in a saturated colour of its own; a colour font keeps its colours.
 """
-import argparse
 import colorsys
 import io
 import os
-import sys
 import unicodedata
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from cli import UserError, power_of_two, replacing, run, size_argument
+from cli import Parser, UserError, power_of_two, replacing, run, size_argument
 
 KINDS = "LNS"                       # Unicode categories: letters, numbers, symbols
 MARGIN = 0.1                        # of the picture, kept white on every side
@@ -62,8 +60,7 @@ def main():
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("out", metavar="OUT/128", help="folder for the pictures, made if missing")
     parser.add_argument("--font", help="a .ttf or .otf file, also a colour emoji font "
                         "(default: DejaVu Sans, over 5,000 glyphs)")
@@ -197,4 +194,4 @@ def save(picture, path):
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

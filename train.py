@@ -328,4 +328,4 @@ def grid_shape(max_size):
 
 
 if __name__ == "__main__":
-    sys.exit(run(main))
+    run(main)

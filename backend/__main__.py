@@ -1,10 +1,10 @@
 """python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes."""
-import argparse
-import sys
+
 
 import numpy as np
 
 import backend
+from cli import Parser, add_device_argument, bring_up, run
 
 
 def conv_check(jt):
@@ -30,15 +30,9 @@ def conv_check(jt):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="python -m backend", description=__doc__)
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto",
-                        help="where to compute (default: auto, CUDA where there is a GPU)")
-    backend.use_device(parser.parse_args().device)
-    try:
-        jt = backend.jt
-    except backend.BackendError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    parser = Parser(prog="python -m backend", description=__doc__)
+    add_device_argument(parser)
+    jt = bring_up(parser.parse_args().device)
     from backend.speed import conv_gflops
     for name, value in backend.report.items():
         print(f"{name:9} {value}")
@@ -50,4 +44,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

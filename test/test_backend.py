@@ -27,15 +27,25 @@ def test_report_names_what_was_found_and_checks_a_convolution():
     assert "relative error" in output and "GFLOP/s" in output and "MISSING" not in output
 
 
-def test_jittors_own_convolutions_run_on_onednn():
-    """Any nn.Conv2d is fast, also one that is not this project's."""
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_jittors_own_convolutions_run_on_onednn(groups):
+    """Any nn.Conv2d is fast, also one that is not this project's; gradients too."""
     rng = np.random.RandomState(0)
-    x, w = rng.randn(2, 5, 9, 9), rng.randn(7, 5, 3, 3)
+    x0, w0 = rng.randn(2, 6, 9, 9), rng.randn(12, 6 // groups, 3, 3)
+    x, w = (jt.array(a.astype("float32")) for a in (x0, w0))
     with jt.profile_scope() as report:
-        y = jt.nn.conv2d(jt.array(x.astype("float32")), jt.array(w.astype("float32")), padding=1)
+        y = jt.nn.conv2d(x, w, padding=1, groups=groups)
         found = y.numpy()
     assert any(row[0].startswith("mkl_conv") for row in report)
-    assert np.abs(found - reference.conv2d(x, w, padding=1)).max() < 1e-4
+    wanted = np.concatenate([reference.conv2d(a, b, padding=1) for a, b in
+                             zip(np.split(x0, groups, 1), np.split(w0, groups))], 1)
+    assert np.abs(found - wanted).max() < 1e-4
+    # Linear in both operands: Σ x · ∂s/∂x = Σ w · ∂s/∂w = s for s = Σ y · r.
+    r = rng.randn(*wanted.shape)
+    dx, dw = jt.grad((y * jt.array(r.astype("float32"))).sum(), [x, w])
+    total = (wanted * r).sum()
+    assert abs((dx.numpy() * x0).sum() - total) < 1e-3 * np.abs(wanted).sum() / 100
+    assert abs((dw.numpy() * w0).sum() - total) < 1e-3 * np.abs(wanted).sum() / 100
 
 
 def test_environment_is_as_it_was():

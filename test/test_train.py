@@ -193,7 +193,8 @@ def test_help_answers_without_jittor():
 ])
 def test_wrong_flags_are_one_line_and_exit_2(symbols, tmp_path, flags, message):
     code, output, stderr = command("train.py", symbols, *flags, cwd=tmp_path, check=False)
-    assert code == 2 and message in stderr and "Traceback" not in stderr + output
+    assert code == 2 and message in stderr and stderr.count("\n") == 1, stderr
+    assert "Traceback" not in output
     assert os.listdir(tmp_path) == []
 
 
@@ -201,7 +202,7 @@ def test_missing_data_and_checkpoints_are_one_line(tmp_path):
     for arguments, message in ((["train.py", "nowhere"], "nowhere: "),
                                (["generate.py", "none.model"], "none.model: ")):
         code, _, stderr = command(*arguments, cwd=tmp_path, check=False)
-        assert code == 2 and message in stderr and "Traceback" not in stderr
+        assert code == 2 and message in stderr and stderr.count("\n") == 1, stderr
 
 
 def test_presets_name_known_flags_only():
