@@ -6,10 +6,11 @@ set -eu
 cd "$(dirname "$0")"
 fail() { echo "error: $1" >&2; exit 2; }
 
+command -v "${cc_path:-g++}" >/dev/null || fail "no C++ compiler. Type: apt-get install g++"
 fits='import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))'
 if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c "$fits" 2>/dev/null; then
     python= incomplete=
-    for candidate in ${PYTHON:-python3.12 python3.11 python3.10 python3.9 python3}; do
+    for candidate in ${PYTHON:-python3.12 python3.11 python3.10 python3.9 python3 /usr/bin/python3}; do
         "$candidate" -c "$fits" 2>/dev/null || continue
         version=$("$candidate" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
         if ! "$candidate" -c 'import venv, ensurepip' 2>/dev/null; then
@@ -31,7 +32,6 @@ apt-get install python3 python3-venv python3-dev, or name one with PYTHON=/path/
     echo "Making .venv with $("$python" --version) …"
     "$python" -m venv .venv
 fi
-command -v "${cc_path:-g++}" >/dev/null || fail "no C++ compiler. Type: apt-get install g++"
 echo "Installing the packages of $1 into .venv …"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r "$1" ||
     fail "pip could not install $1: see the lines above"

@@ -48,7 +48,7 @@ def main(argv=None):
     training = Training(s, schedule, saved)
     say_how_long(jt, training)
     try:
-        return loop(jt, training)
+        return loop(training)
     except OSError as error:
         raise UserError(f"{error.filename or CHECKPOINTS}: {error.strerror}") from None
     except (RuntimeError, MemoryError) as error:
@@ -243,12 +243,18 @@ def copy_weights(source, target):
 # The loop ----------------------------------------------------------------------------------------
 
 
-def loop(jt, training):
+def loop(training):
     s, schedule = training.s, training.schedule
     columns, rows = grid_shape(schedule.max_size)
     latents = np.random.default_rng([s["seed"], 3]).standard_normal(
         (columns * rows, training.config.latent), "float32")
     samples = os.path.join(SAMPLES, s["name"])
+
+    def write_samples():
+        path = os.path.join(samples, f"{training.images_seen:09d}.png")
+        save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+        return path
+
     if training.images_seen == 0:
         folder = PictureFolder(s["data"], schedule.max_size)
         real = load_batch(folder.files(0, columns * rows, s["seed"]), [False] * columns * rows,
@@ -270,27 +276,23 @@ def loop(jt, training):
             losses = training.step(images)
             bar.step(phase, losses)
             if crossed(before, training.images_seen, s["sample_kimg"]):
-                path = os.path.join(samples, f"{training.images_seen:09d}.png")
-                save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+                write_samples()
             if crossed(before, training.images_seen, s["save_kimg"]):
                 save(training)
     save(training)
-    path = os.path.join(samples, f"{training.images_seen:09d}.png")
-    save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
-    print(f"Saved {snapshot.model_path(CHECKPOINTS, s['name'], training.images_seen)} "
-          f"and the grid {path}")
+    model = snapshot.model_path(CHECKPOINTS, s["name"], training.images_seen)
+    print(f"Saved {model} and the grid {write_samples()}")
     if training.images_seen < schedule.total_images:
         print(f"Stopped at {training.images_seen:,} images. To go on, type: "
               f"python train.py {s['data']} --name {s['name']} --resume")
     else:
-        print(f"Finished. To see more, type: python generate.py "
-              f"{snapshot.model_path(CHECKPOINTS, s['name'], training.images_seen)}")
+        print(f"Finished. To see more, type: python generate.py {model}")
     return 0
 
 
 def crossed(before, after, kimg):
     """Whether a multiple of `kimg` thousand images lies in (before, after]."""
-    step = round(1000 * kimg)
+    step = max(1, round(1000 * kimg))
     return before // step != after // step
 
 
@@ -318,7 +320,8 @@ class StopSignals:
         if self.asked:
             os._exit(128 + number)
         self.asked = True
-        print("\nStopping after this iteration …", file=sys.stderr)
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, "\nStopping after this iteration …\n".encode())
 
 
 def grid_shape(max_size):
