@@ -52,7 +52,7 @@ def main():
                 written += 1
                 bar.update()
             round_number += 1
-            if not args.count:
+            if not args.count or font.in_colour:        # once more would be the same pictures
                 break
     print(f"{written} pictures of {size}×{size} in {args.out}, "
           f"{len(glyphs) - len(blank)} glyphs of {os.path.basename(font.path)}; "
@@ -67,7 +67,8 @@ def parse_arguments():
     parser.add_argument("--chars", help="characters and ranges, such as A-Z0-9 (default: every "
                         "letter, number and symbol that the font has)")
     parser.add_argument("--count", type=int, help="number of pictures; more than there are glyphs "
-                        "draws them again in other colours (default: one per glyph)")
+                        "draws them again in other colours, where the font has none of its own "
+                        "(default: one per glyph)")
     parser.add_argument("--size", type=size_argument,
                         help="height and width in pixels (default: the folder's name, or 128)")
     parser.add_argument("--seed", type=int, default=0, help="decides order and colours (default 0)")
