@@ -59,7 +59,7 @@ def test_an_nvcc_on_the_path_changes_nothing_without_a_gpu(tmp_path):
     (tmp_path / "nvcc").write_text("#!/bin/sh\necho release 11.8, V11.8\n")
     (tmp_path / "nvcc").chmod(0o755)
     result = python("from backend import jt; print(jt.flags.use_cuda)",
-                    PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}", nvcc_path="")
+                    PATH=f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     assert result.returncode == 0 and result.stdout.strip().endswith("0"), result.stderr
 
 
