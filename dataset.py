@@ -13,7 +13,7 @@ import signal
 import numpy as np
 from PIL import Image
 
-from cli import UserError
+from cli import UserError, power_of_two
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CHECKED_AT_START = 50           # pictures per size whose header is read before the first step
@@ -72,7 +72,7 @@ def available_sizes(root):
     except OSError as error:
         raise UserError(f"{root}: {error.strerror}; wanted a folder that holds {root}/8, {root}/16 "
                         f"…: type python resize.py {root}") from None
-    return sorted(int(n) for n in names if n.isdigit() and int(n) in [2 ** k for k in range(2, 11)])
+    return sorted(size for size in map(power_of_two, names) if size and size <= 1024)
 
 
 def resize_command(root, size):

@@ -32,11 +32,11 @@ def make_grid(images, columns, cell=None, gap=2):
     return Image.fromarray(canvas)
 
 
-def save_png(picture, path):
-    """Write a PIL picture to `path`; it is never there half-written."""
+def save_png(picture, path, through=None):
+    """Write a PIL picture to `path`; it is never there half-written (see cli.replacing)."""
     data = io.BytesIO()
     picture.save(data, "PNG")
-    with replacing(path) as file:
+    with replacing(path, through) as file:
         file.write(data.getvalue())
 
 

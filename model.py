@@ -5,6 +5,7 @@ Karras, Laine, Aila, "A Style-Based Generator Architecture for Generative Advers
 (2017). Images are float32 NCHW in [-1, 1]. A `size` is a resolution in pixels (4, 8, 16 …); `alpha`
 in [0, 1] is how far the layers of the newest size have faded in.
 """
+import functools
 import math
 
 import numpy as np
@@ -78,19 +79,20 @@ class EqualConv2d(EqualLayer):
 # Up- and downsampling: each has two exact forms of one mathematics -------------------------------
 
 
+@functools.lru_cache
 def four_shifts(flip, scale):
-    """The matrix [9, 16] that sums a 3×3 kernel, zero padded to 4×4, over its four shifts."""
+    """The NumPy matrix [9, 16] that sums a 3×3 kernel, zero padded to 4×4, over its four shifts."""
     spread = np.zeros((3, 3, 4, 4), "float32")
     for y, x, dy, dx in np.ndindex(3, 3, 2, 2):
         spread[y, x, y + dy, x + dx] = scale
     if flip:
         spread = spread[::-1, ::-1]
-    return jt.array(np.ascontiguousarray(spread).reshape(9, 16))
+    return np.ascontiguousarray(spread).reshape(9, 16)
 
 
 def spread_kernel(weight, flip, scale):
     """[out, in, 3, 3] → [out, in, 4, 4]."""
-    spread = matmul(weight.reshape(-1, 9), four_shifts(flip, scale))
+    spread = matmul(weight.reshape(-1, 9), jt.array(four_shifts(flip, scale)))
     return spread.reshape(*weight.shape[:2], 4, 4)
 
 
@@ -296,7 +298,7 @@ def fixed_noise(size, seed=0):
 def fade(alpha):
     """A number in [0, 1] → what the networks take: 1.0, or a Var [1, 1, 1, 1].
 
-    A Var of that shape, because Jittor compiles single numbers into its kernels.
+    A Var of that shape, because Jittor compiles the single numbers 0, 1 and 2 into its kernels.
     """
     return 1.0 if alpha >= 1 else jt.array(np.full((1, 1, 1, 1), alpha, "float32"))
 

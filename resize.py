@@ -7,7 +7,6 @@ Grey, palette, 16-bit, CMYK, transparent and rotated pictures of any size are ma
 Running it again does only what is missing.
 """
 import hashlib
-import io
 import multiprocessing
 import os
 import re
@@ -18,9 +17,9 @@ import statistics
 from PIL import Image, ImageColor, ImageOps
 from tqdm import tqdm
 
-from cli import Parser, UserError, cores, power_of_two, replacing, run, size_argument
-
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
+from cli import Parser, UserError, cores, power_of_two, run, size_argument
+from dataset import PICTURES
+from grid import save_png
 
 
 def main():
@@ -165,11 +164,8 @@ def resize_picture(job):
         # Each size from the one above it: the same filter at a fraction of the cost.
         square = square.resize((size, size), Image.LANCZOS)
         if needed:
-            data = io.BytesIO()
-            square.save(data, "PNG")
             try:
-                with replacing(target, through=scratch) as file:
-                    file.write(data.getvalue())
+                save_png(square, target, through=scratch)
             except OSError as error:
                 return "unwritten", f"{target}: {error.strerror}"
     return "written", None

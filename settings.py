@@ -13,7 +13,7 @@ OFFICIAL = dict(
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
     save_kimg=500.0, sample_kimg=100.0, keep=10)
 
-# Hours on a CPU, or a few thousand pictures; the values are explained in the README.
+# Hours on a CPU, or a few thousand pictures; the README says how the values were found.
 SMALL = dict(
     latent=64, fmap_base=1024, fmap_max=64, kimg=600.0, phase_kimg=60.0, fade_kimg=20.0,
     batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=0.5,

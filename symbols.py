@@ -7,7 +7,6 @@
 Each glyph is centred on white in a saturated colour of its own; a colour font keeps its colours.
 """
 import colorsys
-import io
 import os
 import unicodedata
 
@@ -15,7 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from cli import Parser, UserError, power_of_two, replacing, run, size_argument
+from cli import Parser, UserError, power_of_two, run, size_argument
+from grid import save_png
 
 KINDS = "LNS"                       # Unicode categories: letters, numbers, symbols
 MARGIN = 0.1                        # of the picture, kept white on every side
@@ -185,11 +185,8 @@ def file_name(char, round_number):
 
 
 def save(picture, path):
-    data = io.BytesIO()
-    picture.save(data, "PNG")
     try:
-        with replacing(path, through=os.path.dirname(os.path.dirname(os.path.abspath(path)))) as f:
-            f.write(data.getvalue())
+        save_png(picture, path, through=os.path.dirname(os.path.dirname(os.path.abspath(path))))
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
 

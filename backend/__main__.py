@@ -1,6 +1,4 @@
 """python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes."""
-
-
 import numpy as np
 
 import backend
@@ -8,10 +6,10 @@ from cli import Parser, add_device_argument, bring_up, run
 
 
 def conv_check(jt):
-    """Largest relative error of the double gradient of |dconv/dx|² with respect to the weight.
+    """Relative error of the double gradient of a convolution with respect to its weight.
 
-    y = sum(conv(x, w)²) / 2 gives dy/dx; the gradient of |dy/dx|² / 2 with respect to w along a
-    random direction is compared with a central difference in float64-sized steps.
+    With s = Σ conv(x, w)² / 2, the gradient of |∂s/∂x|² / 2 along a random direction of w is
+    compared with a central difference.
     """
     rng = np.random.RandomState(0)
     x0, w0, direction = (rng.randn(*s).astype("float32") for s in

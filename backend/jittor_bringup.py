@@ -44,7 +44,7 @@ def bring_up(device):
     if device == "auto" and not use_cuda and gpu_count() > 0:
         say(f"warning: there is a GPU, but {why_not}; working on the CPU")
 
-    with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced():
+    with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced(use_cuda):
         import jittor as jt
         operators = None if use_cuda else load_onednn_operators(jt)
     dismiss_compilers()
@@ -105,10 +105,11 @@ def environment(settings):
 
 
 @contextlib.contextmanager
-def announced():
+def announced(use_cuda):
     """Say that Jittor compiles, and for how long, when nothing is compiled yet."""
     import jittor_utils
-    if glob.glob(os.path.join(jittor_utils.cache_path, "custom_ops", "*.so")):
+    core = os.path.join("cu*", "jittor_core*.so") if use_cuda else "jittor_core*.so"
+    if glob.glob(os.path.join(glob.escape(jittor_utils.cache_path), core)):
         yield
         return
     say("Jittor compiles itself for this machine, once (about two minutes on two cores) …")

@@ -32,16 +32,12 @@ def relative(found, wanted):
     return np.abs(found - wanted).max() / np.abs(wanted).max()
 
 
-def fade(alpha):
-    return model.fade(alpha)
-
-
 @pytest.mark.parametrize("size, alpha", [(4, 1.0), (8, 1.0), (8, 0.3), (16, 1.0), (16, 0.6)])
 def test_generator_equals_float64_reference(networks, size, alpha):
     z = np.random.RandomState(3).randn(3, CONFIG.latent)
     noise = [np.random.RandomState(i).randn(1, 1, s, s)
              for i, s in enumerate(s for s in sizes_to(size) for _ in range(2))]
-    image = networks[0](jt.array(z.astype("float32")), size, fade(alpha),
+    image = networks[0](jt.array(z.astype("float32")), size, model.fade(alpha),
                         [jt.array(n.astype("float32")) for n in noise])
     assert tuple(image.shape) == (3, 3, size, size)
     assert relative(image, reference.generator(networks[0], z, size, alpha, noise)) < 2e-5
@@ -51,7 +47,7 @@ def test_generator_equals_float64_reference(networks, size, alpha):
                                                 (5, 8, 0.2), (4, 4, 1.0)])
 def test_discriminator_equals_float64_reference(networks, count, size, alpha):
     x = np.random.RandomState(4).randn(count, 3, size, size)
-    scores = networks[1](jt.array(x.astype("float32")), fade(alpha))
+    scores = networks[1](jt.array(x.astype("float32")), model.fade(alpha))
     assert relative(scores, reference.discriminator(networks[1], x, alpha)) < 2e-5
 
 
