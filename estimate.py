@@ -1,16 +1,17 @@
 """What a run will cost in arithmetic, time and memory: guesses from the shapes of the layers."""
+import functools
+import math
+import re
+
+from config import discriminator_shapes, generator_shapes, size_of
 
 
+@functools.lru_cache
 def convolution_macs(config, size):
     """Multiply-adds of (generator, discriminator) for one image at `size`, counted unfused."""
-    generator = discriminator = 0
-    s = 4
-    while s <= size:
-        width, below = config.width(s), config.width(s // 2)
-        generator += 9 * width * width * s * s + (9 * below * width * s * s if s > 4 else 0)
-        discriminator += 9 * width * (width + (below if s > 4 else 0)) * s * s
-        s *= 2
-    return generator, discriminator
+    return tuple(sum(math.prod(shape) * (size_of(name) or 4) ** 2 for name, shape in shapes.items()
+                     if re.search(r"conv\d?\.weight", name) and (size_of(name) or 4) <= size)
+                 for shapes in (generator_shapes(config), discriminator_shapes(config)))
 
 
 def training_gflop(config, size):

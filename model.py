@@ -1,165 +1,41 @@
-"""The StyleGAN1 network: StyledGenerator, Discriminator and the layers that they are made of.
+"""The StyleGAN1 network: StyledGenerator and Discriminator.
 
 Karras, Laine, Aila, "A Style-Based Generator Architecture for Generative Adversarial Networks"
 (2018); progressive growing and the discriminator from Karras et al., "Progressive Growing of GANs"
 (2017). Images are float32 NCHW in [-1, 1]. A `size` is a resolution in pixels (4, 8, 16 …); `alpha`
 in [0, 1] is how far the layers of the newest size have faded in.
 """
-import functools
 import math
 
 import numpy as np
 
-from backend import has_winograd, jt
-from backend.kernels import add_bias, bias_leaky_relu, blur, conv2d, conv_transpose2d, matmul
-from config import num_layers, sizes_to
+from backend import jt
+from backend.kernels import bias_leaky_relu, blur
+from config import num_layers, size_of, sizes_to
+from layers import (
+    SQRT2,
+    DownConv2d,
+    EqualConv2d,
+    EqualLinear,
+    UpConv2d,
+    downsample,
+    upsample,
+)
 
 nn = jt.nn
-SQRT2 = math.sqrt(2)
-
-
-# Equalised learning rate -----------------------------------------------------------------------
-
-
-class EqualLR:
-    """Pre-forward hook: the layer computes with weight · gain · lrmul / √fan_in, bias · lrmul.
-
-    The stored weight starts at N(0, 1 / lrmul²) and is what the optimizer sees, so that all
-    layers learn at one speed (Karras et al. 2017, section 4.1). The scaled weight is handed to
-    `execute` and stored nowhere.
-    """
-
-    def __init__(self, gain=SQRT2, lrmul=1.0):
-        self.gain, self.lrmul = gain, lrmul
-
-    def __call__(self, module, inputs, _keywords=None):
-        fan_in = math.prod(module.weight.shape[1:])
-        scaled = {"weight": module.weight * (self.gain * self.lrmul / math.sqrt(fan_in))}
-        if module.bias is not None:
-            scaled["bias"] = module.bias * self.lrmul if self.lrmul != 1 else module.bias
-        return inputs, scaled
-
-
-class EqualLayer(nn.Module):
-    """A weight [out, in, …] and a bias [out] under an EqualLR hook."""
-
-    def __init__(self, shape, gain=SQRT2, lrmul=1.0, bias=True):
-        self.weight = jt.randn(*shape) / lrmul
-        self.bias = jt.zeros(shape[0]) if bias else None
-        self.register_pre_forward_hook(EqualLR(gain, lrmul))
-
-
-class EqualLinear(EqualLayer):
-    """[N, in] → [N, out], with a leaky ReLU after it where `activate`."""
-
-    def __init__(self, fan_in, fan_out, activate=False, **options):
-        super().__init__((fan_out, fan_in), **options)
-        self.end = bias_leaky_relu if activate else add_bias
-
-    def execute(self, x, weight, bias):
-        return self.end(matmul(x, weight, transpose_b=True), bias)
-
-
-class EqualConv2d(EqualLayer):
-    """[N, in, H, W] → [N, out, H, W], kernel 1×1 or 3×3, zero padding, leaky ReLU if `activate`."""
-
-    def __init__(self, fan_in, fan_out, kernel, activate=False, **options):
-        super().__init__((fan_out, fan_in, kernel, kernel), **options)
-        self.end = bias_leaky_relu if activate else add_bias
-
-    def execute(self, x, weight, bias=None):
-        x = self.convolve(x, weight)
-        return x if bias is None else self.end(x, bias)
-
-    @staticmethod
-    def convolve(x, weight):
-        return conv2d(x, weight, padding=weight.shape[-1] // 2)
-
-
-# Up- and downsampling: each has two exact forms of one mathematics -------------------------------
-
-
-@functools.lru_cache
-def four_shifts(flip, scale):
-    """The NumPy matrix [9, 16] that sums a 3×3 kernel, zero padded to 4×4, over its four shifts."""
-    spread = np.zeros((3, 3, 4, 4), "float32")
-    for y, x, dy, dx in np.ndindex(3, 3, 2, 2):
-        spread[y, x, y + dy, x + dx] = scale
-    if flip:
-        spread = spread[::-1, ::-1]
-    return np.ascontiguousarray(spread).reshape(9, 16)
-
-
-def spread_kernel(weight, flip, scale):
-    """[out, in, 3, 3] → [out, in, 4, 4]."""
-    spread = matmul(weight.reshape(-1, 9), jt.array(four_shifts(flip, scale)))
-    return spread.reshape(*weight.shape[:2], 4, 4)
-
-
-def use_fused(weight):
-    """Whether an up- or downsampling layer runs as one strided 4×4 convolution.
-
-    A fixed table by width and device, never a timing. With direct kernels the fused form costs
-    2.25 times less. On a CPU with AVX-512, wide plain layers run faster all the same, because
-    their 3×3 kernels can be Winograd's; narrow ones are bound by memory, of which fused moves less.
-    """
-    wide = min(weight.shape[:2]) >= 256
-    return not (wide and has_winograd)
-
-
-class UpConv2d(EqualConv2d):
-    """Nearest ×2 and a 3×3 convolution: [N, in, H, W] → [N, out, 2H, 2W]."""
-
-    def convolve(self, x, weight):
-        return (self.fused if use_fused(weight) else self.plain)(x, weight)
-
-    @staticmethod
-    def plain(x, weight):
-        return conv2d(upsample(x), weight, padding=1)
-
-    @staticmethod
-    def fused(x, weight):
-        kernel = spread_kernel(weight, flip=True, scale=1.0)
-        return conv_transpose2d(x, kernel, stride=2, padding=1)
-
-
-class DownConv2d(EqualConv2d):
-    """A 3×3 convolution and a 2×2 mean: [N, in, 2H, 2W] → [N, out, H, W]."""
-
-    def convolve(self, x, weight):
-        return (self.fused if use_fused(weight) else self.plain)(x, weight)
-
-    @staticmethod
-    def plain(x, weight):
-        return downsample(conv2d(x, weight, padding=1))
-
-    @staticmethod
-    def fused(x, weight):
-        return conv2d(x, spread_kernel(weight, flip=False, scale=0.25), stride=2, padding=1)
-
-
-def upsample(x):
-    """Nearest neighbour ×2: [N, C, H, W] → [N, C, 2H, 2W]."""
-    n, c, h, w = x.shape
-    return x.reindex([n, c, 2 * h, 2 * w], ["i0", "i1", "i2/2", "i3/2"])
-
-
-def downsample(x):
-    """2×2 mean: [N, C, 2H, 2W] → [N, C, H, W]."""
-    n, c, h, w = x.shape
-    return x.reindex_reduce("add", [n, c, h // 2, w // 2], ["i0", "i1", "i2/2", "i3/2"]) * 0.25
 
 
 # Generator -------------------------------------------------------------------------------------
 
 
 class MappingNetwork(nn.Module):
-    """latent z [N, latent] → style w [N, latent]."""
+    """latent z [N, latent] → style w [N, dlatent]."""
 
     def __init__(self, config):
+        widths = config.mapping_widths
         self.layers = nn.ModuleList([
-            EqualLinear(config.latent, config.latent, lrmul=config.mapping_lrmul, activate=True)
-            for _ in range(config.mapping_layers)])
+            EqualLinear(fan_in, fan_out, lrmul=config.mapping_lrmul, activate=True)
+            for fan_in, fan_out in zip(widths, widths[1:])])
 
     def execute(self, latent):
         x = latent * jt.rsqrt((latent ** 2).mean(1, keepdims=True) + 1e-8)
@@ -171,21 +47,34 @@ class MappingNetwork(nn.Module):
 class Epilogue(nn.Module):
     """What follows every convolution: noise, bias, leaky ReLU, instance norm, style (AdaIN)."""
 
-    def __init__(self, channels, latent):
+    def __init__(self, channels, config, bias=True):
         self.noise_weight = jt.zeros(channels)
-        self.bias = jt.zeros(channels)
-        self.style = EqualLinear(latent, 2 * channels, gain=1.0)
+        self.noise_gain = math.sqrt(2 / channels) if config.equalize_all else 1.0
+        self.bias = jt.zeros(channels) if bias else None
+        self.norm_eps = config.norm_eps
+        self.style = EqualLinear(config.dlatent, 2 * channels, gain=last_gain(config))
+        self.one = 0 if config.scale_from_zero else 1
+        if config.scale_from_zero:
+            self.style.bias = jt.concat([jt.ones(channels), jt.zeros(channels)])
 
     def execute(self, x, w, noise):
-        """x [N, C, H, W], style w [N, latent], noise [N or 1, 1, H, W] or None."""
+        """x [N, C, H, W], style w [N, dlatent], noise [N or 1, 1, H, W] or None."""
         n, c = x.shape[:2]
         if noise is not None:
-            x = x + noise * self.noise_weight.reshape(1, c, 1, 1)
-        x = bias_leaky_relu(x, self.bias)
+            strength = self.noise_weight
+            if self.noise_gain != 1:
+                strength = strength * self.noise_gain
+            x = x + noise * strength.reshape(1, c, 1, 1)
+        x = bias_leaky_relu(x, jt.zeros(c) if self.bias is None else self.bias)
         x = x - x.mean([2, 3], keepdims=True)
-        x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + 1e-8)
+        x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + self.norm_eps)
         scale_and_shift = self.style(w).reshape(n, 2, c, 1, 1)
-        return x * (scale_and_shift[:, 0] + 1) + scale_and_shift[:, 1]
+        return x * (scale_and_shift[:, 0] + self.one) + scale_and_shift[:, 1]
+
+
+def last_gain(config):
+    """Of the layers that no activation follows: style, toRGB, the last dense one."""
+    return SQRT2 if config.equalize_all else 1.0
 
 
 class SynthesisBlock(nn.Module):
@@ -196,10 +85,12 @@ class SynthesisBlock(nn.Module):
         if size == 4:
             self.const = jt.ones(1, channels, 4, 4)
         else:
-            self.conv0 = UpConv2d(config.width(size // 2), channels, 3, bias=False)
-        self.epilogue0 = Epilogue(channels, config.latent)
+            self.conv0 = UpConv2d(config.width(size // 2), channels, 3,
+                                  bias=config.bias_before_blur)
+        self.epilogue0 = Epilogue(channels, config, bias=not config.bias_before_blur)
         self.conv1 = EqualConv2d(channels, channels, 3, bias=False)
-        self.epilogue1 = Epilogue(channels, config.latent)
+        self.epilogue1 = Epilogue(channels, config)
+        self.noise_per_block = config.noise_per_block
 
     def execute(self, x, styles, noise):
         if x is None:
@@ -207,7 +98,7 @@ class SynthesisBlock(nn.Module):
         else:
             x = blur(self.conv0(x))
         x = self.epilogue0(x, styles[0], noise[0])
-        return self.epilogue1(self.conv1(x), styles[1], noise[1])
+        return self.epilogue1(self.conv1(x), styles[1], noise[0 if self.noise_per_block else 1])
 
 
 class SynthesisNetwork(nn.Module):
@@ -217,12 +108,12 @@ class SynthesisNetwork(nn.Module):
         for size in config.sizes:
             setattr(self, f"block{size}", SynthesisBlock(size, config))
             setattr(self, f"to_rgb{size}",
-                    EqualConv2d(config.width(size), config.channels, 1, gain=1.0))
+                    EqualConv2d(config.width(size), config.channels, 1, gain=last_gain(config)))
 
     def execute(self, styles, noise, size, alpha=1.0):
         """Paint one picture per row.
 
-        styles: [N, layers, latent], at least num_layers(size) layers.
+        styles: [N, layers, dlatent], at least num_layers(size) layers.
         noise: a list of maps as make_noise gives, or None for no noise.
         alpha: what fade() gives; below 1 the picture is blended with the one of size / 2,
         enlarged. Returns [N, channels, size, size].
@@ -241,13 +132,13 @@ class SynthesisNetwork(nn.Module):
 
 
 class StyledGenerator(nn.Module):
-    """Mapping and synthesis, with the mean style w_avg [latent] that truncation needs."""
+    """Mapping and synthesis, with the mean style w_avg [dlatent] that truncation needs."""
 
     def __init__(self, config):
         self.config = config
         self.mapping = MappingNetwork(config)
         self.synthesis = SynthesisNetwork(config)
-        self.w_avg = jt.zeros(config.latent).stop_grad()
+        self.w_avg = jt.zeros(config.dlatent).stop_grad()
 
     def execute(self, latent, size=None, alpha=1.0, noise=None, truncation_psi=1.0,
                 truncation_cutoff=8):
@@ -259,7 +150,7 @@ class StyledGenerator(nn.Module):
 
 
 def broadcast_style(w, layers):
-    """w [N, latent] → the same style for every layer, [N, layers, latent]."""
+    """w [N, dlatent] → the same style for every layer, [N, layers, dlatent]."""
     return w.unsqueeze(1).expand(w.shape[0], layers, w.shape[1])
 
 
@@ -311,27 +202,32 @@ def is_fading(alpha):
 
 
 class DiscriminatorBlock(nn.Module):
-    """[N, width(size), size, size] → [N, width(size/2), size/2, size/2]."""
+    """[N, d_width(size), size, size] → [N, d_width(size/2), size/2, size/2]."""
 
     def __init__(self, size, config):
-        self.conv0 = EqualConv2d(config.width(size), config.width(size), 3, activate=True)
-        self.conv1 = DownConv2d(config.width(size), config.width(size // 2), 3, activate=True)
+        width, below = config.d_width(size), config.d_width(size // 2)
+        between = below if config.widen_first else width
+        self.conv0 = EqualConv2d(width, between, 3, activate=True)
+        self.conv1 = DownConv2d(between, below, 3, activate=True)
 
     def execute(self, x):
         return self.conv1(blur(self.conv0(x)))
 
 
 class DiscriminatorHead(nn.Module):
-    """[N, width(4), 4, 4] → scores [N, 1]."""
+    """[N, d_width(4), 4, 4] → scores [N, 1]."""
 
     def __init__(self, config):
-        channels = config.width(4)
-        self.conv = EqualConv2d(channels + 1, channels, 3, activate=True)
-        self.dense0 = EqualLinear(channels * 16, config.width(2), activate=True)
-        self.dense1 = EqualLinear(config.width(2), 1, gain=1.0)
+        channels, dense = config.d_width(4), config.d_width(2)
+        self.group = config.stddev_group
+        self.conv = EqualConv2d(channels + (self.group != 1), channels, 3, activate=True)
+        self.dense0 = EqualLinear(channels * 16, dense, activate=True)
+        self.dense1 = EqualLinear(dense, 1, gain=last_gain(config))
 
     def execute(self, x):
-        x = self.conv(append_stddev(x))
+        if self.group != 1:
+            x = append_stddev(x, self.group or x.shape[0])
+        x = self.conv(x)
         return self.dense1(self.dense0(x.reshape(x.shape[0], -1)))
 
 
@@ -342,7 +238,8 @@ class Discriminator(nn.Module):
         self.config = config
         for size in config.sizes:
             setattr(self, f"from_rgb{size}",
-                    EqualConv2d(config.channels, config.width(size), 1, activate=True))
+                    EqualConv2d(config.channels, config.d_width(size), 1,
+                                activate=config.from_rgb_activate))
             if size > 4:
                 setattr(self, f"block{size}", DiscriminatorBlock(size, config))
         self.head = DiscriminatorHead(config)
@@ -363,15 +260,16 @@ def stddev_group(batch, largest=4):
     return next(g for g in range(min(batch, largest), 0, -1) if batch % g == 0)
 
 
-def append_stddev(x):
+def append_stddev(x, largest_group=4):
     """[N, C, H, W] → [N, C+1, H, W]: how much the pictures of a group differ, as a last channel.
 
-    Picture n belongs to group n mod (N / G). Standard deviation over the group per position,
-    mean over all positions and channels (Karras et al. 2017, section 3). Real and generated
-    pictures are scored in calls of their own, so they never share a group.
+    Groups have at most `largest_group` pictures; picture n belongs to group n mod (N / G).
+    Standard deviation over the group per position, mean over all positions and channels (Karras et
+    al. 2017, section 3). Real and generated pictures are scored in calls of their own, so they
+    never share a group.
     """
     n, c, h, w = x.shape
-    group = stddev_group(n)
+    group = stddev_group(n, largest_group)
     y = x.reshape(group, n // group, c, h, w)
     y = y - y.mean(0, keepdims=True)
     deviation = jt.sqrt((y * y).mean(0) + 1e-8).mean([1, 2, 3])
@@ -384,14 +282,10 @@ def append_stddev(x):
 
 def in_use(name, size, fading):
     """Whether the parameter `name` takes part when training at `size`."""
-    for part in name.split("."):
-        for prefix in ("block", "to_rgb", "from_rgb"):
-            if part.startswith(prefix):
-                own = int(part[len(prefix):])
-                if prefix == "block":
-                    return own <= size
-                return own == size or (fading and own == size // 2)
-    return True
+    own = size_of(name)
+    if own is None or "block" in name:
+        return own is None or own <= size
+    return own == size or (fading and own == size // 2)
 
 
 def parameters_in_use(network, size, fading):

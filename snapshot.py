@@ -15,6 +15,7 @@ import zlib
 
 import numpy as np
 
+import foreign
 from cli import UserError, replacing
 from config import ModelConfig
 
@@ -28,14 +29,35 @@ def save(path, header, arrays):
         np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
 
 
-def load(path):
-    """(header, arrays). Raises UserError, one line that names the file, for anything else."""
+def load_any(path, size=None):
+    """(header, arrays) of a .model file or of another project's weights (see foreign.py).
+
+    `size`: at which the weights of another project were trained, where they do not say it.
+    """
+    if not is_own(path):
+        return foreign.read(path, size)
+    header, arrays = load(path)
+    if size and "source" not in header:
+        raise UserError(f"--size {size}: {path} knows its size, {header['size']}: leave --size out")
+    return header | ({"size": size, "alpha": 1.0} if size else {}), arrays
+
+
+def is_own(path):
+    """Whether the file at `path` begins like one that `save` wrote."""
     try:
         with open(path, "rb") as file:
-            start = file.read(4)
-            if start[:2] != b"PK":
-                raise UserError(f"{path}: found {describe(start)}, wanted a .model file that "
-                                "train.py wrote")
+            start = file.read(64)
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return start[:2] == b"PK" and b"header.npy" in start
+
+
+def load(path):
+    """(header, arrays) of a .model file. Raises UserError, one line that names the file, for anything else."""
+    try:
+        with open(path, "rb") as file:
+            if file.read(2) != b"PK":
+                raise UserError(f"{path}: not a .model file that train.py wrote")
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {name: archive[name] for name in archive.files}
@@ -50,12 +72,6 @@ def load(path):
     if missing:
         raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")
     return header, arrays
-
-
-def describe(start):
-    if not start:
-        return "an empty file"
-    return "a pickle of another project" if start[:1] == b"\x80" else "another kind of file"
 
 
 def network_arrays(network, prefix):

@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import reference
 
+import layers
 import loss
 import model
 from backend import jt
@@ -72,10 +73,10 @@ LAYERS = {
     "conv2d stride 2": (lambda x, w: conv2d(x, w, 2, 1), (2, 3, 8, 8), (4, 3, 4, 4)),
     "conv_transpose2d": (lambda x, w: conv_transpose2d(x, w, 2, 1), (2, 3, 4, 4), (4, 3, 4, 4)),
     "conv 1x1": (lambda x, w: conv2d(x, w), (2, 3, 4, 4), (5, 3, 1, 1)),
-    "up plain": (model.UpConv2d.plain, (2, 3, 4, 4), (4, 3, 3, 3)),
-    "up fused": (model.UpConv2d.fused, (2, 3, 4, 4), (4, 3, 3, 3)),
-    "down plain": (model.DownConv2d.plain, (2, 3, 8, 8), (4, 3, 3, 3)),
-    "down fused": (model.DownConv2d.fused, (2, 3, 8, 8), (4, 3, 3, 3)),
+    "up plain": (layers.UpConv2d.plain, (2, 3, 4, 4), (4, 3, 3, 3)),
+    "up fused": (layers.UpConv2d.fused, (2, 3, 4, 4), (4, 3, 3, 3)),
+    "down plain": (layers.DownConv2d.plain, (2, 3, 8, 8), (4, 3, 3, 3)),
+    "down fused": (layers.DownConv2d.fused, (2, 3, 8, 8), (4, 3, 3, 3)),
     "matmul": (lambda x, w: matmul(x, w), (4, 6), (6, 5)),
     "matmul transposed": (lambda x, w: matmul(x, w, transpose_b=True), (4, 6), (5, 6)),
     "blur": (lambda x, w: blur(x * w), (2, 3, 6, 6), (2, 3, 6, 6)),

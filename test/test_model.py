@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import reference
 
+import layers
 import model
 from backend import jt
 from backend.kernels import conv2d
@@ -52,7 +53,7 @@ def test_discriminator_equals_float64_reference(networks, count, size, alpha):
 
 
 @pytest.mark.parametrize("channels", [6, 160])
-@pytest.mark.parametrize("layer", [model.UpConv2d, model.DownConv2d])
+@pytest.mark.parametrize("layer", [layers.UpConv2d, layers.DownConv2d])
 def test_fused_sampling_equals_plain(layer, channels):
     rng = np.random.RandomState(5)
     for size in (4, 16):
@@ -68,10 +69,10 @@ def test_fused_sampling_equals_plain(layer, channels):
 
 def test_which_form_runs_is_a_table_by_width(monkeypatch):
     wide, narrow = jt.zeros(256, 512, 3, 3), jt.zeros(128, 512, 3, 3)
-    monkeypatch.setattr(model, "has_winograd", True)
-    assert model.use_fused(narrow) and not model.use_fused(wide)
-    monkeypatch.setattr(model, "has_winograd", False)
-    assert model.use_fused(narrow) and model.use_fused(wide)
+    monkeypatch.setattr(layers, "has_winograd", True)
+    assert layers.use_fused(narrow) and not layers.use_fused(wide)
+    monkeypatch.setattr(layers, "has_winograd", False)
+    assert layers.use_fused(narrow) and layers.use_fused(wide)
 
 
 def test_stddev_groups_by_hand():
@@ -103,7 +104,7 @@ def test_stddev_has_the_gradient_of_finite_differences():
 
 
 def test_equal_lr_scales_before_the_forward_pass_and_stores_nothing():
-    layer = model.EqualLinear(50, 7, gain=1.5, lrmul=0.01)
+    layer = layers.EqualLinear(50, 7, gain=1.5, lrmul=0.01)
     assert abs(layer.weight.numpy().std() - 100) < 15
     layer.bias.assign(np.full(7, 30, "float32"))
     x = np.random.RandomState(9).randn(4, 50).astype("float32")
