@@ -14,18 +14,18 @@ import containers
 import official
 import port
 from cli import UserError
-from config import discriminator_shapes, generator_shapes, sizes_to
+from config import discriminator_shapes, generator_shapes
 from unpickle import Network, Refused
 
 MEAN_STYLE_LATENTS = 10_000
 
 
-def read(path, size=None):
+def read(path):
     """(header, arrays) of the file at `path`, told apart by its content.
 
-    arrays: "ema/…", and "generator/…", "discriminator/…", "noise/…" where the file has them.
-    size: at which the network was trained, for files that have layers above it. Raises UserError,
-    one line that names the file and what does not fit.
+    arrays: "ema/…", and "generator/…", "discriminator/…", "noise/…" where the file has them. The
+    header says what the file is ("source") and whether there may be untrained layers up to its
+    size ("size_guessed"). Raises UserError, one line that names the file and what does not fit.
     """
     try:
         container, content = containers.read(path)
@@ -44,11 +44,6 @@ def read(path, size=None):
     header = {"images_seen": 0, "size": weights.size, "alpha": weights.alpha,
               "model": dataclasses.asdict(weights.config), "source": weights.source,
               "size_guessed": weights.size_guessed}
-    if size:
-        sizes = sizes_to(weights.config.size)
-        if size not in sizes:
-            raise UserError(f"--size {size}: {path} has layers for {sizes[0]} to {sizes[-1]}")
-        header |= {"size": size, "alpha": 1.0, "size_guessed": False}
     return header, arrays
 
 

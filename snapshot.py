@@ -34,12 +34,17 @@ def load_any(path, size=None):
 
     `size`: at which the weights of another project were trained, where they do not say it.
     """
-    if not is_own(path):
-        return foreign.read(path, size)
-    header, arrays = load(path)
+    own = is_own(path)
+    header, arrays = load(path) if own else foreign.read(path)
     if size and "source" not in header:
-        raise UserError(f"--size {size}: {path} knows its size, {header['size']}: leave --size out")
-    return header | ({"size": size, "alpha": 1.0} if size else {}), arrays
+        raise UserError(f"--size {size}: {path} says itself that its size is {header['size']}: "
+                        "leave --size out")
+    if size:
+        largest = model_config(header, path).size
+        if size > largest:
+            raise UserError(f"--size {size}: {path} has layers up to {largest}")
+        header |= {"size": size, "alpha": 1.0, "size_guessed": False}
+    return header, arrays
 
 
 def is_own(path):
@@ -53,7 +58,7 @@ def is_own(path):
 
 
 def load(path):
-    """(header, arrays) of a .model file. Raises UserError, one line that names the file, for anything else."""
+    """(header, arrays) of a .model file. Raises UserError, one line that names it, for others."""
     try:
         with open(path, "rb") as file:
             if file.read(2) != b"PK":
@@ -103,12 +108,19 @@ def model_config(header, path):
         raise UserError(f"{path}: its description of the network is wrong ({error})") from None
 
 
-def make_generator(header, arrays, path):
-    """The averaged StyledGenerator in what `load` gave for `path`, a file of either kind."""
+def make_generator(header, arrays, path, prefix="ema"):
+    """The averaged StyledGenerator, or another, in what `load` or `load_any` gave for `path`."""
     from model import StyledGenerator
     generator = StyledGenerator(model_config(header, path))
-    load_network(generator, arrays, "ema", path)
+    load_network(generator, arrays, prefix, path)
     return generator
+
+
+def make_discriminator(header, arrays, path):
+    from model import Discriminator
+    discriminator = Discriminator(model_config(header, path))
+    load_network(discriminator, arrays, "discriminator", path)
+    return discriminator
 
 
 # The files of a run ------------------------------------------------------------------------------

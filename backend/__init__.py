@@ -10,6 +10,7 @@ wrong folder are answered on a machine where nothing is compiled yet.
 """
 
 _device = "auto"
+_conv = "winograd"
 
 
 class BackendError(Exception):
@@ -24,9 +25,17 @@ def use_device(device):
     _device = device
 
 
+def use_conv(conv):
+    """Choose "winograd" (where the CPU has AVX-512) or "direct" kernels. Before using `jt`."""
+    global _conv
+    if "jt" in globals() and conv != _conv:
+        raise RuntimeError("backend.use_conv() has to be called before the first use of jt")
+    _conv = conv
+
+
 def __getattr__(name):
     if name not in ("jt", "onednn_ops", "has_winograd", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
-    globals().update(jittor_bringup.bring_up(_device))
+    globals().update(jittor_bringup.bring_up(_device, _conv))
     return globals()[name]

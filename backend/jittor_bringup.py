@@ -29,8 +29,8 @@ SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "u
             "cache_name": "stylegan1", "log_silent": "1"}
 
 
-def bring_up(device):
-    """Import Jittor for `device` ("auto", "cpu", "cuda").
+def bring_up(device, conv):
+    """Import Jittor for `device` ("auto", "cpu", "cuda"), with `conv` kernels where it is the CPU.
 
     Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
     their 3×3 kernels are the fast ones, "report": what was found, as lines for a person to read}.
@@ -46,7 +46,7 @@ def bring_up(device):
 
     with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced(use_cuda):
         import jittor as jt
-        operators = None if use_cuda else load_onednn_operators(jt)
+        operators = None if use_cuda else load_onednn_operators(jt, conv)
     dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -64,7 +64,7 @@ def bring_up(device):
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
-            "has_winograd": operators is not None and has_avx512()}
+            "has_winograd": operators is not None and conv == "winograd" and has_avx512()}
 
 
 def check_machine():
@@ -155,8 +155,11 @@ def find_onednn():
     return *folders, importlib.metadata.version(ONEDNN_LIBRARY)
 
 
-def load_onednn_operators(jt):
-    """Compile ops/ with oneDNN; Jittor's own convolutions then use them too. None if missing."""
+def load_onednn_operators(jt, conv):
+    """Compile ops/ with oneDNN; Jittor's own convolutions then use them too. None if missing.
+
+    conv: "winograd" tries those kernels first, "direct" never does.
+    """
     found = find_onednn()
     if found is None:
         say("WARNING: oneDNN IS MISSING, CONVOLUTIONS RUN ABOUT A HUNDRED TIMES SLOWER. "
@@ -166,7 +169,10 @@ def load_onednn_operators(jt):
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
     sources = sorted(glob.glob(os.path.join(folder, "*")))
     flags = f' -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
-    return jt.compile_custom_ops(sources, extra_flags=flags, gen_name_="stylegan1_onednn_ops")
+    name = "stylegan1_onednn_ops"
+    if conv == "direct":
+        flags, name = flags + "-DDIRECT_ONLY ", name + "_direct"
+    return jt.compile_custom_ops(sources, extra_flags=flags, gen_name_=name)
 
 
 def describe_onednn():

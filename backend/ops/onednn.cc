@@ -88,13 +88,13 @@ static const Plan& find_plan(Kind kind, const std::vector<int> shapes[3],
     const memory::desc user[3] = {view(shapes[SRC], formats[SRC], "abcd", 1),
                                   view(shapes[WEIGHTS], formats[WEIGHTS], "oihw", g.groups),
                                   view(shapes[DST], formats[DST], "abcd", 1)};
-    Plan plan;
+#ifndef DIRECT_ONLY
     try {
-        plan = make_plan(kind, algorithm::convolution_winograd, user, g);
+        return plans[key] = make_plan(kind, algorithm::convolution_winograd, user, g);
     } catch (const dnnl::error&) {  // another shape or another processor: the direct kernels
-        plan = make_plan(kind, algorithm::convolution_direct, user, g);
     }
-    return plans.emplace(key, plan).first->second;
+#endif
+    return plans[key] = make_plan(kind, algorithm::convolution_direct, user, g);
 }
 
 void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3],
