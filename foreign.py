@@ -51,12 +51,15 @@ def place(weights):
     """{our name: array} of all networks. Raises Refused, which names what does not fit."""
     arrays = dict(weights.more)
     for prefix, found in weights.networks.items():
-        shapes = discriminator_shapes(weights.config) if prefix == "discriminator" else \
-            generator_shapes(weights.config)
+        if prefix == "discriminator":
+            arrays |= place_network(prefix, found, discriminator_shapes(weights.config),
+                                    weights.forms)
+            continue
+        shapes = generator_shapes(weights.config)
         if not weights.has_w_avg:
-            shapes.pop("w_avg", None)
+            shapes.pop("w_avg")
         arrays |= place_network(prefix, found, shapes, weights.forms)
-        if prefix != "discriminator" and not weights.has_w_avg:
+        if f"{prefix}/w_avg" not in arrays:
             arrays[f"{prefix}/w_avg"] = mean_style(arrays, prefix, weights.config)
     return arrays
 

@@ -2,14 +2,17 @@
 
     python generate.py checkpoint/FFHQ_80000.model
 
-Writes PNGs into sample/<name of the checkpoint>/. Everything about the network is in the file.
+Writes PNGs into sample/<name of the checkpoint>/. The file may be ours, which says all about its
+network, or official StyleGAN1's or the PyTorch or Jittor port's (see convert.py).
 """
 import os
+import sys
 
 import numpy as np
+from tqdm import tqdm
 
 import snapshot
-from cli import Parser, UserError, add_device_argument, bring_up, run
+from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
 from config import num_layers, sizes_to
 from grid import make_grid, save_png
 
@@ -19,7 +22,14 @@ LEVELS = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024)}
 
 def main(argv=None):
     args = parse_arguments(argv)
-    loaded = snapshot.load(args.checkpoint)     # a wrong file is named before Jittor starts
+    header, arrays = snapshot.load_any(args.checkpoint, args.size)  # before Jittor starts
+    if header.get("size_guessed"):
+        print(f"note: {args.checkpoint} does not say to which size it was trained; painting "
+              f"{header['size']}, the largest it has layers for. If that is noise, type --size 128 "
+              "or less", file=sys.stderr)
+    if header["model"]["channels"] not in (1, 3):
+        raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
+                        "channels, only 1 and 3 can be written")
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     try:
         os.makedirs(out, exist_ok=True)
@@ -27,37 +37,38 @@ def main(argv=None):
         raise UserError(f"--out {out}: {error.strerror}") from None
 
     bring_up(args.device)
-    painter = Painter(snapshot.make_generator(*loaded, args.checkpoint), loaded[0],
-                      args.truncation_psi)
-    rows, columns, seed = args.n_row, args.n_col, args.seed
-    cell = max(painter.size, 64)
+    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi)
     written = []
-
-    def write(name, picture):
-        path = os.path.join(out, name)
-        save_png(picture, path)
-        written.append(path)
-
-    images = painter.paint(painter.styles(range(seed, seed + rows * columns)))
-    write("samples.png", make_grid(images, columns, cell))
-    for level, layers in painter.levels().items():
-        grid = mixing_grid(painter, range(seed, seed + columns),
-                           range(seed + columns, seed + columns + rows), layers)
-        write(f"mixing_{level}.png", make_grid(grid, columns + 1, cell))
-    walk = interpolation(painter, rows, columns, seed)
-    write("interpolation.png", make_grid(walk, columns, cell))
-
-    last = seed + rows * columns - 1
-    print(f"{args.checkpoint}: size {painter.size}, {painter.header['images_seen']:,} images seen; "
-          f"seeds {seed} to {last}, truncation_psi {args.truncation_psi:g}")
+    total = args.n_row * args.n_col * 5 + 3 * (args.n_row + args.n_col)
+    with tqdm(total=total, unit="picture", delay=5) as bar:
+        for name, picture in grids(painter, args.n_row, args.n_col, args.seed, bar):
+            path = os.path.join(out, name)
+            save_png(picture, path)
+            written.append(path)
+    last = args.seed + args.n_row * args.n_col - 1
+    print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; "
+          f"seeds {args.seed} to {last}, truncation_psi {args.truncation_psi:g}")
     for path in written:
         print(f"  {path}")
     return 0
 
 
+def grids(painter, rows, columns, seed, bar):
+    """Yields (file name, PIL picture) of each grid."""
+    painter.done = bar.update
+    cell = max(painter.size, 64)
+    images = painter.paint(painter.styles(range(seed, seed + rows * columns)))
+    yield "samples.png", make_grid(images, columns, cell)
+    for level, layers in painter.levels().items():
+        images = mixing_grid(painter, range(seed, seed + columns),
+                             range(seed + columns, seed + columns + rows), layers)
+        yield f"mixing_{level}.png", make_grid(images, columns + 1, cell)
+    yield "interpolation.png", make_grid(interpolation(painter, rows, columns, seed), columns, cell)
+
+
 def parse_arguments(argv):
     parser = Parser(description=__doc__)
-    parser.add_argument("checkpoint", help="a .model file that train.py wrote")
+    parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
     parser.add_argument("--n_row", type=int, default=4, help="rows of each grid (default 4)")
     parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
     parser.add_argument("--seed", type=int, default=0,
@@ -65,6 +76,9 @@ def parse_arguments(argv):
     parser.add_argument("--truncation_psi", type=float, default=0.7,
                         help="0: the mean picture, 1: no truncation; applies to the first 8 "
                         "layers (default 0.7)")
+    parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
+                        "pixels to which they were trained (default: the largest they have layers "
+                        "for)")
     parser.add_argument("--out", help="folder for the PNGs (default sample/<checkpoint's name>)")
     add_device_argument(parser)
     args = parser.parse_args(argv)
@@ -77,7 +91,7 @@ def parse_arguments(argv):
 
 
 def styles_of(generator, latents, size, truncation_psi):
-    """NumPy latents [N, latent] → truncated styles [N, layers, latent]."""
+    """NumPy latents [N, latent] → truncated styles [N, layers, dlatent]."""
     import model
     from backend import jt
     with jt.no_grad():
@@ -86,27 +100,42 @@ def styles_of(generator, latents, size, truncation_psi):
         return model.truncate(styles, generator.w_avg, truncation_psi).numpy()
 
 
-def paint(generator, styles, size, alpha=1.0, chunk=16):
-    """NumPy styles [N, layers, latent] → pictures [N, C, size, size], with one fixed noise.
+def paint(generator, styles, size, alpha=1.0, chunk=16, noise=None, done=None):
+    """NumPy styles [N, layers, dlatent] → pictures [N, C, size, size].
 
-    At most `chunk` at a time, so that a large grid needs no more memory than a small one.
+    noise: one map per layer for all pictures, by default model.fixed_noise(size). At most `chunk`
+    pictures at a time (fewer above 128), so that a large grid needs no more memory than a small
+    one; after each chunk, done(number of pictures) is called.
     """
     import model
     from backend import jt
-    noise, images = model.fixed_noise(size), []
+    noise, images = noise or model.fixed_noise(size), []
+    chunk = max(1, min(chunk, 2048 // size))
     with jt.no_grad():
         for start in range(0, len(styles), chunk):
             part = jt.array(np.ascontiguousarray(styles[start:start + chunk]))
             images.append(generator.synthesis(part, noise, size, model.fade(alpha)).numpy())
+            if done:
+                done(len(images[-1]))
     return np.concatenate(images)
 
 
 class Painter:
-    """A generator with the size, alpha and truncation that it paints at; pictures by seed."""
+    """The averaged generator of a file, at its size and alpha; pictures by seed.
 
-    def __init__(self, generator, header, truncation_psi):
-        self.generator, self.header, self.psi = generator, header, truncation_psi
+    header, arrays: what snapshot.load_any gives for `path`. noise: False for none, else the
+    file's own maps, as official files have them, or fixed ones.
+    """
+
+    def __init__(self, header, arrays, path, truncation_psi, noise=True):
+        from backend import jt
+        self.generator, self.psi = snapshot.make_generator(header, arrays, path), truncation_psi
         self.size, self.alpha = header["size"], header["alpha"]
+        self.noise = self.done = None
+        if not noise:
+            self.noise = [None] * num_layers(self.size)
+        elif "noise/0" in arrays:
+            self.noise = [jt.array(arrays[f"noise/{i}"]) for i in range(num_layers(self.size))]
 
     def latents(self, seeds):
         """One latent per seed: the same picture for a seed, whatever is beside it."""
@@ -120,7 +149,8 @@ class Painter:
         return styles_of(self.generator, latents, self.size, self.psi)
 
     def paint(self, styles):
-        return paint(self.generator, styles, self.size, self.alpha)
+        return paint(self.generator, styles, self.size, self.alpha, noise=self.noise,
+                     done=self.done)
 
     def levels(self):
         """{"coarse": layer indices, "middle": …, "fine": …}; a small model is split into three."""

@@ -40,7 +40,7 @@ def weights_of(content):
     return Weights(
         config, {"generator": G, "discriminator": D, "ema": Gs},
         lambda name, shape: [official_form(name, shape, config.size, fused)],
-        "official StyleGAN1", size=config.size // 2 ** int(lod), alpha=1 - lod % 1,
+        "official StyleGAN1", size=config.size // 2 ** int(lod), alpha=1 - lod % 1, has_w_avg=True,
         more={f"noise/{name[len('synthesis/noise'):]}": a for name, a in noise.items()})
 
 

@@ -12,14 +12,16 @@ from unpickle import Refused, Weights, values
 
 BLUR = (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype("float32")
 NETWORKS = {"g_running": "ema", "generator": "generator", "discriminator": "discriminator"}
+# Beside them: the port's optimizers, and the mean styles that `to_port` adds.
+NO_NETWORKS = ("g_optimizer", "d_optimizer", "w_avg")
 
 
 def weights_of(container, content):
     """Weights of a bare state of the averaged generator, or of all networks by name."""
     if not NETWORKS.keys() & content.keys():
         content = {"g_running": content}
-    unknown = [name for name, value in content.items() if name not in NETWORKS and
-               name not in ("g_optimizer", "d_optimizer") and not isinstance(value, (int, float))]
+    unknown = [name for name, value in content.items() if name not in (*NETWORKS, *NO_NETWORKS)
+               and not isinstance(value, (int, float))]
     if unknown:
         raise Refused(f"unknown beside the networks: {ascii(unknown[0])[:60]}")
     found = {ours: port_arrays(content[theirs]) for theirs, ours in NETWORKS.items()
@@ -36,8 +38,10 @@ def weights_of(container, content):
         return [port_form(name, shape, last, config.from_rgb_activate, fused)
                 for fused in (False, True)]
 
+    means = port_arrays(content["w_avg"]) if "w_avg" in content else {}
     return Weights(config, found, forms, source, size=config.size, size_guessed=True,
-                   has_w_avg=False)
+                   more={f"{NETWORKS[name]}/w_avg": a for name, a in means.items()
+                         if name in NETWORKS and a.shape == (config.dlatent,)})
 
 
 def port_arrays(state):
@@ -161,21 +165,26 @@ def to_fused(a):
 def to_port(config, arrays):
     """{"g_running": {name: array}, …}: all networks in `arrays` as the PyTorch port names them.
 
-    config: of the port's kind (the fields of PORT). Sizes from 128 on are fused, as there.
+    config: of the port's kind (the fields of PORT). Sizes from 128 on are fused, as there. The
+    mean styles have no place in that port's networks, so they are beside them, as "w_avg".
     """
-    networks = {}
+    content = {}
     for theirs, prefix in NETWORKS.items():
         for name, array in arrays.items():
             network, _, name = name.partition("/")
-            if network == prefix and name != "w_avg":
-                fused = (size_of(name) or 4) >= 128
-                their_name, shape, change = port_form(name, array.shape, 8,
-                                                      config.from_rgb_activate, fused)
-                array = to_fused(array) if change is from_fused else array.reshape(shape)
-                state = networks.setdefault(theirs, {})
-                state[their_name] = np.ascontiguousarray(array)
-                state |= blur_beside(name, their_name, array)
-    return networks
+            if network != prefix:
+                continue
+            if name == "w_avg":
+                content.setdefault("w_avg", {})[theirs] = array
+                continue
+            fused = (size_of(name) or 4) >= 128
+            their_name, shape, change = port_form(name, array.shape, 8, config.from_rgb_activate,
+                                                  fused)
+            array = to_fused(array) if change is from_fused else array.reshape(shape)
+            state = content.setdefault(theirs, {})
+            state[their_name] = np.ascontiguousarray(array)
+            state |= blur_beside(name, their_name, array)
+    return content
 
 
 def blur_beside(name, their_name, bias):

@@ -6,8 +6,6 @@ import time
 from tqdm import tqdm
 
 import estimate
-import settings as flags
-from config import ModelConfig
 
 
 class ProgressBar(contextlib.AbstractContextManager):
@@ -77,10 +75,9 @@ def say_how_long(jt, training):
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
 
 
-def dry_run(s, schedule):
+def dry_run(config, schedule):
     """Print what a run would do. Nothing is written."""
     import model
-    config = ModelConfig(**flags.model_arguments(s))
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
         start = schedule.border(size)

@@ -5,6 +5,7 @@ import os
 import dataset
 import schedule
 from cli import Parser, UserError, add_device_argument, cores, size_argument
+from config import ModelConfig
 
 # The reference recipe: the official one for a single GPU.
 OFFICIAL = dict(
@@ -52,6 +53,9 @@ def make_parser():
     add("--name", "name of the run (default: the last part of DATA)", metavar="NAME")
     add("--resume", "go on where the run of this name stopped; only --" +
         ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")
+    add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's, "
+        "the PyTorch or the Jittor port's. It starts at the file's size, larger ones are new; the "
+        "widths are the file's", metavar="FILE")
     add("--dry_run", "print the schedule, the parameters and the guesses of time and memory, and "
         "stop", action="store_true")
     add("--init_size", "size in pixels to begin with", type=size_argument)
@@ -94,15 +98,22 @@ def parse(argv=None):
     typed = vars(make_parser().parse_args(argv))
     folder = os.path.basename(os.path.abspath(typed["data"]))
     typed.setdefault("name", folder)
+    if "init" in typed and "resume" in typed:
+        raise UserError("--init begins a new run and --resume goes on with one: leave one out")
     if os.sep in typed["name"] or typed["name"].startswith("."):
         raise UserError(f"--name {typed['name']}: wanted a plain name, which becomes part of file "
                         "names")
     return typed
 
 
-def new_run(typed):
-    """All settings of a run that begins: preset, then what was typed, then checked."""
+def new_run(typed, init=None):
+    """All settings of a run that begins: preset, then what was typed, then checked.
+
+    init: header of the weights that it begins with, which decides the network and the first size.
+    """
     settings = OFFICIAL | PRESETS[typed.get("preset", "official")] | typed
+    if init:
+        settings |= from_weights(typed, init)
     found = dataset.available_sizes(settings["data"])
     if settings["max_size"] is None:
         larger = [s for s in found if s >= settings["init_size"]]
@@ -110,8 +121,35 @@ def new_run(typed):
             raise UserError(f"{settings['data']}: no folders of size {settings['init_size']} or "
                             f"above in it: type python resize.py {settings['data']}")
         settings["max_size"] = max(larger)
+    elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
+        raise UserError(too_small(typed, init, settings["max_size"]))
     check(settings)
     return settings
+
+
+def from_weights(typed, init):
+    """The settings that the weights of --init decide."""
+    decided = {name: init["model"][name]
+               for name in ("channels", "latent", "fmap_base", "fmap_max")}
+    for flag, value in decided.items():
+        if typed.get(flag, value) != value:
+            raise UserError(f"--{flag} {typed[flag]}, but {typed['init']} has {value}: leave "
+                            f"--{flag} out")
+    if decided["channels"] not in (1, 3):
+        raise UserError(f"--init {typed['init']}: its pictures have {decided['channels']} "
+                        "channels, train.py reads pictures of 1 or 3")
+    if typed.get("init_size", 8) > init["size"]:
+        raise UserError(f"--init_size {typed['init_size']} is above the size of {typed['init']}, "
+                        f"{init['size']}: leave --init_size out, and larger sizes fade in")
+    largest = max(dataset.available_sizes(typed["data"]), default=0)
+    if "init_size" not in typed and largest < init["size"]:
+        raise UserError(too_small(typed, init, largest))
+    return decided | {"init_size": typed.get("init_size", init["size"])}
+
+
+def too_small(typed, init, largest):
+    return (f"{typed['init']} is of size {init['size']}, but the largest to train at is {largest}: "
+            f"type --init_size {largest}")
 
 
 def resumed_run(typed, saved):
@@ -168,7 +206,8 @@ def make_schedule(s):
                              s["phase_kimg"], batch, lr)
 
 
-def model_arguments(s):
-    """What ModelConfig is made of."""
-    return dict(size=s["max_size"], channels=s["channels"], latent=s["latent"],
-                fmap_base=s["fmap_base"], fmap_max=s["fmap_max"])
+def model_config(s, init=None):
+    """The ModelConfig of a run that begins; `init`: header of the weights that it begins with."""
+    return ModelConfig(**(init["model"] if init else {}) | dict(
+        size=s["max_size"], channels=s["channels"], latent=s["latent"], fmap_base=s["fmap_base"],
+        fmap_max=s["fmap_max"]))

@@ -17,7 +17,7 @@ import numpy as np
 
 import foreign
 from cli import UserError, replacing
-from config import ModelConfig
+from config import ModelConfig, discriminator_shapes, generator_shapes, size_of
 
 FORMAT = 1
 
@@ -34,8 +34,11 @@ def load_any(path, size=None):
 
     `size`: at which the weights of another project were trained, where they do not say it.
     """
-    own = is_own(path)
-    header, arrays = load(path) if own else foreign.read(path)
+    if is_own(path):
+        header, arrays = load(path)
+        check_arrays(arrays, model_config(header, path), path)
+    else:
+        header, arrays = foreign.read(path)
     if size and "source" not in header:
         raise UserError(f"--size {size}: {path} says itself that its size is {header['size']}: "
                         "leave --size out")
@@ -45,6 +48,16 @@ def load_any(path, size=None):
             raise UserError(f"--size {size}: {path} has layers up to {largest}")
         header |= {"size": size, "alpha": 1.0, "size_guessed": False}
     return header, arrays
+
+
+def check_arrays(arrays, config, path):
+    """Raise UserError where the networks in a .model file are not those of its ModelConfig."""
+    for prefix in ("ema", "generator", "discriminator"):
+        found = network_part(arrays, prefix)
+        shapes = discriminator_shapes(config) if prefix == "discriminator" else \
+            generator_shapes(config)
+        if found or prefix == "ema":
+            check_shapes(found, shapes, prefix, path)
 
 
 def is_own(path):
@@ -84,20 +97,36 @@ def network_arrays(network, prefix):
     return {f"{prefix}/{name}": p.numpy() for name, p in network.named_parameters()}
 
 
-def load_network(network, arrays, prefix, path):
-    """Fill `network` from `arrays`. Raises UserError for missing, unknown or misshapen arrays."""
-    parameters = dict(network.named_parameters())
-    found = {name[len(prefix) + 1:]: a for name, a in arrays.items()
-             if name.startswith(prefix + "/")}
-    wrong = [f"{name} is missing" for name in parameters.keys() - found.keys()]
-    wrong += [f"{name} is unknown" for name in found.keys() - parameters.keys()]
-    wrong += [f"{name} has shape {found[name].shape}, wanted {tuple(p.shape)}"
-              for name, p in parameters.items()
-              if name in found and found[name].shape != tuple(p.shape)]
-    if wrong:
-        raise UserError(f"{path}: {prefix}: {len(wrong)} arrays do not fit: {sorted(wrong)[0]}")
+def load_network(network, arrays, prefix, path, largest=None):
+    """Fill `network` from `arrays`. Raises UserError for missing, unknown or misshapen arrays.
+
+    largest: fill only the layers of sizes up to it; the others stay as they are.
+    """
+    parameters = {name: p for name, p in network.named_parameters()
+                  if largest is None or (size_of(name) or 4) <= largest}
+    found = {name: a for name, a in network_part(arrays, prefix).items()
+             if largest is None or (size_of(name) or 4) <= largest}
+    check_shapes(found, {name: tuple(p.shape) for name, p in parameters.items()}, prefix, path)
     for name, p in parameters.items():
         p.assign(found[name])
+
+
+def network_part(arrays, prefix):
+    """{name: array} of the network `prefix`."""
+    return {name[len(prefix) + 1:]: a for name, a in arrays.items()
+            if name.startswith(prefix + "/")}
+
+
+def check_shapes(found, shapes, prefix, path):
+    """Raise UserError for missing, unknown or misshapen arrays."""
+    wrong = [f"{name} is missing" for name in shapes.keys() - found.keys()]
+    wrong += [f"{name} is unknown" for name in found.keys() - shapes.keys()]
+    wrong += [f"{name} has shape {found[name].shape}, wanted {shape}"
+              for name, shape in shapes.items()
+              if name in found and found[name].shape != shape]
+    if wrong:
+        raise UserError(f"{path}: {prefix}: {len(wrong)} arrays do not fit: "
+                        f"{'; '.join(sorted(wrong)[:5])}")
 
 
 def model_config(header, path):
@@ -121,6 +150,12 @@ def make_discriminator(header, arrays, path):
     discriminator = Discriminator(model_config(header, path))
     load_network(discriminator, arrays, "discriminator", path)
     return discriminator
+
+
+def source(header):
+    """What a file is and how far it is trained, in words."""
+    return f"weights of {header['source']}" if "source" in header else \
+        f"{header['images_seen']:,} images seen"
 
 
 # The files of a run ------------------------------------------------------------------------------

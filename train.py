@@ -17,7 +17,7 @@ import numpy as np
 import settings as flags
 import snapshot
 from cli import UserError, bring_up, run
-from config import ModelConfig, num_layers
+from config import num_layers
 from dataset import Loader, PictureFolder, load_batch, to_float
 from generate import paint, styles_of
 from grid import save_grid
@@ -31,12 +31,18 @@ TRUNCATION_PSI = 0.7
 def main(argv=None):
     typed = flags.parse(argv)
     saved = find_run(typed)
-    s = flags.resumed_run(typed, saved[0]["settings"]) if saved else flags.new_run(typed)
+    init = (*snapshot.load_any(typed["init"]), typed["init"]) if "init" in typed else None
+    if saved:
+        s = flags.resumed_run(typed, saved[0]["settings"])
+        config = snapshot.model_config(saved[0], saved[2])
+    else:
+        s = flags.new_run(typed, init and init[0])
+        config = flags.model_config(s, init and init[0])
     schedule = flags.make_schedule(s)
     check_pictures(s, schedule)
     if s.get("dry_run"):
         bring_up(s["device"])
-        return dry_run(s, schedule)
+        return dry_run(config, schedule)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {s['name']} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. Type --kimg to make it longer.")
@@ -45,7 +51,12 @@ def main(argv=None):
         try_writing(folder)
 
     jt = bring_up(s["device"])
-    training = Training(s, schedule, saved)
+    training = Training(s, schedule, config)
+    if saved:
+        training.restore(*saved)
+    elif init:
+        training.start_from(*init)
+    saved = init = None                 # their arrays are large, and copied
     say_how_long(jt, training)
     try:
         return loop(training)
@@ -104,23 +115,19 @@ def try_writing(folder):
 class Training:
     """The state of a run: networks, optimizers, images seen; and one iteration of it."""
 
-    def __init__(self, s, schedule, saved=None):
+    def __init__(self, s, schedule, config):
         import loss
         import model
         from backend import jt
         self.jt, self.model = jt, model
-        self.s, self.schedule = s, schedule
+        self.s, self.schedule, self.config = s, schedule, config
         self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
-        self.config = snapshot.model_config(saved[0], saved[2]) if saved \
-            else ModelConfig(**flags.model_arguments(s))
         jt.set_seed(s["seed"])
         self.G = model.StyledGenerator(self.config)
         self.D = model.Discriminator(self.config)
         self.G_ema = model.StyledGenerator(self.config)
         copy_weights(self.G, self.G_ema)
         self.images_seen, self.optimizer_epoch = 0, None
-        if saved:
-            self.restore(*saved)
 
     def step(self, images):
         """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
@@ -222,6 +229,20 @@ class Training:
         arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
         return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch,
                                 "optimizer_steps": self.adam_G.steps}, arrays
+
+    def start_from(self, header, arrays, path):
+        """Take the weights of a file, up to the size that it was trained to; the rest is new."""
+        there = {name.split("/")[0] for name in arrays}
+        largest = min(header["size"], self.config.size)
+        for prefix, network in self.networks():
+            source = "ema" if prefix == "generator" and prefix not in there else prefix
+            if source in there:
+                snapshot.load_network(network, arrays, source, path, largest)
+        new = [s for s in self.schedule.sizes if s > header["size"]]
+        print(f"Starting from {path} ({snapshot.source(header)}, size {header['size']}) at size "
+              f"{self.schedule.init_size}" + (f"; new layers from {new[0]} on" if new else "") +
+              ("" if "discriminator" in there else "; the discriminator is fresh"),
+              file=sys.stderr)
 
     def restore(self, header, arrays, path):
         for prefix, network in self.networks():

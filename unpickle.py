@@ -286,6 +286,8 @@ def load(file, storage=None):
         content = Unpickler(file, storage).load()
     except Refused:
         raise
+    except KeyError:                # of the table of opcodes
+        raise Refused("no weights of a kind that is known, or damaged") from None
     except Exception as error:      # hostile bytes can fail in any way; none of them is a bug here
         raise Refused(f"damaged, or no weights ({ascii(error)[:100]})") from None
     check_depth(content)
@@ -331,5 +333,5 @@ class Weights:
     size: int
     alpha: float = 1.0
     size_guessed: bool = False  # whether there may be untrained layers up to `size`
-    has_w_avg: bool = True
-    more: dict = dataclasses.field(default_factory=dict)    # arrays in our names
+    has_w_avg: bool = False     # whether it is among the arrays of `networks`
+    more: dict = dataclasses.field(default_factory=dict)    # {our name: array}

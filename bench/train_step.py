@@ -105,7 +105,7 @@ def jittor_step(args, size, batch):
     s = settings.OFFICIAL | dict(
         data="-", name="-", init_size=size, max_size=size, batch=str(batch),
         fmap_max=args.fmap_max, latent=args.latent)
-    training = Training(s, settings.make_schedule(s))
+    training = Training(s, settings.make_schedule(s), settings.model_config(s))
     images = np.random.RandomState(0).randn(batch, 3, size, size).astype("float32")
 
     def step():

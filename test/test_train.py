@@ -34,7 +34,7 @@ def in_process(symbols, **changes):
     s = settings.OFFICIAL | dict(data=symbols, name="x", batch="8", latent=16, fmap_max=8,
                                  max_size=16, phase_kimg=0.064, fade_kimg=0.064) | changes
     settings.check(s)
-    return s, settings.make_schedule(s)
+    return s, settings.make_schedule(s), settings.model_config(s)
 
 
 def train_on(training, count):
@@ -102,7 +102,8 @@ def test_resume_equals_uninterrupted_run(symbols, tmp_path, stop_after):
     train_on(first, stop_after)
     path = str(tmp_path / "x.model")
     snapshot.save(path, *first.state())
-    second = train.Training(*in_process(symbols), (*snapshot.load(path), path))
+    second = train.Training(*in_process(symbols))
+    second.restore(*snapshot.load(path), path)
     assert second.images_seen == 8 * stop_after
     train_on(second, 18 - stop_after)
     wanted, found = whole.state()[1], second.state()[1]

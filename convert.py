@@ -1,0 +1,215 @@
+"""Other people's weights into a .model file, and ours into the PyTorch port's names.
+
+    python convert.py stylegan-ffhq.pkl ffhq.model       official StyleGAN1
+    python convert.py FFHQ_80000.model ffhq.model --size 128    the PyTorch or the Jittor port
+    python convert.py x.model x.pt                       ours → the PyTorch port (.pt .npz
+                                                         .safetensors)
+    python convert.py --check FILE                       what is in it
+
+What IN is, is seen from its content; what is written, from the ending of OUT. Nothing but NumPy is
+needed, except that .pt needs PyTorch and .safetensors its library.
+"""
+import dataclasses
+import math
+import os
+import re
+
+import numpy as np
+
+import port
+import snapshot
+from cli import Parser, UserError, add_device_argument, bring_up, replacing, run, size_argument
+from config import PORT, ModelConfig, discriminator_shapes, generator_shapes, size_of
+
+ENDINGS = (".model", ".pt", ".npz", ".safetensors")
+
+
+def main(argv=None):
+    args = parse_arguments(argv)
+    header, arrays = snapshot.load_any(args.input, args.size)
+    config = snapshot.model_config(header, args.input)
+    print(describe(args.input, header, arrays))
+    if args.check:
+        print_network("Generator", generator_shapes(config))
+        if any(name.startswith("discriminator/") for name in arrays):
+            print_network("Discriminator", discriminator_shapes(config))
+        print(f"All {len(arrays)} arrays found their place.")
+        return 0
+    if args.output.endswith(".model"):
+        snapshot.save(args.output, header, arrays)
+        print(f"Wrote {args.output}. To see it, type: python generate.py {args.output}")
+        return 0
+    wrong = {name: getattr(config, name) for name, there in PORT.items()
+             if getattr(config, name) != there}
+    if wrong:
+        if not args.approximate:
+            fields = ", ".join(f"{name} {value}" for name, value in wrong.items())
+            raise UserError(f"{args.input}: the PyTorch port cannot express {fields}: type "
+                            "--approximate to convert it as well as can be")
+        original = header, arrays
+        config, arrays = approximate(config, arrays)
+        header = header | {"model": dataclasses.asdict(config)}
+        print_difference(original, (header, arrays), args)
+    networks = port.to_port(config, arrays)
+    write(args.output, networks)
+    print(f"Wrote {args.output}: {', '.join(networks)} in the PyTorch port's names.")
+    print_what_the_port_needs(config, networks, args.output)
+    return 0
+
+
+def parse_arguments(argv):
+    parser = Parser(description=__doc__)
+    parser.add_argument("input", metavar="IN", help="weights of any kind")
+    parser.add_argument("output", metavar="OUT", nargs="?", help="file to write, ending in "
+                        f"{' '.join(ENDINGS)} (default: IN with the ending .model)")
+    parser.add_argument("--check", action="store_true", help="only print what IN is, the table of "
+                        "its layers, and whether every array found its place")
+    parser.add_argument("--size", type=size_argument, help="size in pixels to which IN was "
+                        "trained, where it does not say it (default: the largest it has layers "
+                        "for)")
+    parser.add_argument("--approximate", action="store_true", help="towards the port: also convert "
+                        "what it computes differently, and print the measured error")
+    add_device_argument(parser)
+    args = parser.parse_args(argv)
+    if args.check and args.output:
+        parser.error(f"--check writes nothing: leave {args.output} out")
+    if args.check:
+        return args
+    args.output = args.output or os.path.splitext(args.input)[0] + ".model"
+    if not args.output.endswith(ENDINGS):
+        raise UserError(f"{args.output}: wanted an ending of {' '.join(ENDINGS)}")
+    if os.path.exists(args.output):
+        raise UserError(f"{args.output} exists: name another OUT")
+    return args
+
+
+def describe(path, header, arrays):
+    networks = [name for name in ("ema", "generator", "discriminator")
+                if any(a.startswith(name + "/") for a in arrays)]
+    size = f"size {header['size']}"
+    if header["alpha"] < 1:
+        size += f" (fading in, alpha {header['alpha']:.2f})"
+    if header.get("size_guessed"):
+        size += ", the largest it has layers for (if it was trained to less, add --size)"
+    return f"{path}: {snapshot.source(header)}; {', '.join(networks)}; {size}"
+
+
+# The table ----------------------------------------------------------------------------------------
+
+
+def print_network(title, shapes):
+    """Layer, output shape and parameters, like the official print_layers."""
+    rows = {}
+    for name, shape in shapes.items():
+        if name != "w_avg":
+            layer = layer_of(name)
+            rows.setdefault(layer, [output_shape(name, shape), 0])[1] += math.prod(shape)
+    print(f"\n{title:26}{'output':22}{'parameters':>12}")
+    for layer, (output, count) in rows.items():
+        print(f"{layer:26}{output:22}{count:12,}")
+    print(f"{'total':48}{sum(count for _, count in rows.values()):12,}\n")
+
+
+def layer_of(name):
+    """A convolution and the epilogue after it are one layer."""
+    layer = re.sub(r"\.(style\.)?(weight|bias|noise_weight)$", "", name)
+    layer = layer.replace("block4.epilogue0", "block4.const")
+    return re.sub(r"epilogue(\d)$", r"conv\1", layer)
+
+
+def output_shape(name, shape):
+    """Of the layer whose first parameter is `name`; N pictures."""
+    if name.startswith(("mapping", "head.dense")):
+        return f"(N, {shape[0]})"
+    size = size_of(name) or 4
+    if re.match(r"block\d+\.conv1", name):
+        size //= 2
+    return f"(N, {shape[1] if name.endswith('const') else shape[0]}, {size}, {size})"
+
+
+# Towards the port ---------------------------------------------------------------------------------
+
+
+def approximate(config, arrays):
+    """(ModelConfig of the port's kind, arrays) that compute nearly the same; generators only.
+
+    Factors and the 1 of the style's scale go into the weights. What cannot follow: the bias comes
+    before the blur, so that it darkens at the border, and epsilon is another.
+    """
+    folded, root = {}, math.sqrt(2)
+    for full_name, array in arrays.items():
+        prefix, _, name = full_name.partition("/")
+        if prefix not in ("ema", "generator"):
+            continue
+        if "mapping" in name:
+            array = array * config.mapping_lrmul
+        elif not config.equalize_all and name.endswith("noise_weight"):
+            array = array * math.sqrt(len(array) / 2)
+        elif not config.equalize_all and re.search(r"(style|to_rgb\d+)\.weight$", name):
+            array = array / root
+        elif not config.scale_from_zero and name.endswith("style.bias"):
+            array = array + np.repeat([1, 0], len(array) // 2)
+        elif not config.bias_before_blur and name == "synthesis.block4.const":
+            array = array + arrays[f"{prefix}/synthesis.block4.epilogue0.bias"].reshape(1, -1, 1, 1)
+        elif not config.bias_before_blur and name.endswith("epilogue0.bias"):
+            if "block4" in name:
+                continue
+            full_name = full_name.replace("epilogue0", "conv0")
+        folded[full_name] = array.astype("float32")
+    return dataclasses.replace(config, **PORT), folded
+
+
+def print_difference(original, changed, args):
+    """One line: how far the pictures of 16 latents are from those of the original."""
+    from generate import Painter
+    bring_up(args.device)
+    pictures = []
+    for header, arrays in original, changed:
+        painter = Painter(header, arrays, args.input, truncation_psi=1.0, noise=False)
+        pictures.append(painter.paint(painter.styles(range(16))))
+    difference = np.abs(pictures[1] - pictures[0])
+    print(f"approximate: over 16 pictures of size {painter.size} without noise, the largest "
+          f"difference is {difference.max() / np.abs(pictures[0]).max():.1%} of the largest value, "
+          f"the root mean square {np.sqrt((difference ** 2).mean() / pictures[0].var()):.1%} of "
+          "the pictures' own; noise is drawn once per size there; the discriminator is left out")
+
+
+def write(path, networks):
+    """Write {network: {name: array}} as its ending says; flat files have network/name."""
+    flat = {f"{network}/{name}": array for network, state in networks.items()
+            for name, array in state.items()}
+    try:
+        if path.endswith(".pt"):
+            import torch
+        elif path.endswith(".safetensors"):
+            import safetensors.numpy
+    except ImportError as error:
+        raise UserError(f"{path}: needs {error.name}: type pip install {error.name}, or name "
+                        f"{os.path.splitext(path)[0]}.npz") from None
+    try:
+        with replacing(path) as file:
+            if path.endswith(".npz"):
+                np.savez(file, **flat)
+            elif path.endswith(".pt"):
+                torch.save({network: {name: torch.from_numpy(a) for name, a in state.items()}
+                            for network, state in networks.items()}, file)
+            else:
+                file.write(safetensors.numpy.save(flat))
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+
+
+def print_what_the_port_needs(config, networks, path):
+    """What in the port's classes is literal and is other here."""
+    full = ModelConfig(**PORT)
+    if any(config.width(s) != full.width(s) or config.d_width(s) != full.d_width(s)
+           for s in config.sizes) or config.channels != 3:
+        widths = ", ".join(f"{config.width(s)} at {s}" for s in config.sizes)
+        print(f"The port's class has literal widths; here they are {widths}, and {config.channels} "
+              "channels: change them there.")
+    if config.size < 1024:
+        print(f"The port's class goes to 1024, this to {config.size}: load it with strict=False.")
+
+
+if __name__ == "__main__":
+    run(main)
