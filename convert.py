@@ -52,8 +52,11 @@ def main(argv=None):
         print_difference(original, (header, arrays), args)
     networks = port.to_port(config, arrays)
     write(args.output, networks)
-    print(f"Wrote {args.output}: {', '.join(networks)} in the PyTorch port's names.")
-    print_what_the_port_needs(config, networks, args.output)
+    load = f"torch.load({args.output!r})['g_running']" if args.output.endswith(".pt") else \
+        "the arrays under g_running/"
+    print(f"Wrote {args.output} in the PyTorch port's names; there, "
+          f"generator.load_state_dict takes {load}")
+    print_what_the_port_needs(config)
     return 0
 
 
@@ -79,7 +82,9 @@ def parse_arguments(argv):
     if not args.output.endswith(ENDINGS):
         raise UserError(f"{args.output}: wanted an ending of {' '.join(ENDINGS)}")
     if os.path.exists(args.output):
-        raise UserError(f"{args.output} exists: name another OUT")
+        stem, ending = os.path.splitext(args.output)
+        raise UserError(f"{args.output} exists, and is not written over: name another OUT, such as "
+                        f"{stem}_converted{ending}")
     return args
 
 
@@ -199,7 +204,7 @@ def write(path, networks):
         raise UserError(f"{path}: {error.strerror}") from None
 
 
-def print_what_the_port_needs(config, networks, path):
+def print_what_the_port_needs(config):
     """What in the port's classes is literal and is other here."""
     full = ModelConfig(**PORT)
     if any(config.width(s) != full.width(s) or config.d_width(s) != full.d_width(s)
@@ -208,7 +213,7 @@ def print_what_the_port_needs(config, networks, path):
         print(f"The port's class has literal widths; here they are {widths}, and {config.channels} "
               "channels: change them there.")
     if config.size < 1024:
-        print(f"The port's class goes to 1024, this to {config.size}: load it with strict=False.")
+        print(f"The port's class goes to 1024, this to {config.size}: add strict=False.")
 
 
 if __name__ == "__main__":
