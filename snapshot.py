@@ -24,7 +24,7 @@ FORMAT = 1
 
 def save(path, header, arrays):
     """Write `arrays` ({name: NumPy array}) and the JSON-able `header` to `path`, atomically."""
-    text = json.dumps(header | {"format": FORMAT}).encode()
+    text = json.dumps(header | {"format": FORMAT, "arrays": len(arrays)}).encode()
     with replacing(path) as file:
         np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
 
@@ -82,10 +82,12 @@ def load(path):
         header = json.loads(arrays.pop("header").tobytes())
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError) as error:
+    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, RuntimeError) as error:
         raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: has format {header.get('format')}, this version reads {FORMAT}")
+    if header.pop("arrays", len(arrays)) != len(arrays):    # a damaged directory can hide some
+        raise UserError(f"{path}: damaged: arrays are missing in it")
     missing = {"images_seen", "size", "alpha", "model"} - header.keys()
     if missing:
         raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")

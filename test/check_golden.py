@@ -331,7 +331,7 @@ def port_shapes():
     forms["G"].pop("w_avg")
     found = {}
     for network, shapes in forms.items():
-        arrays = {f"generator/{name}": np.empty(shape, "float32") for name, shape in shapes.items()}
+        arrays = {f"generator/{name}": np.zeros(shape, "float32") for name, shape in shapes.items()}
         state = port.to_port(config, arrays)["generator"]
         found[network] = {name: a.shape for name, a in state.items()
                           if not port.is_derived(name, a, state)}

@@ -39,7 +39,8 @@ def test_every_output_of_the_official_network_is_reproduced(tmp_path, conv):
     lines = check(PICKLE, OFFICIAL, "--conv", conv, cwd=tmp_path)
     assert_all_are_compared(lines, OFFICIAL, 35)
     if conv == "direct":
-        bounds = {name: float(line.split()[-1]) for name, line in lines.items() if "  bound" in line}
+        bounds = {name: float(line.split()[-1]) for name, line in lines.items()
+                  if "  bound" in line}
         assert bounds["w"] == 1e-5 and bounds["img_psi0.7"] == bounds["act_8x8_Conv1"] == 2e-5
         assert bounds["d_scores_lod0.5"] == 2e-5 and bounds["r1_lod0.5_imggrad"] == 1e-4
         assert bounds["r1_lod0.0_per_sample"] == 1e-4

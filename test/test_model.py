@@ -9,7 +9,7 @@ import layers
 import model
 from backend import jt
 from backend.kernels import conv2d
-from config import ModelConfig, sizes_to
+from config import PORT, ModelConfig, discriminator_shapes, generator_shapes, sizes_to
 
 CONFIG = ModelConfig(size=16, latent=12, fmap_base=64, fmap_max=12)
 
@@ -158,7 +158,37 @@ def test_parameters_in_use_leave_out_larger_sizes():
     assert "w_avg" not in model.parameters_in_use(model.StyledGenerator(CONFIG), 16, False)
 
 
-@pytest.mark.parametrize("wrong", [dict(size=48), dict(size=4), dict(size=2048), dict(channels=2)])
+@pytest.mark.parametrize("config", [
+    CONFIG, ModelConfig(size=4, latent=8, fmap_max=8),
+    ModelConfig(size=32, latent=8, fmap_base=128, fmap_max=16, **PORT),
+    ModelConfig(size=16, channels=4, latent=8, dlatent=6, mapping_fmaps=5, mapping_layers=3,
+                fmap_base=100, fmap_decay=0.7, fmap_max=30, d_fmap_base=80, d_fmap_max=20,
+                stddev_group=1)], ids=["official", "4", "port", "other widths"])
+def test_shapes_without_jittor_are_those_of_the_networks(config):
+    for network, shapes in ((model.StyledGenerator, generator_shapes),
+                            (model.Discriminator, discriminator_shapes)):
+        found = {name: tuple(p.shape) for name, p in network(config).named_parameters()}
+        assert found == shapes(config)
+    images = model.StyledGenerator(config)(jt.randn(4, config.latent),
+                                           noise=model.make_noise(4, config.size))
+    assert tuple(images.shape) == (4, config.channels, config.size, config.size)
+    assert np.isfinite(model.Discriminator(config)(images).numpy()).all()
+
+
+def test_stddev_of_the_whole_batch_is_one_value():
+    x = np.random.RandomState(12).randn(6, 2, 4, 4).astype("float32")
+    last = model.append_stddev(jt.array(x), 6).numpy()[:, 2]
+    assert np.allclose(last, np.sqrt(x.var(0) + 1e-8).mean(), rtol=1e-5)
+
+
+def test_new_layers_of_a_ports_network_scale_by_one():
+    network = model.StyledGenerator(ModelConfig(size=8, latent=8, fmap_max=8, **PORT))
+    bias = network.synthesis.block8.epilogue0.style.bias.numpy()
+    assert bias.tolist() == [1] * 8 + [0] * 8
+
+
+@pytest.mark.parametrize("wrong", [dict(size=48), dict(size=2), dict(size=8192), dict(channels=0),
+                                   dict(fmap_max="512"), dict(latent=-1)])
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(ValueError, match="wanted"):
         ModelConfig(**wrong)

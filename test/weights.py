@@ -42,6 +42,7 @@ def port_state(config=PORT16, seed=0):
 def modules(**classes):
     """Importable modules while pickles are written: modules(a__b=[X]) is the module a.b with X."""
     names = {name.replace("__", "."): found for name, found in classes.items()}
+    before = {name: sys.modules.get(name) for name in names}
     for name, found in names.items():
         sys.modules[name] = types.ModuleType(name)
         for item in found:
@@ -50,8 +51,10 @@ def modules(**classes):
     try:
         yield
     finally:
-        for name in names:
+        for name, module in before.items():
             del sys.modules[name]
+            if module:
+                sys.modules[name] = module
 
 
 class Network:
