@@ -130,9 +130,9 @@ class OfficialOutputs:
             return (styles, STYLES) if kind == "ws" else \
                 (self.images(prefix, styles, lod and float(lod)), IMAGES)
         if found := re.fullmatch(r"mix_(ws|img)", name):
-            styles = self.styles("ema", len(self.golden[name]), 0.7)
+            styles = self.styles("ema", len(self.golden["z"]), 0.7)
             below = (np.arange(styles.shape[1]) < self.golden["mix_crossover"])[:, None]
-            styles = np.where(below, styles, np.roll(styles, -1, 0))
+            styles = np.where(below, styles, np.roll(styles, -1, 0))[:len(self.golden[name])]
             return (styles, STYLES) if found[1] == "ws" else (self.images("ema", styles), IMAGES)
         if found := re.fullmatch(r"act_(\d+)x\d+_(Const|Conv|Conv0_up|Conv1)", name):
             return self.activation(int(found[1]), found[2] in ("Conv", "Conv1")), IMAGES
@@ -231,7 +231,7 @@ class PortOutputs:
 
     def __init__(self, golden, parameters=None):
         self.golden = golden
-        self.shapes = read_shapes(parameters) if parameters else port_shapes()
+        self.shapes = read_shapes(parameters) if parameters else port_shapes(golden)
         self.state = {network: make_parameters(self.shapes[network], seed)
                       for network, seed in self.seeds.items()}
         content = {"g_running": self.state["G"], "discriminator": self.state["D"]}
@@ -324,17 +324,21 @@ def make_parameters(shapes, seed):
     return {name: rng.standard_normal(shapes[name]).astype("float32") for name in sorted(shapes)}
 
 
-def port_shapes():
-    """{"G" or "D": {port's name: shape}} of the port's classes as they are."""
-    config = ModelConfig(**PORT)
-    forms = {"G": generator_shapes(config), "D": discriminator_shapes(config)}
-    forms["G"].pop("w_avg")
-    found = {}
-    for network, shapes in forms.items():
-        arrays = {f"generator/{name}": np.zeros(shape, "float32") for name, shape in shapes.items()}
-        state = port.to_port(config, arrays)["generator"]
-        found[network] = {name: a.shape for name, a in state.items()
-                          if not port.is_derived(name, a, state)}
+def port_shapes(golden):
+    """{"G" or "D": {port's name: shape}} of the port's classes, with the options that the names of
+    the parameters in the golden file tell."""
+    names = {network: golden[f"{network}_param_names"].tolist() for network in "GD"}
+    layers = port.count(names["G"], r"style\.\d+\.linear\.bias")
+    activate = "from_rgb.0.0.conv.bias" in names["D"]
+    config = ModelConfig(**PORT, mapping_layers=layers, from_rgb_activate=activate)
+    shapes = {"G": generator_shapes(config), "D": discriminator_shapes(config)}
+    found = {"G": {}, "D": {}}
+    for network in "GD":
+        for name, shape in shapes[network].items():
+            for fused in False, True:
+                theirs, there, _ = port.port_form(name, shape, 8, activate, fused)
+                if theirs in names[network]:
+                    found[network][theirs] = there
     return found
 
 
