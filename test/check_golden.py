@@ -293,7 +293,9 @@ class PortOutputs:
         if mixed[0] is not None:
             second = slice(2 * int(mixed[0]), 2 * (int(mixed[1]) + 1))
             styles[:, second] = self.styles("z2", layers)[:, second]
-        noise = [jt.array(self.golden[f"noise{i // 2}"]) for i in range(layers)]
+        noise = []
+        for i in range(step + 1):
+            noise += [jt.array(self.golden[f"noise{i}"]), None]     # one map for both layers
         with jt.no_grad():
             styles = jt.array(styles)
             if psi is not None:
