@@ -36,12 +36,14 @@ class ModelConfig:
     widen_first: bool = False       # discriminator blocks change their width in the first conv
 
     def __post_init__(self):
+        for field in dataclasses.fields(self):
+            value, kind = getattr(self, field.name), type(field.default)
+            if not isinstance(value, (int, float)) or not 0 <= value <= 1e6 or value != kind(value):
+                raise ValueError(f"{field.name} is {ascii(value)[:40]}, wanted a number of kind "
+                                 f"{kind.__name__} from 0 to a million")
+            object.__setattr__(self, field.name, kind(value))
         for name in ("dlatent", "mapping_fmaps"):
             object.__setattr__(self, name, getattr(self, name) or self.latent)
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, (int, float)) or value < 0:
-                raise ValueError(f"{field.name} is {value!r}, wanted a number from 0 up")
         if self.size < 4 or self.size > 4096 or self.size & (self.size - 1):
             raise ValueError(f"size is {self.size}, wanted a power of two from 4 to 4096")
         for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max"):

@@ -34,24 +34,27 @@ def load_any(path, size=None):
 
     `size`: at which the weights of another project were trained, where they do not say it.
     """
-    if is_own(path):
-        header, arrays = load(path)
-        check_arrays(arrays, model_config(header, path), path)
-    else:
-        header, arrays = foreign.read(path)
+    header, arrays = load(path) if is_own(path) else foreign.read(path)
+    config = model_config(header, path)
+    check_arrays(arrays, config, path)
+    if header["size"] not in config.sizes or not 0 <= header["alpha"] <= 1:
+        raise UserError(f"{path}: says size {header['size']} and alpha {header['alpha']}, wanted "
+                        f"a size up to {config.size} and an alpha from 0 to 1")
     if size and "source" not in header:
         raise UserError(f"--size {size}: {path} says itself that its size is {header['size']}: "
                         "leave --size out")
     if size:
-        largest = model_config(header, path).size
-        if size > largest:
-            raise UserError(f"--size {size}: {path} has layers up to {largest}")
+        if size > config.size:
+            raise UserError(f"--size {size}: {path} has layers up to {config.size}")
         header |= {"size": size, "alpha": 1.0, "size_guessed": False}
     return header, arrays
 
 
 def check_arrays(arrays, config, path):
-    """Raise UserError where the networks in a .model file are not those of its ModelConfig."""
+    """Raise UserError where networks or noise are not those of the ModelConfig."""
+    noise = {f"{i}": (1, 1, 4 << i // 2, 4 << i // 2) for i in range(config.layers)}
+    if found := network_part(arrays, "noise"):
+        check_shapes(found, noise, "noise", path)
     for prefix in ("ema", "generator", "discriminator"):
         found = network_part(arrays, prefix)
         shapes = discriminator_shapes(config) if prefix == "discriminator" else \

@@ -8,6 +8,16 @@ names and shapes (default: the port's own, 512 channels, up to 1024). Errors are
 difference divided by the largest reference value. Exit code 1 when one is over its bound, or an
 array is not known.
 
+The official arrays: inputs z [N, latent], d_images [N, C, H, W] and mix_crossover; outputs
+    w, ws, ws_psi0.7, dlatent_avg           styles of Gs (of G: G_w, …), one per layer in ws
+    img_psi0.7, img_psi0.5_cutoff3, img_psi0.7_lod1.5       images of the full size
+    mix_ws, mix_img                         psi 0.7, latent i below the crossover, i + 1 from it on
+    act_8x8_Conv0_up                        after the layer's epilogue, psi 0.7, first latent
+    d_scores_lod0.5, d_scores3_lod0.5       of all pictures, of the first three
+    r1_lod0.5_imggrad, _per_sample          of the first four: d sum(scores) / d images, its squares
+    r1_lod0.5_param_gradnorm                L2 norms of d mean(10 / 2 · per_sample) / d variable,
+                                            for those in r1_lod0.5_param_gradnorm_names
+
 Gradients have steps: where an activation is closer to zero than float32 resolves, its leaky ReLU
 may take the other slope, and the image gradient differs by percents in the few pixels below it.
 Direct kernels round as those of the references did; Winograd's do not, so they are not the default.

@@ -2,6 +2,7 @@
 import hashlib
 import importlib.util
 import io
+import itertools
 import json
 import os
 import pickle
@@ -185,6 +186,28 @@ def test_official_arrays_that_do_not_fit_are_named(tmp_path, small_networks, cha
     G, D, Gs = small_networks
     with pytest.raises(UserError, match="discriminator: .*" + message):
         read_bytes(tmp_path, official_pickle((G, change_variables(D, change), Gs)))
+
+
+@pytest.mark.parametrize("place", ["state", "options"])
+def test_official_files_of_odd_layout_end_in_one_line(tmp_path, small_networks, place):
+    """Every entry of a network replaced by what does not belong there."""
+    odd = [None, 3, "x", [], {}, [1], [("a", 1)], [("lod", np.ones(3))], float("nan"), 1e400, -1]
+    names = small_networks[0].state if place == "state" else (
+        "fmap_base", "fmap_max", "fmap_decay", "mbstd_group_size", "mapping_lrmul", "fused_scale",
+        "blur_filter", "structure", "label_size", "dtype")
+    refused = 0
+    for name, value, i in itertools.product(names, odd, range(3)):
+        network = Network("", {}, {})
+        state = small_networks[i].state
+        network.state = state | ({name: value} if place == "state" else
+                                 {"static_kwargs": state["static_kwargs"] | {name: value}})
+        changed = [*small_networks[:i], network, *small_networks[i + 1:]]
+        try:
+            read_bytes(tmp_path, official_pickle(changed))
+        except UserError as error:
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 100
 
 
 def test_other_networks_than_stylegan1s_are_named(tmp_path, small_networks):

@@ -188,7 +188,9 @@ def test_new_layers_of_a_ports_network_scale_by_one():
 
 
 @pytest.mark.parametrize("wrong", [dict(size=48), dict(size=2), dict(size=8192), dict(channels=0),
-                                   dict(fmap_max="512"), dict(latent=-1)])
+                                   dict(fmap_max="512"), dict(latent=-1), dict(fmap_base=1e400),
+                                   dict(fmap_decay=float("nan")), dict(fmap_max=2.5),
+                                   dict(mapping_layers=0), dict(noise_per_block=2)])
 def test_impossible_configurations_are_refused(wrong):
     with pytest.raises(ValueError, match="wanted"):
         ModelConfig(**wrong)
