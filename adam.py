@@ -1,41 +1,65 @@
-"""Adam over named parameters (Kingma and Ba 2015), with a state that can be saved."""
+"""Adam over named parameters (Kingma and Ba 2015), which can take a step back, and be saved."""
 from backend import jt
+from backend.kernels import all_finite
+
+BETA2, EPSILON = 0.99, 1e-8
 
 
 class Adam:
-    """Updates the Vars in `parameters` ({name: Var}) in place.
+    """Updates the Vars in `parameters` ({name: Var}) in place, with β₁ = 0 and β₂ = 0.99.
+
+    With β₁ = 0 the first moment is the gradient itself, so only the second is kept. A step has two
+    halves, so that the discriminator's can be taken back when the generator's goes wrong:
+    `propose` writes the new weights and says whether they are sound, `commit` keeps them or puts
+    the old ones back. Nothing in it waits for the device.
 
     The arithmetic runs on flat vectors: for Jittor a matrix and a bias are then one kernel to
     compile, not one each. Counting steps from its own making, it is made anew wherever parameters
     join (see schedule.Phase.optimizer_epoch).
     """
 
-    def __init__(self, parameters, lr, betas=(0.0, 0.99), eps=1e-8):
-        self.parameters, self.lr, self.betas, self.eps, self.steps = parameters, lr, betas, eps, 0
-        self.m, self.v = ({name: jt.zeros(p.numel()).stop_grad() for name, p in parameters.items()}
-                          for _ in range(2))
+    def __init__(self, parameters, lr):
+        self.parameters, self.lr = parameters, lr
+        self.steps = jt.zeros(1).stop_grad()
+        self.v = {name: jt.zeros(p.numel()).stop_grad() for name, p in parameters.items()}
 
-    def step(self, loss):
-        """One update along the gradient of `loss`, a Var of one element."""
-        self.steps += 1
-        beta1, beta2 = self.betas
-        size = self.lr * (1 - beta2 ** self.steps) ** 0.5 / (1 - beta1 ** self.steps)
-        gradients = jt.grad(loss, list(self.parameters.values()))
-        for (name, p), gradient in zip(self.parameters.items(), gradients):
-            m, v, g = self.m[name], self.v[name], gradient.reshape(-1)
-            m.update(m * beta1 + g * (1 - beta1))
-            v.update(v * beta2 + g * g * (1 - beta2))
-            flat = p.detach().reshape(-1) - m * size / (jt.sqrt(v) + self.eps)
+    def propose(self, loss):
+        """Step along the gradient of `loss`, a Var of one element.
+
+        Returns a Var [1]: 1 where the loss and all gradients are finite, else 0.
+        """
+        self.before = {name: p.detach().reshape(-1) for name, p in self.parameters.items()}
+        gradients = [g.detach() for g in jt.grad(loss, list(self.parameters.values()))]
+        self.gradients = {name: g.reshape(-1) for name, g in zip(self.parameters, gradients)}
+        size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
+        for name, p in self.parameters.items():
+            g = self.gradients[name]
+            step = g * size / (jt.sqrt(self.second_moment(name)) + EPSILON)
+            p.update((self.before[name] - step).reshape(p.shape))
+        return all_finite([loss.detach(), *gradients])
+
+    def second_moment(self, name):
+        g = self.gradients[name]
+        return self.v[name] * BETA2 + g * g * (1 - BETA2)
+
+    def commit(self, sound):
+        """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""
+        keep = sound > 0
+        for name, p in self.parameters.items():
+            v = self.v[name]
+            v.update(jt.ternary(keep, self.second_moment(name), v))
+            flat = jt.ternary(keep, p.detach().reshape(-1), self.before[name])
             p.update(flat.reshape(p.shape))
+        self.steps.update(self.steps + sound)
+        self.before = self.gradients = None
 
     def state(self, prefix):
-        """{prefix/m/name, prefix/v/name: NumPy array}."""
-        return {f"{prefix}/{kind}/{name}": x.numpy()
-                for kind, moments in (("m", self.m), ("v", self.v)) for name, x in moments.items()}
+        """{prefix/steps, prefix/v/name: NumPy array}."""
+        return {f"{prefix}/steps": self.steps.numpy()} | {
+            f"{prefix}/v/{name}": v.numpy() for name, v in self.v.items()}
 
-    def restore(self, steps, arrays, prefix):
-        """Take over what `state` gave, after `steps` steps."""
-        self.steps = steps
-        for kind, moments in (("m", self.m), ("v", self.v)):
-            for name, x in moments.items():
-                x.assign(arrays[f"{prefix}/{kind}/{name}"])
+    def restore(self, arrays, prefix):
+        """Take over what `state` gave."""
+        self.steps.assign(arrays[f"{prefix}/steps"])
+        for name, v in self.v.items():
+            v.assign(arrays[f"{prefix}/v/{name}"])

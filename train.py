@@ -128,6 +128,7 @@ class Training:
         self.G_ema = model.StyledGenerator(self.config)
         copy_weights(self.G, self.G_ema)
         self.images_seen, self.optimizer_epoch = 0, None
+        self.skipped, self.skipped_in_a_row = (jt.zeros(1).stop_grad() for _ in range(2))
 
     def step(self, images):
         """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
@@ -151,21 +152,28 @@ class Training:
         if self.s["loss"] == "logistic":
             gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
         d_loss, *_ = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake, gamma)
-        self.adam_D.step(d_loss)
+        sound = self.adam_D.propose(d_loss)
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
         fake, w = self.generate(rng, phase, alpha)
         g_loss = self.generator_loss(self.D(fake, alpha))
-        self.adam_G.step(g_loss)
+        sound = sound * self.adam_G.propose(g_loss)
+
+        # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
+        self.adam_D.commit(sound)
+        self.adam_G.commit(sound)
+        self.skipped.update(self.skipped + (1 - sound))
+        self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
 
         # Averages: of the style, and of the generator.
-        self.G.w_avg.update(self.G.w_avg * 0.995 + w.detach().mean(0) * 0.005)
+        w_avg = self.G.w_avg * 0.995 + w.detach().mean(0) * 0.005
+        self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
         self.G_ema.w_avg.update(self.G.w_avg.detach())
-        beta = ema_beta(phase.batch, self.s["ema_kimg"])
+        new = sound * (1 - ema_beta(phase.batch, self.s["ema_kimg"]))
         for average, p in self.averaged:
-            mean = average.reshape(-1) * beta + p.detach().reshape(-1) * (1 - beta)
-            average.update(mean.reshape(p.shape))
+            old, p = average.detach().reshape(-1), p.detach().reshape(-1)
+            average.update((old + (p - old) * new).reshape(average.shape))
         self.images_seen += phase.batch
         jt.sync_all()
         return d_loss, g_loss
@@ -227,8 +235,9 @@ class Training:
         """(header, arrays) of all that training needs to go on."""
         arrays = self.state_of_networks()
         arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
-        return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch,
-                                "optimizer_steps": self.adam_G.steps}, arrays
+        arrays |= {"skipped": self.skipped.numpy(), "skipped_in_a_row":
+                   self.skipped_in_a_row.numpy()}
+        return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch}, arrays
 
     def start_from(self, header, arrays, path):
         """Take the weights of a file, up to the size that it was trained to; the rest is new."""
@@ -248,12 +257,14 @@ class Training:
         for prefix, network in self.networks():
             snapshot.load_network(network, arrays, prefix, path)
         self.images_seen = header["images_seen"]
+        self.skipped.assign(arrays["skipped"])
+        self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])
         phase = self.schedule.at(self.images_seen)
         if list(phase.optimizer_epoch) != header["optimizer_epoch"]:
             return                                          # a new epoch begins, Adam afresh
         self.make_optimizers(phase)
-        self.adam_G.restore(header["optimizer_steps"], arrays, "adam_generator")
-        self.adam_D.restore(header["optimizer_steps"], arrays, "adam_discriminator")
+        self.adam_G.restore(arrays, "adam_generator")
+        self.adam_D.restore(arrays, "adam_discriminator")
 
 
 def copy_weights(source, target):

@@ -10,6 +10,7 @@ import atexit
 import contextlib
 import ctypes
 import glob
+import hashlib
 import importlib.metadata
 import importlib.util
 import os
@@ -158,7 +159,9 @@ def find_onednn():
 def load_onednn_operators(jt, conv):
     """Compile ops/ with oneDNN; Jittor's own convolutions then use them too. None if missing.
 
-    conv: "winograd" tries those kernels first, "direct" never does.
+    conv: "winograd" tries those kernels first, "direct" never does. The kernels that Jittor
+    compiles while it runs are linked to the operators, so they are kept in a folder of their own:
+    two copies of this project, or two kinds of kernels, would replace each other's.
     """
     found = find_onednn()
     if found is None:
@@ -169,10 +172,15 @@ def load_onednn_operators(jt, conv):
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
     sources = sorted(glob.glob(os.path.join(folder, "*")))
     flags = f' -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
-    name = "stylegan1_onednn_ops"
     if conv == "direct":
-        flags, name = flags + "-DDIRECT_ONLY ", name + "_direct"
-    return jt.compile_custom_ops(sources, extra_flags=flags, gen_name_=name)
+        flags += "-DDIRECT_ONLY "
+    name = "stylegan1_ops_" + hashlib.sha1((folder + flags).encode()).hexdigest()[:8]
+    operators = jt.compile_custom_ops(sources, extra_flags=flags, gen_name_=name)
+    kernels = os.path.join(jt.flags.cache_path, name)
+    for part in "jit", "obj_files", "tmp":
+        os.makedirs(os.path.join(kernels, part), exist_ok=True)
+    jt.flags.cache_path = kernels
+    return operators
 
 
 def describe_onednn():
