@@ -73,6 +73,16 @@ def replacing(path, through=None):
         raise
 
 
+def sync_folder(folder):
+    """Bring the names in `folder` to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
 def add_device_argument(parser):
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto",
                         help="where to compute (default: auto, CUDA where there is a GPU)")

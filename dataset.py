@@ -6,6 +6,7 @@ workers, nor on where the stream was started. Nothing here imports Jittor.
 import concurrent.futures
 import ctypes
 import functools
+import hashlib
 import multiprocessing
 import os
 import signal
@@ -52,6 +53,11 @@ class PictureFolder:
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error}): delete it") from None
 
+    def fingerprint(self):
+        """{"count": number of pictures, "names": hash of their names}."""
+        return {"count": len(self),
+                "names": hashlib.sha1("\n".join(self.names).encode(errors="replace")).hexdigest()}
+
     def files(self, first, count, seed):
         """Paths of the images number `first` … `first` + `count` − 1 of the endless shuffle."""
         indices = (shuffled(len(self), (first + i) // len(self), seed)[(first + i) % len(self)]
@@ -88,18 +94,28 @@ def check_size(path, found, size):
 
 
 def load_batch(paths, flips, size, channels):
-    """uint8 [N, channels, size, size]; mirrors the pictures where `flips` says so."""
-    batch = np.empty((len(paths), channels, size, size), np.uint8)
-    for target, path, flip in zip(batch, paths, flips):
+    """uint8 [N, channels, size, size], mirrored where `flips` says so, and what could not be read.
+
+    The latter: [(path, reason)]. In the place of such a picture is another of the same batch.
+    """
+    batch, good, bad = np.empty((len(paths), channels, size, size), np.uint8), [], []
+    for i, (path, flip) in enumerate(zip(paths, flips)):
         try:
             with Image.open(path) as picture:
                 check_size(path, picture.size, size)
                 pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error}): delete it") from None
+        except (OSError, UserError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            bad.append((path, str(error)))
+            continue
         pixels = pixels[:, ::-1] if flip else pixels
-        target[:] = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
-    return batch
+        batch[i] = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+        good.append(i)
+    if not good:
+        raise UserError(f"none of the {len(paths)} pictures of a batch can be read: {bad[0][0]}: "
+                        f"{bad[0][1]}")
+    for i in sorted(set(range(len(paths))) - set(good)):
+        batch[i] = batch[good[i % len(good)]]
+    return batch, bad
 
 
 def to_float(pixels):
@@ -112,17 +128,20 @@ class Loader:
 
         with Loader("data", channels=3, seed=0) as loader:
             for first, images in loader.batches(size=32, batch=16, images_seen=0): …
+
+    A picture that cannot be read is said once, through `warn`, and another stands in its place.
     """
 
-    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1):
+    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print):
         self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
-        self.workers, self.pool = workers, None
+        self.workers, self.pool, self.warn, self.unreadable = workers, None, warn, set()
 
     def __enter__(self):
         if self.workers:
             # spawn, not fork: Jittor's OpenMP threads do not survive a fork.
             self.pool = concurrent.futures.ProcessPoolExecutor(
-                self.workers, multiprocessing.get_context("spawn"), start_worker)
+                self.workers, multiprocessing.get_context("spawn"), start_worker,
+                (os.getpid(),))
         return self
 
     def __exit__(self, *_):
@@ -138,10 +157,40 @@ class Loader:
             while len(ahead) < 2 * self.workers + 1:
                 job = (folder.files(position, batch, self.seed), self.flips(position, batch), size,
                        self.channels)
-                ahead.append((position, self.pool.submit(load_batch, *job) if self.pool else job))
+                ahead.append((position, job, self.submit(job)))
                 position += batch
-            first, job = ahead.pop(0)
-            yield first, to_float(job.result() if self.pool else load_batch(*job))
+            first, job, future = ahead.pop(0)
+            pixels, bad = self.result(job, future)
+            self.tell(bad, folder)
+            yield first, to_float(pixels)
+
+    def submit(self, job):
+        try:
+            return self.pool and self.pool.submit(load_batch, *job)
+        except concurrent.futures.BrokenExecutor:       # result() will say it
+            return None
+
+    def result(self, job, future):
+        """What load_batch gives, also when a worker was killed, for want of memory for instance."""
+        if future:
+            try:
+                return future.result()
+            except concurrent.futures.BrokenExecutor:
+                if self.pool:
+                    self.warn("warning: a loading process was killed; pictures are loaded in the "
+                              "main process from now on")
+                self.pool = None
+        return load_batch(*job)
+
+    def tell(self, bad, folder):
+        """Warn of each file once. Raises UserError where it is more than one in a hundred."""
+        for path, reason in bad:
+            if path not in self.unreadable:
+                self.unreadable.add(path)
+                self.warn(f"warning: {path}: cannot be read ({reason}); left out")
+        if bad and len(self.unreadable) > max(10, len(folder) / 100):
+            raise UserError(f"{folder.path}: {len(self.unreadable)} of its {len(folder)} pictures "
+                            f"cannot be read, the last {path}: make them anew with resize.py")
 
     def flips(self, first, count):
         """Which of the images `first` … are mirrored; image i has a coin of its own."""
@@ -151,11 +200,13 @@ class Loader:
                 for i in range(count)]
 
 
-def start_worker():
+def start_worker(parent):
     """A worker leaves Ctrl-C to its parent, and dies with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     set_parent_death_signal = 1
     try:
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGTERM)
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     except (OSError, AttributeError):       # not Linux
-        pass
+        return
+    if os.getppid() != parent:              # it died before
+        os._exit(1)

@@ -47,6 +47,14 @@ def memory_gib(config, schedule):
     return 0.4 + (worst + 2 * 5 * weights) * 4 / 2 ** 30
 
 
+def file_bytes(config):
+    """(bytes of a file to resume from, bytes of a file with the averaged generator)."""
+    generator, discriminator = (4 * sum(math.prod(shape) for shape in shapes.values())
+                                for shapes in (generator_shapes(config),
+                                               discriminator_shapes(config)))
+    return 3 * generator + 2 * discriminator, generator     # G, EMA, D; Adam's of G and D
+
+
 def duration(seconds):
     """90 → "2 min", 100000 → "1.2 days"."""
     for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):

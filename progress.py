@@ -35,7 +35,9 @@ class ProgressBar(contextlib.AbstractContextManager):
             d_loss, g_loss = (float(x.item()) for x in losses)
             rate = self.gflop / self.seconds / estimate.training_gflop(self.training.config,
                                                                       phase.size)
+            skipped = self.training.skipped.item()
             self.bar.set_postfix_str(
+                (f"{skipped:.0f} steps skipped, " if skipped else "") +
                 f"size {phase.size} alpha {phase.alpha:.2f} D {d_loss:.3f} G {g_loss:.3f} "
                 f"{rate:.1f} img/s, {estimate.duration(left)} left", refresh=False)
             self.shown = now

@@ -1,5 +1,6 @@
 """The flags of train.py: their defaults, the presets, and what is checked before Jittor starts."""
 import argparse
+import math
 import os
 
 import dataset
@@ -23,8 +24,8 @@ SMALL = dict(
 PRESETS = {"official": {}, "small": SMALL}
 
 # What may be another on --resume: none of it changes what is learned.
-MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device"}
-NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device"}
+MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "max_minutes"}
+NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "max_minutes"}
 
 
 def default_workers():
@@ -83,6 +84,8 @@ def make_parser():
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
     add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)
     add("--keep", "number of checkpoint/NAME_<images>.model files to keep, 0 for all", type=int)
+    add("--max_minutes", "stop after so many minutes as on Ctrl-C, for queues with a time limit",
+        type=float)
     add("--workers", "processes that load pictures, 0 for none (default: half the cores)", type=int)
     add_device_argument(parser)
     parser.set_defaults(device=argparse.SUPPRESS)
@@ -173,8 +176,9 @@ def check(s):
     s.setdefault("device", "auto")
     s.setdefault("workers", default_workers())
     s.setdefault("preset", "official")
+    s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
-                 "fmap_max"):
+                 "fmap_max", "max_minutes"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):

@@ -1,22 +1,17 @@
 """Reads and writes .model files: a NumPy .npz archive with a JSON header, whatever its name.
 
-`<name>_<images seen>.model` holds the averaged generator with w_avg, which is what generate.py
-needs. `<name>_resume.model`, and the one before it, `<name>_resume.1.model`, hold all that
-training needs to go on. Reading never unpickles, so a file from a stranger cannot run code, and
-every array carries a checksum. A file is written beside its name, flushed, then renamed.
+Reading never unpickles, so a file from a stranger cannot run code, and every array carries a
+checksum. A file is written beside its name, flushed, then renamed.
 """
-import glob
 import json
 import os
-import re
-import sys
 import zipfile
 import zlib
 
 import numpy as np
 
 import foreign
-from cli import UserError, replacing
+from cli import UserError, replacing, sync_folder
 from config import ModelConfig, discriminator_shapes, generator_shapes, size_of
 
 FORMAT = 1
@@ -27,6 +22,7 @@ def save(path, header, arrays):
     text = json.dumps(header | {"format": FORMAT, "arrays": len(arrays)}).encode()
     with replacing(path) as file:
         np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+    sync_folder(os.path.dirname(os.path.abspath(path)))
 
 
 def load_any(path, size=None):
@@ -161,53 +157,3 @@ def source(header):
     """What a file is and how far it is trained, in words."""
     return f"weights of {header['source']}" if "source" in header else \
         f"{header['images_seen']:,} images seen"
-
-
-# The files of a run ------------------------------------------------------------------------------
-
-
-def model_path(folder, name, images_seen):
-    return os.path.join(folder, f"{name}_{images_seen:09d}.model")
-
-
-def resume_path(folder, name):
-    return os.path.join(folder, f"{name}_resume.model")
-
-
-def previous_path(folder, name):
-    return os.path.join(folder, f"{name}_resume.1.model")
-
-
-def model_files(folder, name):
-    """The generator files of run `name`, oldest first."""
-    pattern = re.compile(re.escape(name) + r"_\d{9}\.model")
-    return sorted(p for p in glob.glob(os.path.join(glob.escape(folder), "*.model"))
-                  if pattern.fullmatch(os.path.basename(p)))
-
-
-def save_resume(folder, name, header, arrays):
-    """Write the resume file; the one there becomes the one before it."""
-    path = resume_path(folder, name)
-    new = path + ".new"
-    save(new, header, arrays)
-    if os.path.exists(path):
-        os.replace(path, previous_path(folder, name))
-    os.replace(new, path)
-
-
-def load_resume(folder, name):
-    """(header, arrays, path) of the newest resume file that is whole, or None where there is none.
-
-    A damaged one is named on the terminal, and the one before it used.
-    """
-    problem = None
-    for path in (resume_path(folder, name), previous_path(folder, name)):
-        if os.path.exists(path):
-            try:
-                return *load(path), path
-            except UserError as error:
-                print(f"warning: {error}", file=sys.stderr)
-                problem = error
-    if problem:
-        raise problem
-    return None

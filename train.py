@@ -8,12 +8,17 @@ that changes during training is a function of images seen (schedule.py), and eve
 an iteration is derived from (seed, images seen): a resumed run goes on as if it had not stopped.
 """
 import dataclasses
+import math
 import os
+import shlex
 import signal
 import sys
+import time
 
 import numpy as np
 
+import estimate
+import runs
 import settings as flags
 import snapshot
 from cli import UserError, bring_up, run
@@ -26,10 +31,14 @@ from schedule import ema_beta, r1_gamma
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
 TRUNCATION_PSI = 0.7
+MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
 
 
 def main(argv=None):
+    started = time.monotonic()
     typed = flags.parse(argv)
+    name = typed["name"]
+    lock = None if typed.get("dry_run") else runs.lock(CHECKPOINTS, name)
     saved = find_run(typed)
     init = (*snapshot.load_any(typed["init"]), typed["init"]) if "init" in typed else None
     if saved:
@@ -39,29 +48,31 @@ def main(argv=None):
         s = flags.new_run(typed, init and init[0])
         config = flags.model_config(s, init and init[0])
     schedule = flags.make_schedule(s)
-    check_pictures(s, schedule)
+    pictures = check_pictures(s, schedule)
     if s.get("dry_run"):
         bring_up(s["device"])
         return dry_run(config, schedule)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
-        print(f"The run {s['name']} is finished: {saved[0]['images_seen']:,} images of "
+        print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. Type --kimg to make it longer.")
         return 0
-    for folder in (CHECKPOINTS, os.path.join(SAMPLES, s["name"])):
+    for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
         try_writing(folder)
+    lock = lock or runs.lock(CHECKPOINTS, name)         # held until this process ends
+    runs.remove_leftovers(CHECKPOINTS, name)
+    check_space(s, schedule, config)
 
     jt = bring_up(s["device"])
-    training = Training(s, schedule, config)
+    training = Training(s, schedule, config, pictures)
     if saved:
+        say_what_changed(training, saved[0])
         training.restore(*saved)
     elif init:
         training.start_from(*init)
     saved = init = None                 # their arrays are large, and copied
     say_how_long(jt, training)
     try:
-        return loop(training)
-    except OSError as error:
-        raise UserError(f"{error.filename or CHECKPOINTS}: {error.strerror}") from None
+        return loop(training, started)
     except (RuntimeError, MemoryError) as error:
         if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
             raise
@@ -76,29 +87,54 @@ def find_run(typed):
     """(header, arrays, path) of the run to go on with, None for a new one."""
     name = typed["name"]
     if typed.get("resume"):
-        saved = snapshot.load_resume(CHECKPOINTS, name)
+        saved = runs.load_resume(CHECKPOINTS, name)
         if saved is None:
-            raise UserError(f"--resume: there is no {snapshot.resume_path(CHECKPOINTS, name)}: "
+            raise UserError(f"--resume: there is no {runs.resume_path(CHECKPOINTS, name)}: "
                             "leave --resume out to begin, or name the run with --name")
         return saved
-    there = [p for p in (snapshot.resume_path(CHECKPOINTS, name),
-                         snapshot.previous_path(CHECKPOINTS, name)) if os.path.exists(p)]
-    there += snapshot.model_files(CHECKPOINTS, name)
+    there = [p for p in (runs.resume_path(CHECKPOINTS, name),
+                         runs.previous_path(CHECKPOINTS, name)) if os.path.exists(p)]
+    there += runs.model_files(CHECKPOINTS, name)
     if there and not typed.get("dry_run"):
         raise UserError(f"the run {name} exists ({there[0]}): type --resume to go on with it, or "
                         "--name OTHER to begin another")
     return None
 
 
+def check_space(s, schedule, config):
+    """Say before the first step when the files of the run will not fit."""
+    resume, generator = estimate.file_bytes(config)
+    count = s["keep"] or math.ceil(s["kimg"] / s["save_kimg"])
+    runs.check_space(CHECKPOINTS, s["name"], need=3 * resume + (count + 1) * generator,
+                     least=2 * resume + generator)
+
+
+def say_what_changed(training, header):
+    """Between stop and resume: other pictures, other kernels. Told, and gone on with."""
+    for size, now in training.pictures.items():
+        then = header.get("pictures", {}).get(size, now)
+        if then != now:
+            print(f"warning: {os.path.join(training.s['data'], size)} has other pictures than when "
+                  f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
+                  "is another from here on", file=sys.stderr)
+    then, now = header.get("kernels"), training.kernels()
+    if then not in (None, now):
+        print(f"note: the run was saved on {then} and goes on on {now}: the numbers will differ in "
+              "the last digits from a run that did not stop", file=sys.stderr)
+
+
 def check_pictures(s, schedule):
-    """Every size of the schedule is there, before the first step is made."""
+    """Every size of the schedule is there, before the first step is made; {size: fingerprint}."""
+    pictures = {}
     for size in schedule.sizes:
         folder = PictureFolder(s["data"], size)
         folder.check()
+        pictures[str(size)] = folder.fingerprint()
     if len(folder) < 5000 and not s.get("dry_run"):
         print(f"note: {len(folder)} pictures are few (below 5,000); watch the grids for pictures "
               "that repeat" + ("" if s["mirror"] else ", and try --mirror where it is right"),
               file=sys.stderr)
+    return pictures
 
 
 def try_writing(folder):
@@ -115,12 +151,13 @@ def try_writing(folder):
 class Training:
     """The state of a run: networks, optimizers, images seen; and one iteration of it."""
 
-    def __init__(self, s, schedule, config):
+    def __init__(self, s, schedule, config, pictures=None):
         import loss
         import model
         from backend import jt
         self.jt, self.model = jt, model
         self.s, self.schedule, self.config = s, schedule, config
+        self.pictures = pictures or {}
         self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
         jt.set_seed(s["seed"])
         self.G = model.StyledGenerator(self.config)
@@ -218,8 +255,15 @@ class Training:
         return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
                 "size": self.schedule.at(max(0, self.images_seen - 1)).size,
                 "alpha": self.schedule.at(max(0, self.images_seen - 1)).alpha,
-                "model": dataclasses.asdict(self.config),
-                "settings": flags.to_save(self.s)}
+                "model": dataclasses.asdict(self.config), "settings": flags.to_save(self.s),
+                "pictures": self.pictures, "kernels": self.kernels()}
+
+    def kernels(self):
+        """What decides the last digits: the device and the kind of its convolutions."""
+        import backend
+        if self.jt.flags.use_cuda:
+            return "CUDA"
+        return "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
 
     def networks(self):
         return ("generator", self.G), ("discriminator", self.D), ("ema", self.G_ema)
@@ -275,29 +319,33 @@ def copy_weights(source, target):
 # The loop ----------------------------------------------------------------------------------------
 
 
-def loop(training):
+def loop(training, started):
     s, schedule = training.s, training.schedule
     columns, rows = grid_shape(schedule.max_size)
     latents = np.random.default_rng([s["seed"], 3]).standard_normal(
         (columns * rows, training.config.latent), "float32")
     samples = os.path.join(SAMPLES, s["name"])
+    stop = StopSignals(started, s["max_minutes"])
+    with ProgressBar(training) as bar, Loader(s["data"], training.config.channels, s["seed"],
+                                              s["mirror"], s["workers"], bar.write) as loader:
+        saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
 
-    def write_samples():
-        path = os.path.join(samples, f"{training.images_seen:09d}.png")
-        save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
-        return path
+        def write_samples():
+            path = os.path.join(samples, f"{training.images_seen:09d}.png")
+            with saver.trying("training goes on"):
+                os.makedirs(samples, exist_ok=True)
+                save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+            return path
 
-    if training.images_seen == 0:
-        folder = PictureFolder(s["data"], schedule.max_size)
-        real = load_batch(folder.files(0, columns * rows, s["seed"]), [False] * columns * rows,
-                          schedule.max_size, training.config.channels)
-        save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
-
-    stop = StopSignals()
-    with Loader(s["data"], training.config.channels, s["seed"], s["mirror"],
-                s["workers"]) as loader, ProgressBar(training) as bar:
+        if training.images_seen == 0:
+            folder = PictureFolder(s["data"], schedule.max_size)
+            count = columns * rows
+            real, _ = load_batch(folder.files(0, count, s["seed"]), [False] * count,
+                                 schedule.max_size, training.config.channels)
+            with saver.trying("training goes on"):
+                save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
         size = None
-        while training.images_seen < schedule.total_images and not stop.asked:
+        while training.images_seen < schedule.total_images and not stop.asked():
             phase = schedule.at(training.images_seen)
             if phase.size != size:
                 say_growth(training, phase, bar)
@@ -307,19 +355,48 @@ def loop(training):
             _, images = next(batches)
             losses = training.step(images)
             bar.step(phase, losses)
+            if too_many_skipped(training, phase):
+                return give_up(training, phase, before)
             if crossed(before, training.images_seen, s["sample_kimg"]):
                 write_samples()
             if crossed(before, training.images_seen, s["save_kimg"]):
-                save(training)
-    save(training)
-    model = snapshot.model_path(CHECKPOINTS, s["name"], training.images_seen)
-    print(f"Saved {model} and the grid {write_samples()}")
+                saver.save(training)
+        saver.save_at_the_end(training)
+        grid = write_samples()
+    model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
+    print(f"Saved {model} and the grid {grid}")
+    if training.skipped.item():
+        print(f"{training.skipped.item():.0f} steps were skipped, whose numbers were not finite")
     if training.images_seen < schedule.total_images:
-        print(f"Stopped at {training.images_seen:,} images. To go on, type: "
-              f"python train.py {s['data']} --name {s['name']} --resume")
+        print(f"Stopped at {training.images_seen:,} images. To go on, type: {resume_command(s)}")
     else:
         print(f"Finished. To see more, type: python generate.py {model}")
     return 0
+
+
+def too_many_skipped(training, phase):
+    """Ten steps in a row were not finite. A GPU is asked every tenth step only: asking waits."""
+    if training.jt.flags.use_cuda and training.images_seen // phase.batch % MOST_SKIPPED:
+        return False
+    return training.skipped_in_a_row.item() >= MOST_SKIPPED
+
+
+def give_up(training, phase, first):
+    """Nothing is written; the pictures of the last step are named."""
+    s = training.s
+    files = PictureFolder(s["data"], phase.size).files(first, phase.batch, s["seed"])
+    print(f"error: the numbers of {MOST_SKIPPED} steps in a row were not finite, up to "
+          f"{training.images_seen:,} images; the last file saved is "
+          f"{runs.newest(CHECKPOINTS, s['name']) or 'none'}. The pictures of the last step:\n  "
+          + "\n  ".join(files) + f"\nTo go on from that file, type: {resume_command(s)}",
+          file=sys.stderr)
+    return 3
+
+
+def resume_command(s):
+    name = "" if s["name"] == os.path.basename(os.path.abspath(s["data"])) else \
+        f" --name {shlex.quote(s['name'])}"
+    return f"python train.py {shlex.quote(s['data'])}{name} --resume"
 
 
 def crossed(before, after, kimg):
@@ -328,30 +405,23 @@ def crossed(before, after, kimg):
     return before // step != after // step
 
 
-def save(training):
-    """The averaged generator under its number of images, and the state to go on from."""
-    name, keep = training.s["name"], training.s["keep"]
-    header, arrays = training.state()
-    snapshot.save_resume(CHECKPOINTS, name, header, arrays)
-    generator = {k: v for k, v in arrays.items() if k.startswith("ema/")}
-    snapshot.save(snapshot.model_path(CHECKPOINTS, name, training.images_seen), training.header(),
-                  generator)
-    for old in snapshot.model_files(CHECKPOINTS, name)[:-keep] if keep else []:
-        os.remove(old)
-
-
 class StopSignals:
-    """Ctrl-C and SIGTERM ask for a stop after the iteration; a second one stops at once."""
+    """Ctrl-C, SIGTERM and --max_minutes ask for a stop after the iteration; a second signal stops
+    at once."""
 
-    def __init__(self):
-        self.asked = False
+    def __init__(self, started, max_minutes):
+        self.end = started + 60 * max_minutes
+        self.signalled = False
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.ask)
+            signal.signal(number, self.receive)
 
-    def ask(self, number, _frame):
-        if self.asked:
+    def asked(self):
+        return self.signalled or time.monotonic() > self.end
+
+    def receive(self, number, _frame):
+        if self.signalled:
             os._exit(128 + number)
-        self.asked = True
+        self.signalled = True
         # Not print: the signal may have come in the middle of one.
         os.write(2, "\nStopping after this iteration …\n".encode())
 

@@ -95,9 +95,61 @@ def test_a_picture_of_another_size_is_named_with_both_sizes(tmp_path):
     Image.new("RGB", (9, 8)).save(tmp_path / "8" / "odd.png")
     with pytest.raises(UserError, match=r"odd.png: found 9×8 pixels, wanted 8×8"):
         PictureFolder(str(tmp_path), 8).check()
-    with Loader(str(tmp_path), workers=1) as loader:
-        with pytest.raises(UserError, match=r"odd.png: found 9×8"):
-            first(loader, 3, 8, 4, 0)
+
+
+def test_a_picture_that_cannot_be_read_is_said_once_and_another_stands_in_its_place(tmp_path):
+    make_pictures(tmp_path / "8", 12, 8)
+    (tmp_path / "8" / "003.png").write_bytes(b"no picture")
+    whole = (tmp_path / "8" / "004.png").read_bytes()
+    (tmp_path / "8" / "004.png").write_bytes(whole[:len(whole) // 2])
+    Image.new("RGB", (9, 8)).save(tmp_path / "8" / "005.png")
+    results = []
+    for workers in (0, 2):
+        said = []
+        with Loader(str(tmp_path), workers=workers, warn=said.append) as loader:
+            results.append([images for _, images in first(loader, 9, 8, 4, 0)])
+        assert len(said) == 3 and all(sum(name in line for line in said) == 1
+                                      for name in ("003.png", "004.png", "005.png"))
+        assert any("9×8" in line for line in said)
+    assert all((a == b).all() and a.shape == (4, 3, 8, 8) for a, b in zip(*results))
+
+
+def test_more_than_one_in_a_hundred_and_more_than_ten_unreadable_stop_the_run(tmp_path):
+    make_pictures(tmp_path / "8", 60, 8)
+    for i in range(11):
+        (tmp_path / "8" / f"{i:03}.png").write_bytes(b"")
+    with Loader(str(tmp_path), workers=0, warn=lambda line: None) as loader:
+        with pytest.raises(UserError, match="11 of its 60 pictures cannot be read, the last .*png"):
+            first(loader, 15, 8, 4, 0)
+    for i in range(60):
+        (tmp_path / "8" / f"{i:03}.png").write_bytes(b"")
+    with Loader(str(tmp_path), workers=0, warn=lambda line: None) as loader:
+        with pytest.raises(UserError, match="none of the 4 pictures"):
+            first(loader, 1, 8, 4, 0)
+
+
+def test_a_killed_worker_costs_nothing_but_a_warning(tmp_path):
+    make_pictures(tmp_path / "8", 12, 8)
+    with Loader(str(tmp_path), workers=0) as loader:
+        wanted = first(loader, 12, 8, 4, 0)
+    said = []
+    with Loader(str(tmp_path), workers=1, warn=said.append) as loader:
+        batches = loader.batches(8, 4, 0)
+        found = [next(batches)]
+        for process in loader.pool._processes.values():
+            process.kill()
+        found += itertools.islice(batches, 11)
+    assert len(said) == 1 and "killed" in said[0]
+    assert all(a == b and (x == y).all() for (a, x), (b, y) in zip(found, wanted))
+
+
+def test_fingerprints_tell_other_pictures(tmp_path):
+    make_pictures(tmp_path / "8", 3, 8)
+    before = PictureFolder(str(tmp_path), 8).fingerprint()
+    assert PictureFolder(str(tmp_path), 8).fingerprint() == before
+    os.rename(tmp_path / "8" / "001.png", tmp_path / "8" / "x.png")
+    after = PictureFolder(str(tmp_path), 8).fingerprint()
+    assert after["count"] == before["count"] and after["names"] != before["names"]
 
 
 def test_hidden_files_and_others_are_no_pictures(tmp_path):

@@ -103,24 +103,6 @@ def test_headers_that_lack_something_are_named(tmp_path):
         snapshot.model_config(header(model={"size": 7}), path)
 
 
-def test_the_resume_file_before_is_kept_and_used_when_the_last_is_damaged(tmp_path, capsys):
-    for n in (1, 2):
-        snapshot.save_resume(str(tmp_path), "run", header(images_seen=n), {"a": np.ones(500)})
-    assert snapshot.load_resume(str(tmp_path), "run")[0]["images_seen"] == 2
-    path = tmp_path / "run_resume.model"
-    path.write_bytes(path.read_bytes()[:100])
-    assert snapshot.load_resume(str(tmp_path), "run")[0]["images_seen"] == 1
-    assert "run_resume.model" in capsys.readouterr().err
-    assert snapshot.load_resume(str(tmp_path), "other") is None
-
-
-def test_generator_files_of_a_run_are_those_of_its_name(tmp_path):
-    for name in ("a_000001000.model", "a_000020000.model", "a_b_000001000.model", "a_resume.model"):
-        (tmp_path / name).touch()
-    found = [os.path.basename(p) for p in snapshot.model_files(str(tmp_path), "a")]
-    assert found == ["a_000001000.model", "a_000020000.model"]
-
-
 # Grids -------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,7 @@
 """train.py and generate.py together, on real rendered symbols."""
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from conftest import ROOT, command
 from PIL import Image
 
+import runs
 import settings
 import snapshot
 import train
@@ -28,6 +30,10 @@ def run(symbols, tmp_path_factory):
     _, output, stderr = command("train.py", symbols, *GROWING, "--name", "tiny", "--kimg", 0.16,
                                 "--save_kimg", 0.08, "--sample_kimg", 0.08, cwd=folder)
     return folder, output, stderr
+
+
+def visible(folder):
+    return sorted(name for name in os.listdir(folder) if not name.startswith("."))
 
 
 def in_process(symbols, **changes):
@@ -63,7 +69,7 @@ def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
 
 def test_run_writes_what_it_says(run):
     folder, output, stderr = run
-    assert sorted(os.listdir(folder / "checkpoint")) == [
+    assert visible(folder / "checkpoint") == [
         "tiny_000000080.model", "tiny_000000160.model", "tiny_resume.1.model", "tiny_resume.model"]
     assert sorted(os.listdir(folder / "sample/tiny")) == ["000000080.png", "000000160.png",
                                                           "real.png"]
@@ -141,7 +147,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(symbols, tmp_path):
     finally:
         process.kill()
     assert process.returncode == 0 and "--name stopped --resume" in output
-    header, _, _ = snapshot.load_resume(str(tmp_path / "checkpoint"), "stopped")
+    header, _, _ = runs.load_resume(str(tmp_path / "checkpoint"), "stopped")
     assert header["images_seen"] > 0
     _, output, _ = command("train.py", symbols, "--name", "stopped", "--resume", "--kimg",
                            header["images_seen"] / 1000 + 0.016, cwd=tmp_path)
@@ -151,7 +157,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(symbols, tmp_path):
 def test_only_the_newest_files_are_kept(symbols, tmp_path):
     command("train.py", symbols, *TINY, "--max_size", 8, "--name", "kept", "--kimg", 0.08,
             "--save_kimg", 0.016, "--keep", 2, cwd=tmp_path)
-    assert sorted(os.listdir(tmp_path / "checkpoint")) == [
+    assert visible(tmp_path / "checkpoint") == [
         "kept_000000064.model", "kept_000000080.model", "kept_resume.1.model", "kept_resume.model"]
 
 
@@ -211,6 +217,105 @@ def test_presets_name_known_flags_only():
         assert preset.keys() <= settings.OFFICIAL.keys()
     with pytest.raises(UserError, match="--gamma"):
         in_process("x", gamma=-1)
+
+
+# What must not cost anything ----------------------------------------------------------------------
+
+
+def poisoned(images, value):
+    images = images.copy()
+    images[1, 0, 2, 3] = value
+    return images
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_step_that_is_not_finite_changes_nothing_but_the_count(symbols, value):
+    training = train.Training(*in_process(symbols))
+    train_on(training, 2)
+    before = training.state()[1]
+    phase = training.schedule.at(training.images_seen)
+    with Loader(symbols, workers=0) as loader:
+        _, images = next(loader.batches(phase.size, phase.batch, training.images_seen))
+    training.step(poisoned(images, value))
+    after = training.state()[1]
+    assert training.images_seen == 24 and after.pop("skipped") == 1
+    assert after.pop("skipped_in_a_row") == 1
+    assert all((after[name] == before[name]).all() for name in after)
+    training.step(images)
+    after = training.state()[1]
+    assert after["skipped"] == 1 and after["skipped_in_a_row"] == 0
+    assert all(np.isfinite(a).all() for a in after.values())
+    assert (after["generator/mapping.layers.0.weight"]
+            != before["generator/mapping.layers.0.weight"]).any()
+    assert after["adam_generator/steps"] == 3
+
+
+def test_a_generator_that_goes_wrong_takes_the_discriminators_step_back(symbols):
+    training = train.Training(*in_process(symbols))
+    train_on(training, 2)
+    loss = training.generator_loss
+    training.generator_loss = lambda scores: loss(scores) * float("nan")
+    before = training.state()[1]
+    train_on(training, 1)
+    after = training.state()[1]
+    assert after.pop("skipped") == 1 and after.pop("skipped_in_a_row") == 1
+    assert all((after[name] == before[name]).all() for name in after)
+
+
+NOT_FINITE_FROM = """
+import sys; sys.path.insert(0, sys.argv.pop(1))
+import train, cli, numpy as np
+step = train.Training.step
+def poisoned(self, images):
+    if self.images_seen >= 80 and (self.images_seen < 120 or {for_ever}):
+        images = images * np.float32("nan")
+    return step(self, images)
+train.Training.step = poisoned
+cli.run(train.main)
+"""
+
+
+def test_ten_such_steps_in_a_row_end_with_exit_code_3_and_the_good_file(symbols, tmp_path):
+    arguments = [ROOT, symbols, *TINY, "--max_size", 8, "--name", "bad", "--save_kimg", 0.04,
+                 "--kimg", 10]
+    code, output, error = command("-c", NOT_FINITE_FROM.format(for_ever=True), *arguments,
+                                  cwd=tmp_path, check=False)
+    assert code == 3 and "10 steps in a row" in error and "up to 160 images" in error
+    assert error.count(os.path.join(symbols, "8")) == 8 and "--resume" in error
+    header, arrays, _ = runs.load_resume(str(tmp_path / "checkpoint"), "bad")
+    assert header["images_seen"] in (80, 120)
+    assert all(np.isfinite(a).all() for a in arrays.values())
+
+
+def test_few_such_steps_are_counted_and_training_goes_on(symbols, tmp_path):
+    arguments = [ROOT, symbols, *TINY, "--max_size", 8, "--name", "few", "--kimg", 0.16]
+    _, output, _ = command("-c", NOT_FINITE_FROM.format(for_ever=False), *arguments, cwd=tmp_path)
+    assert "5 steps were skipped" in output and "Finished" in output
+    assert runs.load_resume(str(tmp_path / "checkpoint"), "few")[1]["skipped"] == 5
+
+
+def test_max_minutes_stops_and_saves_like_ctrl_c(symbols, tmp_path):
+    _, output, _ = command("train.py", symbols, *TINY, "--max_size", 8, "--name", "queue",
+                           "--kimg", 10_000, "--max_minutes", 0.2, cwd=tmp_path)
+    assert "Stopped at" in output and "--name queue --resume" in output
+    assert runs.load_resume(str(tmp_path / "checkpoint"), "queue")[0]["images_seen"] > 0
+
+
+def test_other_pictures_on_resume_are_told(run, symbols, tmp_path):
+    data, folder = tmp_path / "data", tmp_path / "run"
+    shutil.copytree(symbols, data)
+    command("train.py", data, *TINY, "--max_size", 8, "--name", "x", "--kimg", 0.016,
+            cwd=(folder.mkdir(), folder)[1])
+    os.remove(data / "8" / sorted(os.listdir(data / "8"))[0])
+    _, _, error = command("train.py", data, "--name", "x", "--resume", "--kimg", 0.024, cwd=folder)
+    assert "other pictures than when the run was saved (39 now, 40 then)" in error
+
+
+def test_a_second_run_of_the_name_is_refused(symbols, tmp_path):
+    os.makedirs(tmp_path / "checkpoint")
+    held = runs.lock(str(tmp_path / "checkpoint"), "twice")
+    code, _, error = command("train.py", symbols, "--name", "twice", cwd=tmp_path, check=False)
+    assert code == 2 and "is being written by process" in error and held
 
 
 # --init -------------------------------------------------------------------------------------------
