@@ -1,11 +1,12 @@
 # make demo    sets up everything and trains a small generator on rendered symbols
 # make test    sets up everything and runs the tests
+# make torture sets up everything and tries to make training lose work
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
 DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 44 --phase_kimg 14 --fade_kimg 2 --sample_kimg 4
 
-.PHONY: demo test clean-demo
+.PHONY: demo test torture clean-demo
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -23,6 +24,9 @@ test: .venv/installed-dev
 	@echo "Bringing Jittor up; then the tests, which compile some hundred small kernels the first time"
 	$(PYTHON_IN_VENV) -m backend
 	$(PYTHON_IN_VENV) -m pytest
+
+torture: .venv/installed-dev
+	$(PYTHON_IN_VENV) test/torture/torture.py
 
 clean-demo:
 	rm -rf data/demo sample/demo checkpoint/demo_*.model

@@ -20,8 +20,12 @@ FORMAT = 1
 def save(path, header, arrays):
     """Write `arrays` ({name: NumPy array}) and the JSON-able `header` to `path`, atomically."""
     text = json.dumps(header | {"format": FORMAT, "arrays": len(arrays)}).encode()
-    with replacing(path) as file:
-        np.savez(file, header=np.frombuffer(text, np.uint8), **arrays)
+    entries = {"header": np.frombuffer(text, np.uint8)} | arrays
+    # As np.savez does; but that leaves a traceback on the terminal when the disk is full.
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in entries.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
     sync_folder(os.path.dirname(os.path.abspath(path)))
 
 

@@ -111,15 +111,16 @@ class Font:
     """A font file, opened at a size that fills a picture of `size` pixels."""
 
     def __init__(self, path, size):
-        from fontTools.ttLib import TTFont, TTLibError
+        from fontTools.ttLib import TTFont
         self.path, self.size = path, size
         try:
             tables = TTFont(path, fontNumber=0, lazy=True)
             self.glyph_names = tables.getBestCmap() or {}
             self.in_colour = any(tag in tables for tag in ("CBDT", "sbix", "COLR", "SVG "))
             self.font = self.open_face()
-        except (OSError, TTLibError, ValueError) as error:
-            raise UserError(f"--font {path}: not a font that can be read ({error})") from None
+        except Exception as error:      # fontTools raises many kinds for broken files
+            raise UserError(f"--font {path}: not a font that can be read "
+                            f"({ascii(error)[:200]})") from None
         self.tofu = self.ink_of(chr(0x10FFFF))
 
     def open_face(self):
@@ -143,7 +144,16 @@ class Font:
         return self.glyph_names.get(ord(char)) not in (None, ".notdef")
 
     def draw(self, char, colour):
-        """The glyph on transparent ground, cropped to its ink (RGBA), or None where it is blank."""
+        """The glyph on transparent ground, cropped to its ink (RGBA), or None where it is blank.
+
+        A glyph that is damaged in the font counts as blank.
+        """
+        try:
+            return self.draw_whole(char, colour)
+        except OSError:
+            return None
+
+    def draw_whole(self, char, colour):
         left, top, right, bottom = self.font.getbbox(char)
         if right <= left or bottom <= top or right - left > 8 * self.font.size:
             return None

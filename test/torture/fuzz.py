@@ -1,0 +1,168 @@
+"""python fuzz.py KIND COUNT SEED: a reader on COUNT mutated files, see torture.py.
+
+Prints a line per file that was not survived, then [tried, lost]. Survived: read, or refused with
+one line (cli.UserError), within ten seconds and the memory that this process is given.
+"""
+import contextlib
+import glob
+import io
+import json
+import os
+import random
+import resource
+import sys
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(os.path.dirname(HERE))
+sys.path[:0] = [ROOT, os.path.dirname(HERE)]
+
+from cli import UserError  # noqa: E402
+
+GIB, SECONDS = 2 ** 30, 10
+
+
+def main():
+    kind, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    random.seed(seed)
+    resource.setrlimit(resource.RLIMIT_AS, (6 * GIB, 6 * GIB))
+    lost = tried = 0
+    with tempfile.TemporaryDirectory(prefix="fuzz_") as folder:
+        os.chdir(folder)
+        read, originals = globals()[kind]()
+        for name, content in originals:                 # else nothing would be tried
+            with open(name, "wb") as file:
+                file.write(content)
+            read(name)
+        for i in range(count):
+            name, content = originals[i % len(originals)]
+            path = f"mutated_{i}{os.path.splitext(name)[1]}"
+            with open(path, "wb") as file:
+                file.write(mutate(content))
+            tried += 1
+            problem = survive(read, path)
+            if problem:
+                lost += 1
+                print(f"{name}, file {i} of seed {seed}: {problem}")
+            with contextlib.suppress(OSError):
+                os.remove(path)
+    print(json.dumps([tried, lost]))
+
+
+def mutate(content):
+    """Flipped, overwritten, removed, repeated or cut-off bytes; one to thirty times."""
+    data = bytearray(content)
+    for _ in range(random.choice([1, 2, 5, 30])):
+        if not data:
+            break
+        # Headers and directories are at the ends.
+        place = random.choice([random.randrange(len(data)), random.randrange(min(400, len(data))),
+                               len(data) - 1 - random.randrange(min(400, len(data)))])
+        length = random.choice([1, 1, 1, 4, 50])
+        how = random.randrange(6)
+        if how == 0:
+            data[place] ^= 1 << random.randrange(8)
+        elif how == 1:
+            data[place:place + length] = random.choice(
+                [b"\0", b"\xff", b"\x7f\xff\xff\xff", random.randbytes(length)])
+        elif how == 2:
+            data[place:place + length] = random.randbytes(length)[:len(data) - place]
+        elif how == 3:
+            del data[place:place + length]
+        elif how == 4:
+            data[place:place] = data[place:place + length]
+        elif random.random() < 0.3:
+            del data[place:]
+    return bytes(data)
+
+
+def survive(read, path):
+    """What went wrong, or None."""
+    start = time.monotonic()
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            read(path)
+    except UserError as error:
+        if "\n" in str(error):
+            return f"more than one line: {error}"
+    except SystemExit as error:
+        if error.code not in (0, 2):
+            return f"exit code {error.code}"
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}"
+    if os.path.exists("ran"):
+        return "it ran code"
+    if time.monotonic() - start > SECONDS:
+        return f"took {time.monotonic() - start:.0f} s"
+    return None
+
+
+def read_file(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+# The readers: function from a path, and [(name, content)] of files that are right ----------------
+
+
+def model():
+    from weights import PORT16, random_arrays
+
+    import snapshot
+    header = {"images_seen": 5, "size": 16, "alpha": 1.0, "model": vars(PORT16)}
+    snapshot.save("right.model", header, random_arrays(PORT16))
+    return snapshot.load_any, [("right.model", read_file("right.model"))]
+
+
+def foreign():
+    import weights
+
+    import foreign
+    from config import ModelConfig
+    config = ModelConfig(size=16, latent=8, mapping_layers=2, fmap_base=64, fmap_max=8)
+    networks = weights.official_networks(config)
+    files = [(f"official{protocol}.pkl", weights.official_pickle(networks, protocol))
+             for protocol in (0, 2, 4, 5)]
+    files += [(os.path.basename(path), read_file(path))
+              for path in sorted(glob.glob(os.path.join(ROOT, "test", "golden", "port16*")))]
+    files.append(("port.tar", weights.torch_tar(weights.port_state()["g_running"])))
+    return foreign.read, files
+
+
+def pictures():
+    import numpy as np
+    from PIL import Image
+
+    import dataset
+    import resize
+    pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)
+    files = []
+    for mode, ending in (("RGB", "png"), ("P", "png"), ("RGBA", "png"), ("RGB", "jpg"),
+                         ("CMYK", "jpg"), ("RGB", "webp"), ("RGB", "bmp"), ("L", "png")):
+        data = io.BytesIO()
+        Image.fromarray(pixels).convert(mode).save(data, {"jpg": "JPEG"}.get(ending, ending))
+        files.append((f"{mode}.{ending}", data.getvalue()))
+
+    def read(path):
+        outcome, reason = resize.resize_picture(
+            (path, [16, 8], ["16.png", "8.png"], [True, True], "crop", (255, 255, 255), "."))
+        if outcome != "written":
+            raise UserError(reason)
+        dataset.load_batch([path], [False], 64, 3)
+    return read, files
+
+
+def fonts():
+    import symbols
+    font = read_file(symbols.default_font())
+
+    def read(path):
+        font = symbols.Font(path, 32)
+        for char in font.chars[:20]:
+            font.render(char, (200, 0, 0))
+    return read, [("font.ttf", font)]
+
+
+if __name__ == "__main__":
+    main()
