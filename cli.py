@@ -1,8 +1,10 @@
-"""What the commands share: one-line errors with exit code 2, files that are never half-written."""
+"""What the commands share: one-line errors with exit code 2, stopping, files never half-written."""
 import argparse
 import contextlib
 import os
+import signal
 import sys
+import time
 
 
 class UserError(Exception):
@@ -51,6 +53,27 @@ def size_argument(text):
 
 
 size_argument.__name__ = "power of two (8, 16 … 1024)"
+
+
+class StopSignals:
+    """Ctrl-C, SIGTERM and --max_minutes ask for a stop after the iteration; a second signal stops
+    at once."""
+
+    def __init__(self, started, max_minutes):
+        self.end = started + 60 * max_minutes
+        self.signalled = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self.receive)
+
+    def asked(self):
+        return self.signalled or time.monotonic() > self.end
+
+    def receive(self, number, _frame):
+        if self.signalled:
+            os._exit(128 + number)
+        self.signalled = True
+        # Not print: the signal may have come in the middle of one.
+        os.write(2, "\nStopping after this iteration …\n".encode())
 
 
 @contextlib.contextmanager

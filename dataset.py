@@ -105,7 +105,7 @@ def load_batch(paths, flips, size, channels):
                 check_size(path, picture.size, size)
                 pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
         except (OSError, UserError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            bad.append((path, str(error)))
+            bad.append((path, str(error).removeprefix(f"{path}: ")))
             continue
         pixels = pixels[:, ::-1] if flip else pixels
         batch[i] = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]

@@ -1,5 +1,6 @@
 """What train.py says on the terminal: the bar, a line per size, how long all of it will take."""
 import contextlib
+import os
 import sys
 import time
 
@@ -75,6 +76,20 @@ def say_how_long(jt, training):
           f"{rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
     if not jt.flags.use_cuda and seconds > 2 * 86400 and training.s["preset"] != "small":
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
+
+
+def say_what_changed(training, header):
+    """Between stop and resume: other pictures, other kernels. Told, and gone on with."""
+    for size, now in training.pictures.items():
+        then = header.get("pictures", {}).get(size, now)
+        if then != now:
+            print(f"warning: {os.path.join(training.s['data'], size)} has other pictures than when "
+                  f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
+                  "is another from here on", file=sys.stderr)
+    then, now = header.get("kernels"), training.kernels()
+    if then not in (None, now):
+        print(f"note: the run was saved on {then} and goes on on {now}: the numbers will differ in "
+              "the last digits from a run that did not stop", file=sys.stderr)
 
 
 def dry_run(config, schedule):

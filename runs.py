@@ -6,11 +6,13 @@ training needs to go on.
 """
 import contextlib
 import glob
+import math
 import os
 import re
 import shutil
 import sys
 
+import estimate
 import snapshot
 from cli import UserError, sync_folder
 
@@ -140,9 +142,27 @@ class Saver:
                             f"whole file is {last or 'none'}: make room, then type --resume")
 
 
-def check_space(folder, name, need, least):
-    """Say when `need` bytes are not free in `folder`; raise UserError when not even `least` are."""
-    own = [*model_files(folder, name), resume_path(folder, name), previous_path(folder, name)]
+def try_writing(folder):
+    path = os.path.join(folder, f".try.{os.getpid()}")
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with open(path, "w"):
+            pass
+        os.remove(path)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
+
+
+def check_space(folder, s, config):
+    """Say before the first step when the files of a run will not fit into `folder`.
+
+    s: its settings. Raises UserError where not even one save would fit.
+    """
+    resume, generator = estimate.file_bytes(config)
+    count = s["keep"] or math.ceil(s["kimg"] / s["save_kimg"])
+    need, least = 3 * resume + (count + 1) * generator, 2 * resume + generator
+    own = [*model_files(folder, s["name"]), resume_path(folder, s["name"]),
+           previous_path(folder, s["name"])]
     free = shutil.disk_usage(folder).free + sum(os.path.getsize(p) for p in own
                                                 if os.path.exists(p))
     found = f"{folder}: {free / 2 ** 30:.2f} GiB are free"

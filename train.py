@@ -8,25 +8,22 @@ that changes during training is a function of images seen (schedule.py), and eve
 an iteration is derived from (seed, images seen): a resumed run goes on as if it had not stopped.
 """
 import dataclasses
-import math
 import os
 import shlex
-import signal
 import sys
 import time
 
 import numpy as np
 
-import estimate
 import runs
 import settings as flags
 import snapshot
-from cli import UserError, bring_up, run
+from cli import StopSignals, UserError, bring_up, run
 from config import num_layers
 from dataset import Loader, PictureFolder, load_batch, to_float
 from generate import paint, styles_of
 from grid import save_grid
-from progress import ProgressBar, dry_run, say_growth, say_how_long
+from progress import ProgressBar, dry_run, say_growth, say_how_long, say_what_changed
 from schedule import ema_beta, r1_gamma
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
@@ -57,10 +54,10 @@ def main(argv=None):
               f"{schedule.total_images:,}. Type --kimg to make it longer.")
         return 0
     for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
-        try_writing(folder)
+        runs.try_writing(folder)
     lock = lock or runs.lock(CHECKPOINTS, name)         # held until this process ends
     runs.remove_leftovers(CHECKPOINTS, name)
-    check_space(s, schedule, config)
+    runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"])
     training = Training(s, schedule, config, pictures)
@@ -101,28 +98,6 @@ def find_run(typed):
     return None
 
 
-def check_space(s, schedule, config):
-    """Say before the first step when the files of the run will not fit."""
-    resume, generator = estimate.file_bytes(config)
-    count = s["keep"] or math.ceil(s["kimg"] / s["save_kimg"])
-    runs.check_space(CHECKPOINTS, s["name"], need=3 * resume + (count + 1) * generator,
-                     least=2 * resume + generator)
-
-
-def say_what_changed(training, header):
-    """Between stop and resume: other pictures, other kernels. Told, and gone on with."""
-    for size, now in training.pictures.items():
-        then = header.get("pictures", {}).get(size, now)
-        if then != now:
-            print(f"warning: {os.path.join(training.s['data'], size)} has other pictures than when "
-                  f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
-                  "is another from here on", file=sys.stderr)
-    then, now = header.get("kernels"), training.kernels()
-    if then not in (None, now):
-        print(f"note: the run was saved on {then} and goes on on {now}: the numbers will differ in "
-              "the last digits from a run that did not stop", file=sys.stderr)
-
-
 def check_pictures(s, schedule):
     """Every size of the schedule is there, before the first step is made; {size: fingerprint}."""
     pictures = {}
@@ -135,17 +110,6 @@ def check_pictures(s, schedule):
               "that repeat" + ("" if s["mirror"] else ", and try --mirror where it is right"),
               file=sys.stderr)
     return pictures
-
-
-def try_writing(folder):
-    path = os.path.join(folder, f".try.{os.getpid()}")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(path, "w"):
-            pass
-        os.remove(path)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 class Training:
@@ -300,6 +264,9 @@ class Training:
     def restore(self, header, arrays, path):
         for prefix, network in self.networks():
             snapshot.load_network(network, arrays, prefix, path)
+        if "skipped" not in arrays:
+            raise UserError(f"{path}: saved by an earlier version, whose optimizer was another: "
+                            f"type --init {path} --name OTHER to train on from its weights")
         self.images_seen = header["images_seen"]
         self.skipped.assign(arrays["skipped"])
         self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])
@@ -403,27 +370,6 @@ def crossed(before, after, kimg):
     """Whether a multiple of `kimg` thousand images lies in (before, after]."""
     step = max(1, round(1000 * kimg))
     return before // step != after // step
-
-
-class StopSignals:
-    """Ctrl-C, SIGTERM and --max_minutes ask for a stop after the iteration; a second signal stops
-    at once."""
-
-    def __init__(self, started, max_minutes):
-        self.end = started + 60 * max_minutes
-        self.signalled = False
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, self.receive)
-
-    def asked(self):
-        return self.signalled or time.monotonic() > self.end
-
-    def receive(self, number, _frame):
-        if self.signalled:
-            os._exit(128 + number)
-        self.signalled = True
-        # Not print: the signal may have come in the middle of one.
-        os.write(2, "\nStopping after this iteration …\n".encode())
 
 
 def grid_shape(max_size):

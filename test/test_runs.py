@@ -136,13 +136,18 @@ def test_a_folder_that_vanished_is_made_again(tmp_path):
 
 
 def test_space_is_looked_at_before_training(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(runs.shutil, "disk_usage", lambda _: SimpleNamespace(free=2 ** 30))
-    runs.check_space(str(tmp_path), "run", need=2 ** 29, least=2 ** 20)
-    assert not capsys.readouterr().err
-    runs.check_space(str(tmp_path), "run", need=2 ** 32, least=2 ** 20)
-    assert "will need about 4.00" in capsys.readouterr().err
-    with pytest.raises(UserError, match="1.00 GiB are free, one save of this run needs 2.00"):
-        runs.check_space(str(tmp_path), "run", need=2 ** 33, least=2 ** 31)
+    config = ModelConfig()                              # 0.5 GB to resume from, 0.1 to generate
+    for gib, expected in ((100, ""), (2, "will need about"), (0.5, None)):
+        monkeypatch.setattr(runs.shutil, "disk_usage",
+                            lambda _, gib=gib: SimpleNamespace(free=gib * 2 ** 30))
+        settings = {"name": "run", "keep": 10, "kimg": 100.0, "save_kimg": 1.0}
+        if expected is None:
+            with pytest.raises(UserError, match="0.50 GiB are free, one save of this run needs 1"):
+                runs.check_space(str(tmp_path), settings, config)
+        else:
+            runs.check_space(str(tmp_path), settings, config)
+            said = capsys.readouterr().err
+            assert expected in said and bool(said) == bool(expected)
 
 
 def test_estimated_sizes_are_those_of_the_files(tmp_path):
