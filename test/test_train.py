@@ -1,4 +1,5 @@
 """train.py and generate.py together, on real rendered symbols."""
+import contextlib
 import os
 import re
 import shutil
@@ -133,25 +134,71 @@ def test_a_flag_against_the_saved_run_is_named_with_both_values(run, symbols):
     assert code == 2 and "--gamma 3" in stderr and "10" in stderr
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(symbols, tmp_path):
+@contextlib.contextmanager
+def training_process(symbols, folder, name):
+    """A train.py of its own process group that makes steps."""
     process = subprocess.Popen(
         [sys.executable, os.path.join(ROOT, "train.py"), symbols, *map(str, TINY), "--max_size",
-         "8", "--name", "stopped", "--kimg", "10000"], cwd=tmp_path, stderr=subprocess.PIPE,
+         "8", "--name", name, "--kimg", "10000"], cwd=folder, stderr=subprocess.PIPE,
         stdout=subprocess.PIPE, text=True, start_new_session=True)
     try:
         while "size 8 from 0 images" not in process.stderr.readline():
             assert process.poll() is None
         time.sleep(8)
-        os.killpg(process.pid, signal.SIGINT)           # as a terminal does
-        output, _ = process.communicate(timeout=60)
+        yield process
     finally:
         process.kill()
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(symbols, tmp_path):
+    with training_process(symbols, tmp_path, "stopped") as process:
+        os.killpg(process.pid, signal.SIGINT)           # as a terminal does
+        output, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and "--name stopped --resume" in output
     header, _, _ = runs.load_resume(str(tmp_path / "checkpoint"), "stopped")
     assert header["images_seen"] > 0
     _, output, _ = command("train.py", symbols, "--name", "stopped", "--resume", "--kimg",
                            header["images_seen"] / 1000 + 0.016, cwd=tmp_path)
     assert "Finished" in output
+
+
+def test_sigterm_saves_and_exits_0(symbols, tmp_path):
+    with training_process(symbols, tmp_path, "ended") as process:
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "Stopped at" in output
+    assert runs.newest(str(tmp_path / "checkpoint"), "ended")
+
+
+def test_a_second_signal_stops_at_once(symbols, tmp_path):
+    with training_process(symbols, tmp_path, "hurried") as process:
+        process.terminate()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert process.returncode in (130, 143)
+    assert runs.newest(str(tmp_path / "checkpoint"), "hurried") is None
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs /proc")
+def test_workers_die_with_a_killed_parent_and_the_run_can_go_on(symbols, tmp_path):
+    with training_process(symbols, tmp_path, "killed") as process:
+        with open(f"/proc/{process.pid}/task/{process.pid}/children") as file:
+            children = file.read().split()
+        process.kill()
+        process.wait()
+    end = time.monotonic() + 10
+    while any(is_running(child) for child in children) and time.monotonic() < end:
+        time.sleep(0.1)
+    assert children and not any(is_running(child) for child in children)
+    assert runs.lock(str(tmp_path / "checkpoint"), "killed")
+
+
+def is_running(pid):
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
 
 
 def test_only_the_newest_files_are_kept(symbols, tmp_path):
