@@ -46,7 +46,7 @@ def main():
         os.chdir(folder)
         say("making data, and an uninterrupted run that compiles everything")
         data = make_data()
-        kimg = 2 if few else 24
+        kimg = 2 if few else 6
         whole = finished_run(data, "whole", kimg)
         start(data, "whole", "--resume", "--kimg", str(kimg + 0.016)).communicate()
         rows = [kills(data, kimg, whole, count=3 if few else 50),
