@@ -128,7 +128,8 @@ class Training:
         self.D = model.Discriminator(self.config)
         self.G_ema = model.StyledGenerator(self.config)
         copy_weights(self.G, self.G_ema)
-        self.images_seen, self.optimizer_epoch = 0, None
+        self.images_seen = 0
+        self.adam_G = self.adam_D = self.optimizer_epoch = None     # made by the first step
         self.skipped, self.skipped_in_a_row = (jt.zeros(1).stop_grad() for _ in range(2))
 
     def step(self, images):
@@ -242,7 +243,8 @@ class Training:
     def state(self):
         """(header, arrays) of all that training needs to go on."""
         arrays = self.state_of_networks()
-        arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
+        if self.optimizer_epoch:
+            arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
         arrays |= {"skipped": self.skipped.numpy(), "skipped_in_a_row":
                    self.skipped_in_a_row.numpy()}
         return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch}, arrays
@@ -262,6 +264,7 @@ class Training:
               file=sys.stderr)
 
     def restore(self, header, arrays, path):
+        """Take over what `state` gave, so that the next step is the one that would have come."""
         for prefix, network in self.networks():
             snapshot.load_network(network, arrays, prefix, path)
         if "skipped" not in arrays:
@@ -271,7 +274,7 @@ class Training:
         self.skipped.assign(arrays["skipped"])
         self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])
         phase = self.schedule.at(self.images_seen)
-        if list(phase.optimizer_epoch) != header["optimizer_epoch"]:
+        if header["optimizer_epoch"] != list(phase.optimizer_epoch):
             return                                          # a new epoch begins, Adam afresh
         self.make_optimizers(phase)
         self.adam_G.restore(arrays, "adam_generator")

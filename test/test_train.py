@@ -341,6 +341,22 @@ def test_few_such_steps_are_counted_and_training_goes_on(symbols, tmp_path):
     assert runs.load_resume(str(tmp_path / "checkpoint"), "few")[1]["skipped"] == 5
 
 
+def test_a_stop_before_the_first_step_saves_too(symbols, tmp_path):
+    name = ["--name", "early", "--workers", 0]
+    _, output, _ = command("train.py", symbols, *TINY, "--max_size", 8, *name, "--kimg", 0.016,
+                           "--max_minutes", 1e-4, cwd=tmp_path)
+    assert "Stopped at 0 images" in output
+    for minutes in (1e-4, 60):
+        _, output, _ = command("train.py", symbols, *name, "--resume", "--max_minutes", minutes,
+                               cwd=tmp_path)
+    assert "Finished" in output
+    command("train.py", symbols, *TINY, "--max_size", 8, "--name", "whole", "--kimg", 0.016,
+            cwd=tmp_path)
+    early, whole = (runs.load_resume(str(tmp_path / "checkpoint"), n)[1]
+                    for n in ("early", "whole"))
+    assert all((early[n] == whole[n]).all() for n in whole)
+
+
 def test_max_minutes_stops_and_saves_like_ctrl_c(symbols, tmp_path):
     _, output, _ = command("train.py", symbols, *TINY, "--max_size", 8, "--name", "queue",
                            "--kimg", 10_000, "--max_minutes", 0.2, cwd=tmp_path)

@@ -8,6 +8,7 @@ import glob
 import io
 import json
 import os
+import pickle
 import random
 import resource
 import sys
@@ -34,7 +35,9 @@ def main():
         for name, content in originals:                 # else nothing would be tried
             with open(name, "wb") as file:
                 file.write(content)
-            read(name)
+            with contextlib.suppress(UserError) if name == "attack.pkl" else \
+                    contextlib.nullcontext():
+                read(name)
         for i in range(count):
             name, content = originals[i % len(originals)]
             path = f"mutated_{i}{os.path.splitext(name)[1]}"
@@ -103,6 +106,13 @@ def read_file(path):
         return file.read()
 
 
+class Attack:
+    """Would make the file `ran`."""
+
+    def __reduce__(self):
+        return os.system, ("touch ran",)
+
+
 # The readers: function from a path, and [(name, content)] of files that are right ----------------
 
 
@@ -127,6 +137,7 @@ def foreign():
     files += [(os.path.basename(path), read_file(path))
               for path in sorted(glob.glob(os.path.join(ROOT, "test", "golden", "port16*")))]
     files.append(("port.tar", weights.torch_tar(weights.port_state()["g_running"])))
+    files.append(("attack.pkl", pickle.dumps({"g_running": Attack()})))
     return foreign.read, files
 
 
