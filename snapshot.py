@@ -3,6 +3,7 @@
 Reading never unpickles, so a file from a stranger cannot run code, and every array carries a
 checksum. A file is written beside its name, flushed, then renamed.
 """
+import dataclasses
 import json
 import os
 import zipfile
@@ -37,6 +38,7 @@ def load_any(path, size=None):
     header, arrays = load(path) if is_own(path) else foreign.read(path)
     config = model_config(header, path)
     check_arrays(arrays, config, path)
+    header["model"] = dataclasses.asdict(config)        # with all fields, also of an older file
     if header["size"] not in config.sizes or not 0 <= header["alpha"] <= 1:
         raise UserError(f"{path}: says size {header['size']} and alpha {header['alpha']}, wanted "
                         f"a size up to {config.size} and an alpha from 0 to 1")
@@ -87,6 +89,9 @@ def load(path):
         raise UserError(f"{path}: {error.strerror}") from None
     except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, RuntimeError) as error:
         raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
+    if not isinstance(header, dict) or not all(
+            isinstance(a, np.ndarray) and a.dtype.kind in "fiub" for a in arrays.values()):
+        raise UserError(f"{path}: not a file of this project")
     if header.get("format") != FORMAT:
         raise UserError(f"{path}: has format {header.get('format')}, this version reads {FORMAT}")
     if header.pop("arrays", len(arrays)) != len(arrays):    # a damaged directory can hide some
@@ -94,6 +99,8 @@ def load(path):
     missing = {"images_seen", "size", "alpha", "model"} - header.keys()
     if missing:
         raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")
+    if not all(isinstance(header[n], (int, float)) for n in ("images_seen", "size", "alpha")):
+        raise UserError(f"{path}: images_seen, size or alpha in its header is not a number")
     return header, arrays
 
 

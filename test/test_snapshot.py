@@ -1,6 +1,7 @@
 """snapshot.py and grid.py: files that are whole, safe and checked."""
 import os
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -92,6 +93,28 @@ def test_arrays_that_do_not_fit_are_named(tmp_path, change, message):
     change(arrays)
     with pytest.raises(UserError, match=message):
         snapshot.make_generator(header(), arrays, "x.model")
+
+
+@pytest.mark.parametrize("odd", [{"alpha": "1"}, {"images_seen": None}, {"size": [8]}])
+def test_headers_of_strangers_are_refused(tmp_path, odd):
+    path = str(tmp_path / "a.model")
+    snapshot.save(path, header(**odd), generator_arrays())
+    with pytest.raises(UserError, match="is not a number"):
+        snapshot.load_any(path)
+
+
+def test_entries_that_are_no_arrays_are_refused(tmp_path):
+    path = str(tmp_path / "a.model")
+    for name, content in (("ema/extra", b"x"), ("header.npy", None)):
+        snapshot.save(path, header(), generator_arrays())
+        if content is None:
+            with open(path, "wb") as file:
+                np.savez(file, header=np.frombuffer(b"[1]", np.uint8))
+        else:
+            with zipfile.ZipFile(path, "a") as archive:
+                archive.writestr(name, content)
+        with pytest.raises(UserError, match="not a file of this project"):
+            snapshot.load_any(path)
 
 
 def test_headers_that_lack_something_are_named(tmp_path):
