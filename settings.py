@@ -13,7 +13,7 @@ OFFICIAL = dict(
     init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
     kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
-    save_kimg=500.0, sample_kimg=100.0, keep=10)
+    conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10)
 
 # Hours on a CPU, or a few thousand pictures; the README says how the values were found.
 SMALL = dict(
@@ -80,6 +80,8 @@ def make_parser():
     add("--latent", "length of the latent and of the style", type=int)
     add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)
     add("--fmap_max", "and at most this many", type=int)
+    add("--conv", "kernels of 3×3 convolutions on a CPU: Winograd's where it has AVX-512, or "
+        "direct ones, slower and a little more exact", choices=["winograd", "direct"])
     add("--seed", "decides weights, order of pictures, latents and noise", type=int)
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
     add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)
@@ -176,6 +178,7 @@ def check(s):
     s.setdefault("device", "auto")
     s.setdefault("workers", default_workers())
     s.setdefault("preset", "official")
+    s.setdefault("conv", "winograd")
     s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
                  "fmap_max", "max_minutes"):

@@ -15,6 +15,7 @@ import time
 
 import numpy as np
 
+import backend
 import runs
 import settings as flags
 import snapshot
@@ -46,6 +47,7 @@ def main(argv=None):
         config = flags.model_config(s, init and init[0])
     schedule = flags.make_schedule(s)
     pictures = check_pictures(s, schedule)
+    backend.use_conv(s["conv"])
     if s.get("dry_run"):
         bring_up(s["device"])
         return dry_run(config, schedule)
@@ -225,7 +227,6 @@ class Training:
 
     def kernels(self):
         """What decides the last digits: the device and the kind of its convolutions."""
-        import backend
         if self.jt.flags.use_cuda:
             return "CUDA"
         return "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"

@@ -364,6 +364,19 @@ def test_max_minutes_stops_and_saves_like_ctrl_c(symbols, tmp_path):
     assert runs.load_resume(str(tmp_path / "checkpoint"), "queue")[0]["images_seen"] > 0
 
 
+def test_kernels_are_saved_with_the_run(symbols, tmp_path):
+    flags = ["--name", "direct", "--workers", 0]
+    command("train.py", symbols, *TINY, "--max_size", 8, *flags, "--kimg", 0.016, "--conv",
+            "direct", cwd=tmp_path)
+    header, *_ = runs.load_resume(str(tmp_path / "checkpoint"), "direct")
+    assert header["settings"]["conv"] == "direct" and "direct" in header["kernels"]
+    _, _, error = command("train.py", symbols, *flags, "--resume", "--kimg", 0.024, cwd=tmp_path)
+    assert "last digits" not in error
+    code, _, error = command("train.py", symbols, *flags, "--resume", "--conv", "winograd",
+                             cwd=tmp_path, check=False)
+    assert code == 2 and "--conv winograd" in error and "--conv direct" in error
+
+
 def test_other_pictures_on_resume_are_told(run, symbols, tmp_path):
     data, folder = tmp_path / "data", tmp_path / "run"
     shutil.copytree(symbols, data)
