@@ -121,7 +121,8 @@ class Saver:
             snapshot.save(path, training.header(), generator)
             save_resume(self.folder, self.name, header, arrays)
             for old in model_files(self.folder, self.name)[:-self.keep] if self.keep else []:
-                os.remove(old)
+                with contextlib.suppress(FileNotFoundError):
+                    os.remove(old)
         return self.problem is None
 
     @contextlib.contextmanager

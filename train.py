@@ -319,11 +319,17 @@ def loop(training, started):
         while training.images_seen < schedule.total_images and not stop.asked():
             phase = schedule.at(training.images_seen)
             if phase.size != size:
+                if size:
+                    saver.save(training)                # the larger one may not fit into memory
                 say_growth(training, phase, bar)
                 size = phase.size
                 batches = loader.batches(size, phase.batch, training.images_seen)
             before = training.images_seen
-            _, images = next(batches)
+            try:
+                _, images = next(batches)
+            except UserError:                           # the pictures are gone
+                saver.save(training)
+                raise
             losses = training.step(images)
             bar.step(phase, losses)
             if too_many_skipped(training, phase):

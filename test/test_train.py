@@ -71,7 +71,8 @@ def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
 def test_run_writes_what_it_says(run):
     folder, output, stderr = run
     assert visible(folder / "checkpoint") == [
-        "tiny_000000080.model", "tiny_000000160.model", "tiny_resume.1.model", "tiny_resume.model"]
+        "tiny_000000064.model", "tiny_000000080.model", "tiny_000000160.model",
+        "tiny_resume.1.model", "tiny_resume.model"]
     assert sorted(os.listdir(folder / "sample/tiny")) == ["000000080.png", "000000160.png",
                                                           "real.png"]
     assert "size 16 from 64 images" in stderr and "whole run" in stderr
@@ -385,6 +386,17 @@ def test_other_pictures_on_resume_are_told(run, symbols, tmp_path):
     os.remove(data / "8" / sorted(os.listdir(data / "8"))[0])
     _, _, error = command("train.py", data, "--name", "x", "--resume", "--kimg", 0.024, cwd=folder)
     assert "other pictures than when the run was saved (39 now, 40 then)" in error
+
+
+def test_pictures_that_vanish_during_training_end_it_with_all_steps_saved(symbols, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(symbols, data)
+    with training_process(data, tmp_path, "gone") as process:
+        shutil.rmtree(data / "8")
+        output, error = process.communicate(timeout=60)
+    assert process.returncode == 2 and "Traceback" not in error
+    assert re.search("pictures .*can(not)? be read", error.splitlines()[-1])
+    assert runs.load_resume(str(tmp_path / "checkpoint"), "gone")[0]["images_seen"] > 0
 
 
 def test_a_second_run_of_the_name_is_refused(symbols, tmp_path):
