@@ -1,6 +1,7 @@
 """Weights of other projects, written as their libraries write them, for test_convert.py."""
 import contextlib
 import io
+import json
 import pickle
 import struct
 import sys
@@ -9,6 +10,7 @@ import types
 
 import numpy as np
 
+import foreign
 import official
 import port
 from config import PORT, ModelConfig, discriminator_shapes, generator_shapes
@@ -33,6 +35,28 @@ def port_state(config=PORT16, seed=0):
     content = port.to_port(config, random_arrays(config, seed=seed))
     del content["w_avg"]
     return content
+
+
+def read_bytes(tmp_path, data, name="file"):
+    path = tmp_path / name
+    path.write_bytes(data)
+    return foreign.read(str(path))
+
+
+def assert_equal(found, wanted):
+    assert found.keys() == wanted.keys()
+    for name in wanted:
+        assert found[name].dtype == np.float32 and (found[name] == wanted[name]).all(), name
+
+
+def safetensors(state):
+    header, data = {}, b""
+    for name, array in state.items():
+        header[f"g_running/{name}"] = {"dtype": "F32", "shape": list(array.shape),
+                                       "data_offsets": [len(data), len(data) + array.nbytes]}
+        data += array.tobytes()
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
 
 
 # The official pickle ------------------------------------------------------------------------------
