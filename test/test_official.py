@@ -9,7 +9,6 @@ import weights
 from weights import Network, assert_equal, official_networks, official_pickle, read_bytes
 
 import official
-import unpickle
 from cli import UserError
 from config import ModelConfig, discriminator_shapes, generator_shapes
 
@@ -51,13 +50,14 @@ def test_official_pickles_of_python_2_are_read(tmp_path, small_networks, protoco
     assert_equal(read_bytes(tmp_path, data)[1], official_arrays(SMALL, small_networks))
 
 
-@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy._core.numeric"])
-def test_pickles_of_numpy_2_are_read(tmp_path, small_networks, module):
-    data = weights.python2_pickle(small_networks, 2).replace(b"numpy.core.multiarray",
-                                                             b"numpy._core.multiarray")
-    assert b"numpy._core" in data
+@pytest.mark.parametrize("protocol, function", [(4, b"_reconstruct"), (5, b"_frombuffer")])
+def test_pickles_of_numpy_2_are_read(tmp_path, small_networks, protocol, function):
+    data = weights.official_pickle(small_networks, protocol, framed=False)
+    for module in b"multiarray", b"numeric":            # a length byte, then the name
+        old, new = b"numpy.core." + module, b"numpy._core." + module
+        data = data.replace(bytes([len(old)]) + old, bytes([len(new)]) + new)
+    assert function in data and b"numpy._core" in data and b"numpy.core" not in data
     assert_equal(read_bytes(tmp_path, data)[1], official_arrays(SMALL, small_networks))
-    assert f"{module.decode()}._frombuffer".replace("multiarray", "numeric") in unpickle.GLOBALS
 
 
 @pytest.mark.parametrize("config", [

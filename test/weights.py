@@ -140,9 +140,15 @@ def minimal_options(config):
     return options
 
 
-def official_pickle(networks, protocol=4):
+def official_pickle(networks, protocol=4, framed=True):
+    """The bytes; without frames, which carry lengths, names in them can be changed."""
+    file = io.BytesIO()
     with modules(dnnlib=[], dnnlib__tflib=[], dnnlib__tflib__network=[Network]):
-        return pickle.dumps(networks, protocol)
+        pickler = pickle._Pickler(file, protocol)
+        if not framed:
+            pickler.framer.start_framing = lambda: None
+        pickler.dump(networks)
+    return file.getvalue()
 
 
 class Python2Pickler(pickle._Pickler):
