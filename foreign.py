@@ -41,7 +41,7 @@ def read(path):
         raise UserError(f"{path}: {error.strerror}") from None
     except ValueError as error:             # Refused, or a ModelConfig that cannot be
         raise UserError(f"{path}: {error}") from None
-    except (AttributeError, IndexError, KeyError, TypeError, MemoryError) as error:
+    except (AttributeError, IndexError, KeyError, TypeError, MemoryError, OverflowError) as error:
         # What a stranger wrote can have any layout.
         raise UserError(f"{path}: not laid out as weights are ({ascii(error)[:100]})") from None
     header = {"images_seen": 0, "size": weights.size, "alpha": weights.alpha,
