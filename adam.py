@@ -1,6 +1,7 @@
 """Adam over named parameters (Kingma and Ba 2015), which can take a step back, and be saved."""
 from backend import jt
-from backend.kernels import all_finite
+from backend.fused import adam_step, all_finite
+from backend.kernels import on_cpu
 
 BETA2, EPSILON = 0.99, 1e-8
 
@@ -11,7 +12,7 @@ class Adam:
     With β₁ = 0 the first moment is the gradient itself, so only the second is kept. A step has two
     halves, so that the discriminator's can be taken back when the generator's goes wrong:
     `propose` writes the new weights and says whether they are sound, `commit` keeps them or puts
-    the old ones back. Nothing in it waits for the device.
+    the old ones back. Nothing in it waits for a GPU.
 
     The arithmetic runs on flat vectors: for Jittor a matrix and a bias are then one kernel to
     compile, not one each. Counting steps from its own making, it is made anew wherever parameters
@@ -28,30 +29,28 @@ class Adam:
 
         Returns a Var [1]: 1 where the loss and all gradients are finite, else 0.
         """
-        self.before = {name: p.detach().reshape(-1) for name, p in self.parameters.items()}
         gradients = [g.detach() for g in jt.grad(loss, list(self.parameters.values()))]
-        self.gradients = {name: g.reshape(-1) for name, g in zip(self.parameters, gradients)}
         size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
-        for name, p in self.parameters.items():
-            g = self.gradients[name]
-            step = g * size / (jt.sqrt(self.second_moment(name)) + EPSILON)
-            p.update((self.before[name] - step).reshape(p.shape))
+        self.before = {}
+        for (name, p), g in zip(self.parameters.items(), gradients):
+            flat, v = p.detach().reshape(-1), self.v[name]
+            self.before[name] = flat, v.detach()
+            new, new_v = adam_step(flat, g.reshape(-1), v, size, BETA2, EPSILON)
+            p.update(new.reshape(p.shape))
+            v.update(new_v)
         return all_finite([loss.detach(), *gradients])
-
-    def second_moment(self, name):
-        g = self.gradients[name]
-        return self.v[name] * BETA2 + g * g * (1 - BETA2)
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""
-        keep = sound > 0
-        for name, p in self.parameters.items():
-            v = self.v[name]
-            v.update(jt.ternary(keep, self.second_moment(name), v))
-            flat = jt.ternary(keep, p.detach().reshape(-1), self.before[name])
-            p.update(flat.reshape(p.shape))
+        # A CPU has done its work when it is asked; a GPU would be waited for.
+        if not (on_cpu() and sound.item()):
+            keep = sound > 0
+            for name, p in self.parameters.items():
+                (flat, old_v), v = self.before[name], self.v[name]
+                p.update(jt.ternary(keep, p.detach().reshape(-1), flat).reshape(p.shape))
+                v.update(jt.ternary(keep, v.detach(), old_v))
         self.steps.update(self.steps + sound)
-        self.before = self.gradients = None
+        self.before = None
 
     def state(self, prefix):
         """{prefix/steps, prefix/v/name: NumPy array}."""

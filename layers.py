@@ -8,8 +8,9 @@ import math
 
 import numpy as np
 
-from backend import has_winograd, jt
-from backend.kernels import add_bias, bias_leaky_relu, conv2d, conv_transpose2d, matmul
+from backend import jt
+from backend.fused import add_bias, bias_leaky_relu
+from backend.kernels import best_form, conv2d, conv_transpose2d, matmul, winograd
 
 nn = jt.nn
 SQRT2 = math.sqrt(2)
@@ -22,8 +23,8 @@ class EqualLR:
     """Pre-forward hook: the layer computes with weight · gain · lrmul / √fan_in, bias · lrmul.
 
     The stored weight starts at N(0, 1 / lrmul²) and is what the optimizer sees, so that all
-    layers learn at one speed (Karras et al. 2017, section 4.1). The scaled weight is handed to
-    `execute` and stored nowhere.
+    layers learn at one speed (Karras et al. 2017, section 4.1). `execute` is handed the weight and
+    the number that scales it, because most kernels can scale at no cost; nothing is stored.
     """
 
     def __init__(self, gain=SQRT2, lrmul=1.0):
@@ -31,7 +32,7 @@ class EqualLR:
 
     def __call__(self, module, inputs, _keywords=None):
         fan_in = math.prod(module.weight.shape[1:])
-        scaled = {"weight": module.weight * (self.gain * self.lrmul / math.sqrt(fan_in))}
+        scaled = {"weight": module.weight, "scale": self.gain * self.lrmul / math.sqrt(fan_in)}
         if module.bias is not None:
             scaled["bias"] = module.bias * self.lrmul if self.lrmul != 1 else module.bias
         return inputs, scaled
@@ -53,8 +54,8 @@ class EqualLinear(EqualLayer):
         super().__init__((fan_out, fan_in), **options)
         self.end = bias_leaky_relu if activate else add_bias
 
-    def execute(self, x, weight, bias):
-        return self.end(matmul(x, weight, transpose_b=True), bias)
+    def execute(self, x, weight, scale, bias):
+        return self.end(matmul(x, weight, transpose_b=True, scale=scale), bias)
 
 
 class EqualConv2d(EqualLayer):
@@ -64,24 +65,32 @@ class EqualConv2d(EqualLayer):
         super().__init__((fan_out, fan_in, kernel, kernel), **options)
         self.end = bias_leaky_relu if activate else add_bias
 
-    def execute(self, x, weight, bias=None):
-        x = self.convolve(x, weight)
+    def execute(self, x, weight, scale, bias=None):
+        x = self.convolve(x, weight, scale)
         return x if bias is None else self.end(x, bias)
 
+    def convolve(self, x, weight, scale):
+        form = best_form("same", weight, x.shape[2])
+        return getattr(self, form)(x, weight, scale)
+
     @staticmethod
-    def convolve(x, weight):
-        return conv2d(x, weight, padding=weight.shape[-1] // 2)
+    def plain(x, weight, scale):
+        return conv2d(x, weight * scale, padding=weight.shape[-1] // 2)
+
+    @staticmethod
+    def winograd(x, weight, scale):
+        return winograd(x, weight, "same", scale)
 
 
-# Up- and downsampling: each has two exact forms of one mathematics -------------------------------
+# Up- and downsampling: each has three exact forms of one mathematics -----------------------------
 
 
 @functools.lru_cache
-def four_shifts(flip, scale):
+def four_shifts(flip):
     """The NumPy matrix [9, 16] that sums a 3×3 kernel, zero padded to 4×4, over its four shifts."""
     spread = np.zeros((3, 3, 4, 4), "float32")
     for y, x, dy, dx in np.ndindex(3, 3, 2, 2):
-        spread[y, x, y + dy, x + dx] = scale
+        spread[y, x, y + dy, x + dx] = 1
     if flip:
         spread = spread[::-1, ::-1]
     return np.ascontiguousarray(spread).reshape(9, 16)
@@ -89,50 +98,48 @@ def four_shifts(flip, scale):
 
 def spread_kernel(weight, flip, scale):
     """[out, in, 3, 3] → [out, in, 4, 4]."""
-    spread = matmul(weight.reshape(-1, 9), jt.array(four_shifts(flip, scale)))
+    spread = matmul(weight.reshape(-1, 9), jt.array(four_shifts(flip)), scale=scale)
     return spread.reshape(*weight.shape[:2], 4, 4)
-
-
-def use_fused(weight):
-    """Whether an up- or downsampling layer runs as one strided 4×4 convolution.
-
-    A fixed table by width and device, never a timing. With direct kernels the fused form costs
-    2.25 times less. On a CPU with AVX-512, wide plain layers run faster all the same, because
-    their 3×3 kernels can be Winograd's; narrow ones are bound by memory, of which fused moves less.
-    """
-    wide = min(weight.shape[:2]) >= 256
-    return not (wide and has_winograd)
 
 
 class UpConv2d(EqualConv2d):
     """Nearest ×2 and a 3×3 convolution: [N, in, H, W] → [N, out, 2H, 2W]."""
 
-    def convolve(self, x, weight):
-        return (self.fused if use_fused(weight) else self.plain)(x, weight)
+    def convolve(self, x, weight, scale):
+        form = best_form("up", weight, 2 * x.shape[2])
+        return getattr(self, form)(x, weight, scale)
 
     @staticmethod
-    def plain(x, weight):
-        return conv2d(upsample(x), weight, padding=1)
+    def plain(x, weight, scale):
+        return conv2d(upsample(x), weight * scale, padding=1)
 
     @staticmethod
-    def fused(x, weight):
-        kernel = spread_kernel(weight, flip=True, scale=1.0)
-        return conv_transpose2d(x, kernel, stride=2, padding=1)
+    def fused(x, weight, scale):
+        return conv_transpose2d(x, spread_kernel(weight, True, scale), stride=2, padding=1)
+
+    @staticmethod
+    def winograd(x, weight, scale):
+        return winograd(x, weight, "up", scale)
 
 
 class DownConv2d(EqualConv2d):
     """A 3×3 convolution and a 2×2 mean: [N, in, 2H, 2W] → [N, out, H, W]."""
 
-    def convolve(self, x, weight):
-        return (self.fused if use_fused(weight) else self.plain)(x, weight)
+    def convolve(self, x, weight, scale):
+        form = best_form("down", weight, x.shape[2])
+        return getattr(self, form)(x, weight, scale)
 
     @staticmethod
-    def plain(x, weight):
-        return downsample(conv2d(x, weight, padding=1))
+    def plain(x, weight, scale):
+        return downsample(conv2d(x, weight * scale, padding=1))
 
     @staticmethod
-    def fused(x, weight):
-        return conv2d(x, spread_kernel(weight, flip=False, scale=0.25), stride=2, padding=1)
+    def fused(x, weight, scale):
+        return conv2d(x, spread_kernel(weight, False, scale / 4), stride=2, padding=1)
+
+    @staticmethod
+    def winograd(x, weight, scale):
+        return winograd(x, weight, "down", scale / 4)
 
 
 def upsample(x):

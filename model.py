@@ -10,7 +10,7 @@ import math
 import numpy as np
 
 from backend import jt
-from backend.kernels import bias_leaky_relu, blur
+from backend.fused import blur, epilogue
 from config import num_layers, size_of, sizes_to
 from layers import (
     SQRT2,
@@ -57,19 +57,14 @@ class Epilogue(nn.Module):
         if config.scale_from_zero:
             self.style.bias = jt.concat([jt.ones(channels), jt.zeros(channels)])
 
-    def execute(self, x, w, noise):
-        """x [N, C, H, W], style w [N, dlatent], noise [N or 1, 1, H, W] or None."""
-        n, c = x.shape[:2]
-        if noise is not None:
-            strength = self.noise_weight
-            if self.noise_gain != 1:
-                strength = strength * self.noise_gain
-            x = x + noise * strength.reshape(1, c, 1, 1)
-        x = bias_leaky_relu(x, jt.zeros(c) if self.bias is None else self.bias)
-        x = x - x.mean([2, 3], keepdims=True)
-        x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + self.norm_eps)
-        scale_and_shift = self.style(w).reshape(n, 2, c, 1, 1)
-        return x * (scale_and_shift[:, 0] + self.one) + scale_and_shift[:, 1]
+    def execute(self, x, w, noise, blurred=False):
+        """x [N, C, H, W], style w [N, dlatent], noise [N or 1, 1, H, W] or None; blurs x first."""
+        noise = jt.zeros(1, 1, *x.shape[2:]).stop_grad() if noise is None else noise
+        strength = self.noise_weight
+        if self.noise_gain != 1:
+            strength = strength * self.noise_gain
+        bias = jt.zeros(x.shape[1]) if self.bias is None else self.bias
+        return epilogue(x, noise, strength, bias, self.style(w), self.one, self.norm_eps, blurred)
 
 
 def last_gain(config):
@@ -95,9 +90,9 @@ class SynthesisBlock(nn.Module):
     def execute(self, x, styles, noise):
         if x is None:
             x = self.const.expand(styles[0].shape[0], *self.const.shape[1:])
+            x = self.epilogue0(x, styles[0], noise[0])
         else:
-            x = blur(self.conv0(x))
-        x = self.epilogue0(x, styles[0], noise[0])
+            x = self.epilogue0(self.conv0(x), styles[0], noise[0], blurred=True)
         return self.epilogue1(self.conv1(x), styles[1], noise[0 if self.noise_per_block else 1])
 
 
@@ -176,13 +171,13 @@ def truncate(styles, w_avg, psi=0.7, cutoff=8):
 
 def make_noise(batch, size):
     """One N(0, 1) map [batch, 1, h, h] per layer up to `size`, from the device's generator."""
-    return [jt.randn(batch, 1, s, s) for s in sizes_to(size) for _ in range(2)]
+    return [jt.randn(batch, 1, s, s).stop_grad() for s in sizes_to(size) for _ in range(2)]
 
 
 def fixed_noise(size, seed=0):
     """The same, one map for all pictures, from NumPy: equal on every device."""
     rng = np.random.RandomState(seed)
-    return [jt.array(rng.randn(1, 1, s, s).astype("float32"))
+    return [jt.array(rng.randn(1, 1, s, s).astype("float32")).stop_grad()
             for s in sizes_to(size) for _ in range(2)]
 
 

@@ -80,8 +80,8 @@ def make_parser():
     add("--latent", "length of the latent and of the style", type=int)
     add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)
     add("--fmap_max", "and at most this many", type=int)
-    add("--conv", "kernels of 3×3 convolutions on a CPU: Winograd's where it has AVX-512, or "
-        "direct ones, slower and a little more exact", choices=["winograd", "direct"])
+    add("--conv", "3×3 convolutions on a CPU: winograd, with few multiplications, or direct, "
+        "slower and a little more exact", choices=["winograd", "direct"])
     add("--seed", "decides weights, order of pictures, latents and noise", type=int)
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
     add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)

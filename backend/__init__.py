@@ -26,7 +26,7 @@ def use_device(device):
 
 
 def use_conv(conv):
-    """Choose "winograd" (where the CPU has AVX-512) or "direct" kernels. Before using `jt`."""
+    """Choose "winograd" or "direct" convolutions for the CPU. Before using `jt`."""
     global _conv
     if "jt" in globals() and conv != _conv:
         raise RuntimeError("backend.use_conv() has to be called before the first use of jt")
@@ -34,7 +34,7 @@ def use_conv(conv):
 
 
 def __getattr__(name):
-    if name not in ("jt", "onednn_ops", "has_winograd", "report"):
+    if name not in ("jt", "onednn_ops", "has_avx512", "has_winograd", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
     globals().update(jittor_bringup.bring_up(_device, _conv))

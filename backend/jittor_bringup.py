@@ -34,7 +34,8 @@ def bring_up(device, conv):
     """Import Jittor for `device` ("auto", "cpu", "cuda"), with `conv` kernels where it is the CPU.
 
     Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
-    their 3×3 kernels are the fast ones, "report": what was found, as lines for a person to read}.
+    3×3 convolutions may be Winograd's, "has_avx512": whether the processor is one of those for
+    which oneDNN has such kernels too, "report": what was found, as lines for a person to read}.
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
@@ -65,7 +66,8 @@ def bring_up(device, conv):
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
-            "has_winograd": operators is not None and conv == "winograd" and has_avx512()}
+            "has_winograd": operators is not None and conv == "winograd",
+            "has_avx512": has_avx512()}
 
 
 def check_machine():
@@ -159,9 +161,9 @@ def find_onednn():
 def load_onednn_operators(jt, conv):
     """Compile ops/ with oneDNN; Jittor's own convolutions then use them too. None if missing.
 
-    conv: "winograd" tries those kernels first, "direct" never does. The kernels that Jittor
+    conv: with "direct", oneDNN's Winograd kernels are not built in. The kernels that Jittor
     compiles while it runs are linked to the operators, so they are kept in a folder of their own:
-    two copies of this project, or two kinds of kernels, would replace each other's.
+    two copies or versions of this project, or two kinds of kernels, would replace each other's.
     """
     found = find_onednn()
     if found is None:
@@ -171,10 +173,14 @@ def load_onednn_operators(jt, conv):
     include, lib, _ = found
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
     sources = sorted(glob.glob(os.path.join(folder, "*")))
-    flags = f' -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
+    flags = f' -fopenmp -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
     if conv == "direct":
         flags += "-DDIRECT_ONLY "
-    name = "stylegan1_ops_" + hashlib.sha1((folder + flags).encode()).hexdigest()[:8]
+    key = hashlib.sha1((folder + flags).encode())
+    for path in sources:
+        with open(path, "rb") as file:
+            key.update(file.read())
+    name = "stylegan1_ops_" + key.hexdigest()[:8]
     operators = jt.compile_custom_ops(sources, extra_flags=flags, gen_name_=name)
     kernels = os.path.join(jt.flags.cache_path, name)
     for part in "jit", "obj_files", "tmp":

@@ -190,7 +190,8 @@ class OfficialOutputs:
         synthesis, kept = self.networks["ema"].synthesis, []
         block = getattr(synthesis, f"block{size}")
         epilogue = block.epilogue1 if second else block.epilogue0
-        epilogue.register_forward_hook(lambda _module, _inputs, output: kept.append(output.numpy()))
+        epilogue.register_forward_hook(
+            lambda _module, _inputs, output, _keywords=None: kept.append(output.numpy()))
         with jt.no_grad():
             synthesis(jt.array(self.styles("ema", 1, 0.7)), self.noise("ema"), self.config.size)
         epilogue.remove_forward_hook()

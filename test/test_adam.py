@@ -4,7 +4,7 @@ import pytest
 
 from adam import Adam
 from backend import jt
-from backend.kernels import all_finite
+from backend.fused import all_finite
 
 
 def step(adam, loss):

@@ -7,7 +7,8 @@ import layers
 import loss
 import model
 from backend import jt
-from backend.kernels import bias_leaky_relu, blur, conv2d, conv_transpose2d, matmul
+from backend.fused import bias_leaky_relu, blur
+from backend.kernels import conv2d, conv_transpose2d, matmul
 from config import ModelConfig
 
 CONFIG = ModelConfig(size=16, latent=8, fmap_base=64, fmap_max=8)
@@ -73,10 +74,10 @@ LAYERS = {
     "conv2d stride 2": (lambda x, w: conv2d(x, w, 2, 1), (2, 3, 8, 8), (4, 3, 4, 4)),
     "conv_transpose2d": (lambda x, w: conv_transpose2d(x, w, 2, 1), (2, 3, 4, 4), (4, 3, 4, 4)),
     "conv 1x1": (lambda x, w: conv2d(x, w), (2, 3, 4, 4), (5, 3, 1, 1)),
-    "up plain": (layers.UpConv2d.plain, (2, 3, 4, 4), (4, 3, 3, 3)),
-    "up fused": (layers.UpConv2d.fused, (2, 3, 4, 4), (4, 3, 3, 3)),
-    "down plain": (layers.DownConv2d.plain, (2, 3, 8, 8), (4, 3, 3, 3)),
-    "down fused": (layers.DownConv2d.fused, (2, 3, 8, 8), (4, 3, 3, 3)),
+    "up plain": (lambda x, w: layers.UpConv2d.plain(x, w, 1.0), (2, 3, 4, 4), (4, 3, 3, 3)),
+    "up fused": (lambda x, w: layers.UpConv2d.fused(x, w, 1.0), (2, 3, 4, 4), (4, 3, 3, 3)),
+    "down plain": (lambda x, w: layers.DownConv2d.plain(x, w, 1.0), (2, 3, 8, 8), (4, 3, 3, 3)),
+    "down fused": (lambda x, w: layers.DownConv2d.fused(x, w, 1.0), (2, 3, 8, 8), (4, 3, 3, 3)),
     "matmul": (lambda x, w: matmul(x, w), (4, 6), (6, 5)),
     "matmul transposed": (lambda x, w: matmul(x, w, transpose_b=True), (4, 6), (5, 6)),
     "blur": (lambda x, w: blur(x * w), (2, 3, 6, 6), (2, 3, 6, 6)),

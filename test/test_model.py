@@ -7,7 +7,7 @@ import reference
 
 import layers
 import model
-from backend import jt
+from backend import jt, kernels
 from backend.kernels import conv2d
 from config import PORT, ModelConfig, discriminator_shapes, generator_shapes, sizes_to
 
@@ -54,25 +54,32 @@ def test_discriminator_equals_float64_reference(networks, count, size, alpha):
 
 @pytest.mark.parametrize("channels", [6, 160])
 @pytest.mark.parametrize("layer", [layers.UpConv2d, layers.DownConv2d])
-def test_fused_sampling_equals_plain(layer, channels):
+def test_every_form_of_sampling_equals_plain(layer, channels):
     rng = np.random.RandomState(5)
-    for size in (4, 16):
+    for size in (8, 64):
         x = jt.array(rng.randn(2, channels, size, size).astype("float32"))
         weight = jt.array(rng.randn(8, channels, 3, 3).astype("float32"))
         results = []
-        for form in (layer.plain, layer.fused):
-            y = form(x, weight)
+        for form in (layer.plain, layer.fused, layer.winograd):
+            y = form(x, weight, 0.5)
             results.append([y] + jt.grad((y * y).sum(), [x, weight]))
-        for plain, fused in zip(*results):
-            assert relative(fused, plain.numpy()) < 2e-5
+        for plain, *others in zip(*results):
+            for other in others:
+                assert relative(other, plain.numpy()) < 2e-5
 
 
-def test_which_form_runs_is_a_table_by_width(monkeypatch):
-    wide, narrow = jt.zeros(256, 512, 3, 3), jt.zeros(128, 512, 3, 3)
-    monkeypatch.setattr(layers, "has_winograd", True)
-    assert layers.use_fused(narrow) and not layers.use_fused(wide)
-    monkeypatch.setattr(layers, "has_winograd", False)
-    assert layers.use_fused(narrow) and layers.use_fused(wide)
+@pytest.mark.parametrize("winograd, avx512, forms", [
+    (True, True, {"same": "plain plain winograd", "up": "fused winograd winograd"}),
+    (True, False, {"same": "winograd winograd winograd", "up": "fused winograd winograd"}),
+    (False, True, {"same": "plain plain plain", "up": "fused fused fused"})])
+def test_which_form_runs_is_a_table_by_width_and_processor(monkeypatch, winograd, avx512, forms):
+    monkeypatch.setattr(kernels, "has_winograd", winograd)
+    monkeypatch.setattr(kernels, "has_avx512", avx512)
+    weights = [jt.zeros(width, 512, 3, 3) for width in (64, 128, 256)]
+    for form, wanted in forms.items():
+        assert [kernels.best_form(form, w, 16) for w in weights] == wanted.split()
+    assert [kernels.best_form("same", w, 4) for w in weights] == ["plain"] * 3
+    assert kernels.best_form("same", jt.zeros(512, 512, 1, 1), 16) == "plain"
 
 
 def test_stddev_groups_by_hand():

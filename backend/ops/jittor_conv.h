@@ -1,7 +1,8 @@
-// Between Jittor's operators and onednn.h: shapes of Var, and one call that runs a convolution.
+// Between Jittor's operators and onednn.h and winograd.h: shapes of Var, and how to call those.
 #pragma once
 #include "onednn.h"
 #include "var.h"
+#include "winograd.h"
 
 namespace jittor {
 
@@ -32,6 +33,13 @@ void run_conv(stylegan::Kind kind, const ConvOp& op, Var* x, Var* w, Var* y) {
     stylegan::convolve(kind, arrays, shapes, formats,
                        {{op.strideh, op.stridew}, {op.paddingh, op.paddingw},
                         {op.dilationh, op.dilationw}, op.groups});
+}
+
+inline stylegan::Layer winograd_layer(Var* x, Var* y, const string& form, bool adjoint,
+                                      float64 scale) {
+    return {form == "up" ? stylegan::UP : form == "down" ? stylegan::DOWN : stylegan::SAME,
+            (int)x->shape[0], (int)x->shape[1], (int)y->shape[1], (int)x->shape[2],
+            (int)x->shape[3], adjoint, (float)scale};
 }
 
 }  // namespace jittor

@@ -7,7 +7,10 @@ namespace jittor {
 #ifndef JIT
 
 MklMatmulOp::MklMatmulOp(Var* a, Var* b, bool trans_a, bool trans_b)
-    : a(a), b(b), trans_a(trans_a), trans_b(trans_b) {
+    : MklMatmulOp(a, b, trans_a, trans_b, 1) {}
+
+MklMatmulOp::MklMatmulOp(Var* a, Var* b, bool trans_a, bool trans_b, float64 scale)
+    : a(a), b(b), trans_a(trans_a), trans_b(trans_b), scale(scale) {
     flags.set(NodeFlags::_cpu);
     ASSERT(a->dtype() == ns_float32 && b->dtype() == ns_float32) << "matrix products are float32 on the CPU";
     c = create_output(nullptr, a->dtype());
@@ -25,7 +28,7 @@ void MklMatmulOp::jit_prepare(JK& jk) { jk << "«T:" << a->dtype(); }
 void MklMatmulOp::jit_run() {
     auto rows = c->shape[0], columns = c->shape[1], inner = a->shape[trans_a ? 0 : 1];
     auto status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', rows, columns, inner,
-                             1.f, a->ptr<float32>(), a->shape[1],
+                             (float)scale, a->ptr<float32>(), a->shape[1],
                              b->ptr<float32>(), b->shape[1], 0.f, c->ptr<float32>(), columns);
     ASSERTop(status,==,dnnl_success);
 }

@@ -5,39 +5,20 @@
 // own versions; these differ in three ways that decide the speed on a CPU:
 //   - 3x3 convolutions of stride 1 use oneDNN's Winograd kernels where the machine has AVX-512;
 //   - a primitive is made once per shape, not once per call;
-//   - reordered operands and the kernel's scratchpad live in buffers that are reused. Fresh memory
-//     costs as much in page faults as the convolution costs in arithmetic.
+//   - reordered operands and the kernel's scratchpad live in buffers that are reused.
 #pragma once
-#include <cstdlib>
 #include <dnnl.hpp>
 #include <map>
-#include <new>
 #include <string>
 #include <unordered_map>
 #include <vector>
+
+#include "buffer.h"
 
 namespace stylegan {
 
 struct Geometry {
     int stride[2], padding[2], dilation[2], groups;
-};
-
-// Memory that grows and is never given back; Jittor runs one operator at a time.
-struct Buffer {
-    void* data = nullptr;
-    size_t size = 0;
-    void* at_least(size_t wanted) {
-        if (wanted > size) {
-            std::free(data);
-            size = (wanted + wanted / 4 + 4095) / 4096 * 4096;
-            if (posix_memalign(&data, 4096, size)) {
-                data = nullptr;
-                size = 0;
-                throw std::bad_alloc();
-            }
-        }
-        return data;
-    }
 };
 
 enum Role { SRC, WEIGHTS, DST };

@@ -1,0 +1,337 @@
+"""What lies between the convolutions, each in as few passes over memory as it needs.
+
+On the CPU these are loops of our own; on CUDA, and for the tests to compare with, the same is
+written in Jittor's operators. Left to Jittor on a CPU, a layer's noise, activation, normalisation
+and style are a dozen passes, and every pattern of them is a kernel that takes a second to compile.
+"""
+import numpy as np
+
+from backend import jt
+from backend.kernels import Operator, on_cpu
+
+HEADER = """
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+namespace {
+// [1, 2, 1] in both directions, zeros outside. `column` has W + 2 numbers, the outer two zero.
+inline void blur_plane(const float* __restrict__ source, float* __restrict__ target,
+                       float* __restrict__ column, int H, int W) {
+    float* sum = column + 1;
+    for (int row = 0; row < H; row++) {
+        const float* here = source + (int64_t)row * W;
+        for (int i = 0; i < W; i++) sum[i] = 2 * here[i];
+        if (row > 0) for (int i = 0; i < W; i++) sum[i] += here[i - W];
+        if (row < H - 1) for (int i = 0; i < W; i++) sum[i] += here[i + W];
+        float* to = target + (int64_t)row * W;
+        for (int i = 0; i < W; i++) to[i] = (sum[i - 1] + 2 * sum[i] + sum[i + 1]) * 0.0625f;
+    }
+}
+inline float leaky_relu(float x) { return x > 0 ? x : 0.2f * x; }
+}
+"""
+
+
+def code(outputs, inputs, source):
+    """jt.code on float32 arrays: `outputs` is a list of shapes. Returns a list of Vars."""
+    return jt.code(outputs, ["float32"] * len(outputs), inputs, cpu_header=HEADER, cpu_src=source)
+
+
+# The low-pass filter ------------------------------------------------------------------------------
+
+BLUR = """
+const int H = in0_shape2, W = in0_shape3;
+const int64 planes = (int64)in0_shape0 * in0_shape1, area = (int64)H * W;
+#pragma omp parallel
+{
+    std::vector<float> column(W + 2, 0.f);
+    #pragma omp for
+    for (int64 plane = 0; plane < planes; plane++)
+        blur_plane(in0_p + plane * area, out0_p + plane * area, column.data(), H, W);
+}
+"""
+
+
+class Blur(Operator):
+    """Zero-padded symmetric filter: its own adjoint, so its gradient is the filter again."""
+
+    def execute(self, x):
+        return code([x.shape], [x], BLUR)[0]
+
+    def grad(self, dy):
+        return Blur.apply(dy)
+
+
+def blur(x):
+    """[1, 2, 1] ⊗ [1, 2, 1] / 16 on each channel by itself: [N, C, H, W] → [N, C, H, W].
+
+    Zeros outside the image, so borders darken, as in the official network (Karras et al. 2018,
+    section 2).
+    """
+    if on_cpu():
+        return Blur.apply(x)
+    n, c, h, w = x.shape
+    kernel = jt.array(np.outer([1, 2, 1], [1, 2, 1]).astype("float32").reshape(1, 1, 3, 3) / 16)
+    return jt.nn.conv2d(x.reshape(n * c, 1, h, w), kernel, padding=1).reshape(n, c, h, w)
+
+
+# Bias and leaky ReLU ------------------------------------------------------------------------------
+
+BIAS_LEAKY_RELU = """
+const int64 channels = in1_shape0, planes = (int64)in0_shape0 * channels;
+const int64 area = out0->num / planes;
+#pragma omp parallel for
+for (int64 plane = 0; plane < planes; plane++) {
+    const float bias = in1_p[plane % channels];
+    const float* __restrict__ x = in0_p + plane * area;
+    float* __restrict__ y = out0_p + plane * area;
+    for (int64 i = 0; i < area; i++) y[i] = leaky_relu(x[i] + bias);
+}
+"""
+
+SLOPE = """
+const int64 planes = out1->num, area = out0->num / planes;
+#pragma omp parallel for
+for (int64 plane = 0; plane < planes; plane++) {
+    const float* __restrict__ dy = in0_p + plane * area;
+    const float* __restrict__ y = in1_p + plane * area;
+    float* __restrict__ dx = out0_p + plane * area;
+    float sum = 0;
+    for (int64 i = 0; i < area; i++) {
+        dx[i] = y[i] > 0 ? dy[i] : dy[i] * 0.2f;
+        sum += dx[i];
+    }
+    out1_p[plane] = sum;
+}
+"""
+
+
+class Slope(Operator):
+    """dy, y → dx = dy where y > 0, else 0.2 dy; and its sum over each plane, [N, C].
+
+    Linear in dy, constant in y.
+    """
+
+    def execute(self, dy, y):
+        return tuple(code([dy.shape, dy.shape[:2]], [dy, y], SLOPE))
+
+    def grad(self, g, g_sum):
+        if g_sum is not None:
+            g_sum = g_sum.broadcast(self.inputs[0].shape, list(range(2, self.inputs[0].ndim)))
+            g = g_sum if g is None else g + g_sum
+        return Slope.apply(g, self.inputs[1])[0], None
+
+
+class BiasLeakyRelu(Operator):
+    def execute(self, x, bias):
+        self.y, = code([x.shape], [x, bias], BIAS_LEAKY_RELU)
+        return self.y
+
+    def grad(self, dy):
+        dx, sums = Slope.apply(dy, self.y.detach())
+        return dx, sums.sum(0)
+
+
+def bias_leaky_relu(x, bias):
+    """leaky_relu(x + bias), slope 0.2 and no gain (the √2 is in the weights).
+
+    x [N, C, H, W] or [N, C], bias [C].
+    """
+    if on_cpu():
+        return BiasLeakyRelu.apply(x, bias)
+    return jt.nn.leaky_relu(add_bias(x, bias), 0.2)
+
+
+def add_bias(x, bias):
+    return x + bias.broadcast(x.shape, [i for i in range(x.ndim) if i != 1])
+
+
+# What follows a generator's convolution -----------------------------------------------------------
+
+# Inputs x, noise, strength, bias, style; EPS, ONE and BLURRED are put in front.
+EPILOGUE = """
+const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
+const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
+#pragma omp parallel
+{
+    std::vector<float> column(W + 2, 0.f), blurred(BLURRED ? area : 0);
+    #pragma omp for
+    for (int64 plane = 0; plane < planes; plane++) {
+        const int64 n = plane / C, c = plane % C;
+        const float* x = in0_p + plane * area;
+        if (BLURRED) {
+            blur_plane(x, blurred.data(), column.data(), H, W);
+            x = blurred.data();
+        }
+        const float* __restrict__ noise = in1_p + (in1_shape0 == 1 ? 0 : n * area);
+        const float strength = in2_p[c], bias = in3_p[c];
+        float* __restrict__ y = out0_p + plane * area;
+        float sum = 0, squares = 0;
+        for (int64 i = 0; i < area; i++) {
+            y[i] = leaky_relu(x[i] + strength * noise[i] + bias);
+            sum += y[i];
+        }
+        const float mean = sum / area;
+        for (int64 i = 0; i < area; i++) squares += (y[i] - mean) * (y[i] - mean);
+        const float over_deviation = 1 / std::sqrt(squares / area + EPS);
+        const float scale = (in4_p[n * 2 * C + c] + ONE) * over_deviation;
+        const float shift = in4_p[(n * 2 + 1) * C + c];
+        for (int64 i = 0; i < area; i++) y[i] = (y[i] - mean) * scale + shift;
+        out1_p[plane] = mean;
+        out2_p[plane] = over_deviation;
+    }
+}
+"""
+
+# Inputs dy, x, noise, strength, bias, style, mean, over_deviation.
+EPILOGUE_GRADIENT = """
+const int C = in1_shape1, H = in1_shape2, W = in1_shape3;
+const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
+#pragma omp parallel
+{
+    std::vector<float> column(W + 2, 0.f), before(area), after(BLURRED ? area : 0);
+    #pragma omp for
+    for (int64 plane = 0; plane < planes; plane++) {
+        const int64 n = plane / C, c = plane % C;
+        const float* x = in1_p + plane * area;
+        float* __restrict__ a = before.data();                      // what the activation gets
+        if (BLURRED) {
+            blur_plane(x, a, column.data(), H, W);
+            x = a;
+        }
+        const float* __restrict__ dy = in0_p + plane * area;
+        const float* __restrict__ noise = in2_p + (in2_shape0 == 1 ? 0 : n * area);
+        const float strength = in3_p[c], bias = in4_p[c];
+        const float mean = in6_p[plane], over_deviation = in7_p[plane];
+        float sum = 0, product = 0;                                 // of dy; of dy and normal
+        for (int64 i = 0; i < area; i++) {
+            a[i] = x[i] + strength * noise[i] + bias;
+            sum += dy[i];
+            product += dy[i] * (leaky_relu(a[i]) - mean) * over_deviation;
+        }
+        out3_p[n * 2 * C + c] = product;
+        out3_p[(n * 2 + 1) * C + c] = sum;
+        const float scale = (in5_p[n * 2 * C + c] + ONE) * over_deviation;
+        float* __restrict__ dx = BLURRED ? after.data() : out0_p + plane * area;
+        float d_strength = 0, d_bias = 0;
+        for (int64 i = 0; i < area; i++) {
+            const float normal = (leaky_relu(a[i]) - mean) * over_deviation;
+            const float d = scale * (dy[i] - sum / area - normal * (product / area));
+            dx[i] = a[i] > 0 ? d : d * 0.2f;
+            d_bias += dx[i];
+            d_strength += dx[i] * noise[i];
+        }
+        out1_p[plane] = d_strength;
+        out2_p[plane] = d_bias;
+        if (BLURRED) blur_plane(dx, out0_p + plane * area, column.data(), H, W);
+    }
+}
+"""
+
+
+class Epilogue(Operator):
+    """See `epilogue`. Differentiable once: nothing in StyleGAN1 asks for more in the generator."""
+
+    def __init__(self, one, eps, blurred):
+        self.constants = (f"const float EPS = {float(eps)}f, ONE = {float(one)}f; "
+                          f"constexpr bool BLURRED = {int(blurred)};")
+
+    def execute(self, x, noise, strength, bias, style):
+        y, self.mean, self.over_deviation = code(
+            [x.shape, x.shape[:2], x.shape[:2]], [x, noise, strength, bias, style],
+            self.constants + EPILOGUE)
+        return y
+
+    def grad(self, dy):
+        x, noise, strength, bias, style = (v.detach() for v in self.inputs)
+        dx, d_strength, d_bias, d_style = EpilogueGradient(self.constants)(
+            dy, x, noise, strength, bias, style, self.mean, self.over_deviation)
+        d_noise = None
+        if not self.inputs[1].is_stop_grad():                   # then it is not blurred
+            d_noise = (dx * strength.reshape(1, -1, 1, 1)).sum(1, keepdims=True)
+            if noise.shape[0] == 1:
+                d_noise = d_noise.sum(0, keepdims=True)
+        return dx, d_noise, d_strength.sum(0), d_bias.sum(0), d_style
+
+
+class EpilogueGradient(Operator):
+    def __init__(self, constants):
+        self.constants = constants
+
+    def execute(self, dy, x, noise, strength, bias, style, mean, over_deviation):
+        return tuple(code([x.shape, x.shape[:2], x.shape[:2], style.shape],
+                          [dy, x, noise, strength, bias, style, mean, over_deviation],
+                          self.constants + EPILOGUE_GRADIENT))
+
+    def grad(self, *_):
+        raise NotImplementedError("backend/fused.py: the generator has no second derivatives")
+
+
+def epilogue(x, noise, strength, bias, style, one=1, eps=1e-8, blurred=False):
+    """Noise, bias, leaky ReLU, instance norm and style (AdaIN); where `blurred`, `blur` first.
+
+    x [N, C, H, W], noise [N or 1, 1, H, W], strength [C], bias [C], style [N, 2C]: the scale of
+    each channel less `one`, then the shift. Returns [N, C, H, W]. (Karras et al. 2018, figure 1b,
+    equation 1; eps is added to the variance.)
+    """
+    if blurred and not (on_cpu() and noise.is_stop_grad()):
+        x, blurred = blur(x), False
+    if on_cpu():
+        return Epilogue(one, eps, blurred)(x, noise, strength, bias, style)
+    n, c = x.shape[:2]
+    x = bias_leaky_relu(x + noise * strength.reshape(1, c, 1, 1), bias)
+    x = x - x.mean([2, 3], keepdims=True)
+    x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + eps)
+    style = style.reshape(n, 2, c, 1, 1)
+    return x * (style[:, 0] + one) + style[:, 1]
+
+
+# The optimizer ------------------------------------------------------------------------------------
+
+# Inputs p, g, v, size; BETA2 and EPSILON are put in front.
+ADAM = """
+const float size = in3_p[0];
+#pragma omp parallel for simd
+for (int64 i = 0; i < in0->num; i++) {
+    const float g = in1_p[i], v = in2_p[i] * BETA2 + g * g * (1 - BETA2);
+    out1_p[i] = v;
+    out0_p[i] = in0_p[i] - g * size / (std::sqrt(v) + EPSILON);
+}
+"""
+
+
+def adam_step(p, g, v, size, beta2, epsilon):
+    """(p − size · g / (√v' + ε), v'), v' = β₂ v + (1 − β₂) g²; p, g, v [n], size [1]."""
+    if on_cpu():
+        constants = f"const float BETA2 = {beta2}f, EPSILON = {epsilon}f;"
+        return code([p.shape, p.shape], [p, g, v, size], constants + ADAM)
+    v = v * beta2 + g * g * (1 - beta2)
+    return p - g * size / (jt.sqrt(v) + epsilon), v
+
+
+# Numbers that are none ----------------------------------------------------------------------------
+
+FINITE = """
+int bad = 0;
+{checks}
+out0_p[0] = bad ? 0.f : 1.f;
+"""
+
+FINITE_CHECK = """
+#pragma omp parallel for simd reduction(|: bad) if (in{i}->num > 65536)
+for (int64 i = 0; i < in{i}->num; i++)
+    bad |= (((const uint32_t*)in{i}_p)[i] & 0x7f800000u) == 0x7f800000u;
+"""
+
+
+def all_finite(arrays):
+    """Var [1]: 1 where every number in the float32 Vars `arrays` is finite, else 0.
+
+    By their bits: Jittor compiles with -Ofast, which lets the compiler take for granted that
+    there are neither infinities nor NaNs, and drop every test for them.
+    """
+    if on_cpu():
+        checks = "".join(FINITE_CHECK.format(i=i) for i in range(len(arrays)))
+        return code([[1]], arrays, FINITE.format(checks=checks))[0]
+    return jt.isfinite(sum(x.sum() for x in arrays)).float32().reshape(1)

@@ -1,0 +1,26 @@
+#pragma once
+#include <cstdlib>
+#include <new>
+
+namespace stylegan {
+
+// Memory that grows and is never given back; Jittor runs one operator at a time. Fresh memory
+// costs as much in page faults as a convolution costs in arithmetic.
+struct Buffer {
+    void* data = nullptr;
+    size_t size = 0;
+    void* at_least(size_t wanted) {
+        if (wanted > size) {
+            std::free(data);
+            size = (wanted + wanted / 4 + 4095) / 4096 * 4096;
+            if (posix_memalign(&data, 4096, size)) {
+                data = nullptr;
+                size = 0;
+                throw std::bad_alloc();
+            }
+        }
+        return data;
+    }
+};
+
+}  // namespace stylegan
