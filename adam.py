@@ -1,6 +1,6 @@
 """Adam over named parameters (Kingma and Ba 2015), which can take a step back, and be saved."""
 from backend import jt
-from backend.fused import adam_step, all_finite
+from backend.fused import adam_step
 from backend.kernels import on_cpu
 
 BETA2, EPSILON = 0.99, 1e-8
@@ -14,41 +14,38 @@ class Adam:
     `propose` writes the new weights and says whether they are sound, `commit` keeps them or puts
     the old ones back. Nothing in it waits for a GPU.
 
-    The arithmetic runs on flat vectors: for Jittor a matrix and a bias are then one kernel to
-    compile, not one each. Counting steps from its own making, it is made anew wherever parameters
-    join (see schedule.Phase.optimizer_epoch).
+    Counting steps from its own making, it is made anew wherever parameters join (see
+    schedule.Phase.optimizer_epoch).
     """
 
     def __init__(self, parameters, lr):
         self.parameters, self.lr = parameters, lr
         self.steps = jt.zeros(1).stop_grad()
-        self.v = {name: jt.zeros(p.numel()).stop_grad() for name, p in parameters.items()}
+        self.v = {name: jt.zeros(p.shape).stop_grad() for name, p in parameters.items()}
 
     def propose(self, loss):
         """Step along the gradient of `loss`, a Var of one element.
 
         Returns a Var [1]: 1 where the loss and all gradients are finite, else 0.
         """
-        gradients = [g.detach() for g in jt.grad(loss, list(self.parameters.values()))]
+        parameters, moments = list(self.parameters.values()), list(self.v.values())
+        gradients = [g.detach() for g in jt.grad(loss, parameters)]
         size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
-        self.before = {}
-        for (name, p), g in zip(self.parameters.items(), gradients):
-            flat, v = p.detach().reshape(-1), self.v[name]
-            self.before[name] = flat, v.detach()
-            new, new_v = adam_step(flat, g.reshape(-1), v, size, BETA2, EPSILON)
-            p.update(new.reshape(p.shape))
-            v.update(new_v)
-        return all_finite([loss.detach(), *gradients])
+        self.before = [v.detach() for v in parameters + moments]
+        new, new_moments, sound = adam_step(
+            loss.detach(), self.before[:len(parameters)], gradients, self.before[len(parameters):],
+            size, BETA2, EPSILON)
+        for v, value in zip(parameters + moments, new + new_moments):
+            v.update(value)
+        return sound
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""
         # A CPU has done its work when it is asked; a GPU would be waited for.
         if not (on_cpu() and sound.item()):
             keep = sound > 0
-            for name, p in self.parameters.items():
-                (flat, old_v), v = self.before[name], self.v[name]
-                p.update(jt.ternary(keep, p.detach().reshape(-1), flat).reshape(p.shape))
-                v.update(jt.ternary(keep, v.detach(), old_v))
+            for v, old in zip([*self.parameters.values(), *self.v.values()], self.before):
+                v.update(jt.ternary(keep.broadcast(v.shape), v.detach(), old))
         self.steps.update(self.steps + sound)
         self.before = None
 
@@ -61,4 +58,4 @@ class Adam:
         """Take over what `state` gave."""
         self.steps.assign(arrays[f"{prefix}/steps"])
         for name, v in self.v.items():
-            v.assign(arrays[f"{prefix}/v/{name}"])
+            v.assign(arrays[f"{prefix}/v/{name}"].reshape(v.shape))

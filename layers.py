@@ -70,7 +70,7 @@ class EqualConv2d(EqualLayer):
         return x if bias is None else self.end(x, bias)
 
     def convolve(self, x, weight, scale):
-        form = best_form("same", weight, x.shape[2])
+        form = best_form("same", weight)
         return getattr(self, form)(x, weight, scale)
 
     @staticmethod
@@ -106,7 +106,7 @@ class UpConv2d(EqualConv2d):
     """Nearest ×2 and a 3×3 convolution: [N, in, H, W] → [N, out, 2H, 2W]."""
 
     def convolve(self, x, weight, scale):
-        form = best_form("up", weight, 2 * x.shape[2])
+        form = best_form("up", weight)
         return getattr(self, form)(x, weight, scale)
 
     @staticmethod
@@ -126,7 +126,7 @@ class DownConv2d(EqualConv2d):
     """A 3×3 convolution and a 2×2 mean: [N, in, 2H, 2W] → [N, out, H, W]."""
 
     def convolve(self, x, weight, scale):
-        form = best_form("down", weight, x.shape[2])
+        form = best_form("down", weight)
         return getattr(self, form)(x, weight, scale)
 
     @staticmethod

@@ -139,6 +139,7 @@ class Training:
 
         Returns (discriminator loss, generator loss) as Vars.
         """
+        from backend.fused import move
         jt, model, phase = self.jt, self.model, self.schedule.at(self.images_seen)
         if phase.optimizer_epoch != self.optimizer_epoch:
             self.make_optimizers(phase)
@@ -175,9 +176,10 @@ class Training:
         self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
         self.G_ema.w_avg.update(self.G.w_avg.detach())
         new = sound * (1 - ema_beta(phase.batch, self.s["ema_kimg"]))
-        for average, p in self.averaged:
-            old, p = average.detach().reshape(-1), p.detach().reshape(-1)
-            average.update((old + (p - old) * new).reshape(average.shape))
+        averages, parameters = self.averaged
+        moved = move([v.detach() for v in averages], [p.detach() for p in parameters], new)
+        for average, value in zip(averages, moved):
+            average.update(value)
         self.images_seen += phase.batch
         jt.sync_all()
         return d_loss, g_loss
@@ -185,10 +187,10 @@ class Training:
     def generate(self, rng, phase, alpha):
         """(pictures of new latents, mixed with probability --mixing, and their style w)."""
         jt, model, layers = self.jt, self.model, num_layers(phase.size)
-        shape = (phase.batch, self.config.latent)
-        latents = [jt.array(rng.standard_normal(shape, "float32")) for _ in range(2)]
+        latents = rng.standard_normal((2 * phase.batch, self.config.latent), "float32")
         crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
-        w, w_other = (self.G.mapping(z) for z in latents)
+        both = self.G.mapping(jt.array(latents))
+        w, w_other = both[:phase.batch], both[phase.batch:]
         styles = model.mix_styles(w, w_other, crossover, layers)
         noise = model.make_noise(phase.batch, phase.size)
         return self.G.synthesis(styles, noise, phase.size, alpha), w
@@ -207,7 +209,7 @@ class Training:
                 for net in (self.G, self.D))
         self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.lr)
         averages = dict(self.G_ema.named_parameters())
-        self.averaged = [(averages[name], p) for name, p in G.items()]
+        self.averaged = [averages[name] for name in G], list(G.values())
         self.optimizer_epoch = phase.optimizer_epoch
 
     def sample(self, latents):

@@ -7,11 +7,11 @@ and style are a dozen passes, and every pattern of them is a kernel that takes a
 import numpy as np
 
 from backend import jt
+from backend import onednn_ops as ops
 from backend.kernels import Operator, on_cpu
 
 HEADER = """
 #include <cmath>
-#include <cstdint>
 #include <vector>
 
 namespace {
@@ -287,51 +287,28 @@ def epilogue(x, noise, strength, bias, style, one=1, eps=1e-8, blurred=False):
     return x * (style[:, 0] + one) + style[:, 1]
 
 
-# The optimizer ------------------------------------------------------------------------------------
-
-# Inputs p, g, v, size; BETA2 and EPSILON are put in front.
-ADAM = """
-const float size = in3_p[0];
-#pragma omp parallel for simd
-for (int64 i = 0; i < in0->num; i++) {
-    const float g = in1_p[i], v = in2_p[i] * BETA2 + g * g * (1 - BETA2);
-    out1_p[i] = v;
-    out0_p[i] = in0_p[i] - g * size / (std::sqrt(v) + EPSILON);
-}
-"""
+# Over all parameters at once ----------------------------------------------------------------------
 
 
-def adam_step(p, g, v, size, beta2, epsilon):
-    """(p − size · g / (√v' + ε), v'), v' = β₂ v + (1 − β₂) g²; p, g, v [n], size [1]."""
-    if on_cpu():
-        constants = f"const float BETA2 = {beta2}f, EPSILON = {epsilon}f;"
-        return code([p.shape, p.shape], [p, g, v, size], constants + ADAM)
-    v = v * beta2 + g * g * (1 - beta2)
-    return p - g * size / (jt.sqrt(v) + epsilon), v
+def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
+    """One step of Adam with β₁ = 0: v' = β₂ v + (1 − β₂) g², p' = p − size · g / (√v' + ε).
 
-
-# Numbers that are none ----------------------------------------------------------------------------
-
-FINITE = """
-int bad = 0;
-{checks}
-out0_p[0] = bad ? 0.f : 1.f;
-"""
-
-FINITE_CHECK = """
-#pragma omp parallel for simd reduction(|: bad) if (in{i}->num > 65536)
-for (int64 i = 0; i < in{i}->num; i++)
-    bad |= (((const uint32_t*)in{i}_p)[i] & 0x7f800000u) == 0x7f800000u;
-"""
-
-
-def all_finite(arrays):
-    """Var [1]: 1 where every number in the float32 Vars `arrays` is finite, else 0.
-
-    By their bits: Jittor compiles with -Ofast, which lets the compiler take for granted that
-    there are neither infinities nor NaNs, and drop every test for them.
+    loss [1]; three lists of Vars, each of one shape in all three; size [1]. Returns the lists of
+    p' and v', and a Var [1]: 1 where the loss and every gradient are finite, else 0.
     """
     if on_cpu():
-        checks = "".join(FINITE_CHECK.format(i=i) for i in range(len(arrays)))
-        return code([[1]], arrays, FINITE.format(checks=checks))[0]
-    return jt.isfinite(sum(x.sum() for x in arrays)).float32().reshape(1)
+        arrays = [v for three in zip(parameters, gradients, moments) for v in three]
+        sound, *new = ops.adam([loss, size, *arrays], beta2, epsilon)
+        return new[0::2], new[1::2], sound
+    moments = [v * beta2 + g * g * (1 - beta2) for v, g in zip(moments, gradients)]
+    parameters = [p - g * size / (jt.sqrt(v) + epsilon)
+                  for p, g, v in zip(parameters, gradients, moments)]
+    total = loss + sum(g.sum() for g in gradients)
+    return parameters, moments, jt.isfinite(total).float32().reshape(1)
+
+
+def move(sources, targets, amount):
+    """source + (target − source) · amount for each of two lists of Vars; amount [1]."""
+    if on_cpu():
+        return ops.move([amount, *(v for pair in zip(sources, targets) for v in pair)])
+    return [a + (b - a) * amount for a, b in zip(sources, targets)]

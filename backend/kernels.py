@@ -127,17 +127,16 @@ def winograd(x, weight, form, scale=1.0):
     return Winograd(form, False, scale)(x, weight)
 
 
-def best_form(form, weight, side):
+def best_form(form, weight):
     """How a layer runs: "winograd" (ops/winograd.h), "fused" (one strided 4×4 convolution) or
     "plain" (oneDNN's or cuDNN's 3×3 convolution, with the sampling beside it).
 
-    weight: its Var; side: of the larger of the pictures before and after. A fixed table by width,
-    size and device, measured by bench/conv_table.py and never chosen by timing.
+    A fixed table by width and device, measured by bench/conv_table.py, never chosen by timing.
     """
     width = min(weight.shape[:2])
     if weight.shape[-1] != 3:
         return "plain"
-    if on_cpu() and has_winograd and side >= 8:
+    if on_cpu() and has_winograd:
         if width >= (128 if form != "same" else 256 if has_avx512 else 32):
             return "winograd"
     return "plain" if form == "same" else "fused"

@@ -1,9 +1,11 @@
-"""Images/s of one full training iteration (D with R1, G, EMA), and peak memory.
+"""Images/s of one full training iteration (D with R1, G, EMA), or of generating; and peak memory.
 
-    python bench/train_step.py --size 32 --batch 8 --fmap_max 512 [--vs torch]
+    python bench/train_step.py --size 32 --batch 8 --fmap_max 512 [--vs torch,fused]
 
-With --vs torch the two take turns, each in a process of its own with the same number of threads;
-the last line is `ratio R`, the median over the pairs of PyTorch's time ÷ ours.
+With --vs they take turns, each in a process of its own with the same number of threads: "torch" is
+bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
+`ratio` is the median over the rounds of the other's time ÷ ours. With --generate, pictures are
+painted instead, truncation on.
 """
 import argparse
 import json
@@ -24,10 +26,12 @@ def main():
     parser.add_argument("--size", default="32", help="sizes such as 8,16,32 (default 32)")
     parser.add_argument("--batch", default="8", help="batch, or one per size (default 8)")
     parser.add_argument("--fmap_max", type=int, default=512, help="width (default 512)")
+    parser.add_argument("--generate", action="store_true",
+                        help="paint --batch pictures instead of a training iteration")
     parser.add_argument("--latent", type=int, help="length of the latent (default: --fmap_max)")
     parser.add_argument("--pairs", type=int, default=5, help="measured iterations (default 5)")
-    parser.add_argument("--vs", choices=["torch"], help="take turns with a PyTorch twin")
-    parser.add_argument("--worker", choices=["jittor", "torch"], help=argparse.SUPPRESS)
+    parser.add_argument("--vs", default="", help="take turns with PyTorch twins: torch, fused")
+    parser.add_argument("--worker", choices=["jittor", "torch", "fused"], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
@@ -35,13 +39,11 @@ def main():
     batches = [int(b) for b in args.batch.split(",")]
     batches = batches * len(sizes) if len(batches) == 1 else batches
     for size, batch in zip(sizes, batches):
-        ratio = measure(args, size, batch)
-    if args.vs:
-        print(f"ratio {ratio:.2f}")
+        measure(args, size, batch)
 
 
 def measure(args, size, batch):
-    sides = ["jittor"] + ([args.vs] if args.vs else [])
+    sides = ["jittor", *filter(None, args.vs.split(","))]
     workers = {side: Worker(side, size, batch, args) for side in sides}
     for worker in workers.values():
         for _ in range(3):                      # the first compiles, the second grows buffers
@@ -52,11 +54,11 @@ def measure(args, size, batch):
             times[side].append(workers[side].step())
     for side in sides:
         seconds = statistics.median(times[side])
+        ratio = statistics.median(t / j for j, t in zip(times["jittor"], times[side]))
         print(f"{side:7} size {size:4} batch {batch:3} fmap_max {args.fmap_max:3}: "
               f"{seconds:7.3f} s  {batch / seconds:8.2f} images/s  "
               f"(from {min(times[side]):.3f} to {max(times[side]):.3f} s)  "
-              f"peak {workers[side].finish() / 2 ** 20:.2f} GiB", flush=True)
-    return statistics.median(t / j for j, t in zip(times["jittor"], times[sides[-1]]))
+              f"peak {workers[side].finish() / 2 ** 20:.2f} GiB  ratio {ratio:.2f}", flush=True)
 
 
 class Worker:
@@ -66,7 +68,7 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), "--worker", side, "--size", str(size),
              "--batch", str(batch), "--fmap_max", str(args.fmap_max),
-             "--latent", str(args.latent or args.fmap_max)],
+             "--latent", str(args.latent or args.fmap_max)] + ["--generate"] * args.generate,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, line):
@@ -86,7 +88,9 @@ class Worker:
 
 def work(args):
     size, batch = int(args.size), int(args.batch)
-    step = (torch_step if args.worker == "torch" else jittor_step)(args, size, batch)
+    kind = "generate" if args.generate else "step"
+    library = "jittor" if args.worker == "jittor" else "torch"
+    step = globals()[f"{library}_{kind}"](args, size, batch)
     for line in sys.stdin:
         if line.strip() == "finish":
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -114,14 +118,33 @@ def jittor_step(args, size, batch):
     return step
 
 
-def torch_step(args, size, batch):
+def jittor_generate(args, size, batch):
+    import numpy as np
+
+    from config import ModelConfig
+    from generate import paint, styles_of
+    from model import StyledGenerator
+    generator = StyledGenerator(ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent))
+    latents = np.random.RandomState(0).randn(batch, args.latent).astype("float32")
+    return lambda: paint(generator, styles_of(generator, latents, size, 0.7), size)
+
+
+def twin(args, size, batch):
     import torch
 
     from bench.torch_twin import Twin
     from config import ModelConfig
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
-    return Twin(config, size, batch).step
+    return Twin(config, size, batch, fused=args.worker == "fused")
+
+
+def torch_step(args, size, batch):
+    return twin(args, size, batch).step
+
+
+def torch_generate(args, size, batch):
+    return twin(args, size, batch).generate
 
 
 if __name__ == "__main__":

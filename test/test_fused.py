@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from backend import fused, jt
-from backend.fused import adam_step, bias_leaky_relu, blur, epilogue
+from backend.fused import adam_step, bias_leaky_relu, blur, epilogue, move
 
 
 def random(seed, *shape):
@@ -83,7 +83,23 @@ def test_blur_of_every_small_size(monkeypatch):
         assert_equal(*both(monkeypatch, lambda shape=shape: [blur(jt.array(random(0, *shape)))]))
 
 
-def test_adam_step(monkeypatch):
-    p, g, size = random(0, 1000), random(1, 1000), np.array([0.01], "float32")
-    v = random(2, 1000) ** 2
-    assert_equal(*both(monkeypatch, lambda: adam_step(*map(jt.array, (p, g, v, size)), 0.99, 1e-8)))
+SHAPES = [(7,), (70_000,), (3, 2, 5, 1), (1, 1)]
+
+
+def test_adam_step_of_many_parameters(monkeypatch):
+    p, g, v = ([random(k, *shape) for shape in SHAPES] for k in (0, 1, 2))
+    v = [a * a for a in v]
+
+    def compute():
+        new, moments, sound = adam_step(jt.ones(1), *(list(map(jt.array, x)) for x in (p, g, v)),
+                                        jt.array(np.array([0.01], "float32")), 0.99, 1e-8)
+        return [*new, *moments, sound]
+
+    assert_equal(*both(monkeypatch, compute))
+
+
+def test_move_of_many_parameters(monkeypatch):
+    a, b = ([random(k, *shape) for shape in SHAPES] for k in (0, 1))
+    amount = np.array([0.3], "float32")
+    assert_equal(*both(monkeypatch, lambda: move(list(map(jt.array, a)), list(map(jt.array, b)),
+                                                 jt.array(amount))))

@@ -13,7 +13,8 @@ FORMS = {"same": lambda x, w: reference.conv2d(x, w, padding=1),
          "down": lambda x, w: 4 * reference.downsample(reference.conv2d(x, w, padding=1))}
 
 # Few tiles and many; one chunk of them and several; widths that are no multiple of 16; not square.
-SHAPES = [(2, 17, 5, 8, 8), (1, 32, 16, 8, 24), (3, 16, 33, 32, 32), (20, 3, 40, 16, 16)]
+SHAPES = [(2, 17, 5, 8, 8), (33, 16, 16, 8, 8), (1, 32, 16, 8, 24), (3, 16, 33, 32, 32),
+          (20, 3, 40, 16, 16)]
 
 
 def var(a):

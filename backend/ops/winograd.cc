@@ -58,21 +58,28 @@ struct ToomCook {
 // Found by trying fractions: the smallest errors against float64 (see bench/README.md).
 constexpr double points_of_three_taps[] = {0, .75, -.75, 1.5, -1.5};
 constexpr double points_of_two_taps[] = {0, 1.25, -1.25, .5};
-constexpr ToomCook<4, 3> three(points_of_three_taps);
+constexpr double points_of_small[] = {0, 1, -1};
 constexpr ToomCook<4, 2> two(points_of_two_taps);
 
-// 4x4 outputs for 36 multiplications instead of 144.
-constexpr auto make_same() {
-    Algorithm<6, 4, 6, 4> a;
-    for (int p = 0; p < 6; p++) {
-        for (int k = 0; k < 4; k++) a.A[k][p] = three.A[k][p];
+template <int M>
+constexpr auto make_same(const double (&points)[M + 1]) {
+    const ToomCook<M, 3> three(points);
+    Algorithm<M + 2, M, M + 2, M> a;
+    for (int p = 0; p < M + 2; p++) {
+        for (int k = 0; k < M; k++) a.A[k][p] = three.A[k][p];
         for (int k = 0; k < 3; k++) a.G[p][k] = three.G[p][k];
-        for (int k = 0; k < 6; k++) a.B[p][k] = three.B[p][k];
+        for (int k = 0; k < M + 2; k++) a.B[p][k] = three.B[p][k];
     }
     return a;
 }
+// 4x4 outputs for 36 multiplications instead of 144.
 struct Same {
-    static constexpr auto algorithm = make_same();
+    static constexpr auto algorithm = make_same<4>(points_of_three_taps);
+};
+// 2x2 outputs for 16 multiplications instead of 36: for few tiles, where the transformed weights
+// are larger than what they multiply.
+struct SmallSame {
+    static constexpr auto algorithm = make_same<2>(points_of_small);
 };
 
 // Of an enlarged row a a b b c c, three taps see only two different values: even outputs have the
@@ -112,8 +119,7 @@ struct Down {
     static constexpr auto algorithm = make_down();
 };
 
-// For few tiles, where transformed weights are larger than what they multiply: with s the sum of
-// the taps, an even output is s x[i] - g0 (x[i] - x[i-1]), an odd one s x[i] + g2 (x[i+1] - x[i]).
+// For few tiles again: with s the sum of the taps, an even output is s x[i] - g0 (x[i] - x[i-1]), an odd one s x[i] + g2 (x[i+1] - x[i]).
 // 2x2 outputs for 9 multiplications instead of 36.
 struct SmallUp {
     static constexpr Algorithm<3, 1, 3, 2> algorithm = {
@@ -128,6 +134,7 @@ struct SmallDown {
         {{0, 1, 1, 0}, {1, 0, -1, 0}, {0, -1, 0, 1}}};
 };
 
+constexpr decltype(SmallSame::algorithm) SmallSame::algorithm;
 constexpr decltype(Same::algorithm) Same::algorithm;        // C++14 wants these
 constexpr decltype(Up::algorithm) Up::algorithm;
 constexpr decltype(Down::algorithm) Down::algorithm;
@@ -404,20 +411,22 @@ void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
     }
 }
 
-// Whether there are too few tiles for the large algorithms of UP and DOWN.
+// Whether there are too few tiles for the large algorithms.
 static bool is_small(const Layer& l) {
     const int side = l.form == DOWN ? 8 : 4;
-    return l.batch * (l.height / side) * (l.width / side) < 64;
+    return l.batch * (l.height / side) * (l.width / side) < (l.form == SAME ? 32 : 64);
 }
 
 void convolve_3x3(const Layer& l, const float* x, const float* w, float* y) {
-    if (l.form == SAME) return convolve_by<Same>(l, x, w, y);
+    if (l.form == SAME)
+        return is_small(l) ? convolve_by<SmallSame>(l, x, w, y) : convolve_by<Same>(l, x, w, y);
     if (l.form == UP) return is_small(l) ? convolve_by<SmallUp>(l, x, w, y) : convolve_by<Up>(l, x, w, y);
     is_small(l) ? convolve_by<SmallDown>(l, x, w, y) : convolve_by<Down>(l, x, w, y);
 }
 
 void convolve_3x3_gradient(const Layer& l, const float* x, const float* dy, float* dw) {
-    if (l.form == SAME) return gradient_by<Same>(l, x, dy, dw);
+    if (l.form == SAME)
+        return is_small(l) ? gradient_by<SmallSame>(l, x, dy, dw) : gradient_by<Same>(l, x, dy, dw);
     if (l.form == UP)
         return is_small(l) ? gradient_by<SmallUp>(l, x, dy, dw) : gradient_by<Up>(l, x, dy, dw);
     is_small(l) ? gradient_by<SmallDown>(l, x, dy, dw) : gradient_by<Down>(l, x, dy, dw);

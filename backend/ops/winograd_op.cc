@@ -26,7 +26,7 @@ void WinogradOp::jit_prepare(JK& jk) { jk << "«T:" << x->dtype(); }
 #ifdef JIT_cpu
 void WinogradOp::jit_run() {
     stylegan::convolve_3x3(winograd_layer(x, y, form, adjoint, scale), x->ptr<float32>(),
-                     w->ptr<float32>(), y->ptr<float32>());
+                           w->ptr<float32>(), y->ptr<float32>());
 }
 #endif
 #endif // JIT
