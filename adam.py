@@ -23,21 +23,30 @@ class Adam:
         self.steps = jt.zeros(1).stop_grad()
         self.v = {name: jt.zeros(p.shape).stop_grad() for name, p in parameters.items()}
 
-    def propose(self, loss):
-        """Step along the gradient of `loss`, a Var of one element.
+    def propose(self, terms):
+        """Step along the gradient of a loss, the sum of `terms`, Vars of one element.
 
-        Returns a Var [1]: 1 where the loss and all gradients are finite, else 0.
+        `terms` is emptied: what a term needed is free before the next one begins. Returns (the
+        loss, a Var [1]: 1 where it and all gradients are finite, else 0).
         """
         parameters, moments = list(self.parameters.values()), list(self.v.values())
-        gradients = [g.detach() for g in jt.grad(loss, parameters)]
+        loss, gradients = 0, None
+        while terms:
+            term = terms.pop(0)
+            more = [g.detach() for g in jt.grad(term, parameters)]
+            loss = loss + term.detach()
+            del term
+            gradients = [a + b for a, b in zip(gradients, more)] if gradients else more
+            del more
+            jt.sync([loss, *gradients])
         size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
         self.before = [v.detach() for v in parameters + moments]
         new, new_moments, sound = adam_step(
-            loss.detach(), self.before[:len(parameters)], gradients, self.before[len(parameters):],
+            loss, self.before[:len(parameters)], gradients, self.before[len(parameters):],
             size, BETA2, EPSILON)
         for v, value in zip(parameters + moments, new + new_moments):
             v.update(value)
-        return sound
+        return loss, sound
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""

@@ -1,6 +1,8 @@
 """Losses of the discriminator and the generator.
 
-Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores.
+Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores. The
+discriminator's loss comes as a list of terms to be summed, no two of which share a pass through D,
+so that their gradients can be found one after the other, in the memory of one.
 """
 from backend import jt
 
@@ -22,12 +24,12 @@ def r1_penalty(scores, images):
 def logistic_discriminator(D, real, fake, gamma):
     """Non-saturating logistic loss (Goodfellow et al. 2014) with R1 on the real images.
 
-    Returns (loss, scores of real, scores of fake, mean R1 penalty before γ/2).
+    Returns (terms, scores of real, scores of fake, mean R1 penalty before γ/2).
     """
     real_scores, fake_scores = D(real), D(fake)
     penalty = r1_penalty(real_scores, real).mean()
-    loss = softplus(-real_scores).mean() + softplus(fake_scores).mean() + penalty * (gamma / 2)
-    return loss, real_scores, fake_scores, penalty
+    terms = [softplus(-real_scores).mean() + penalty * (gamma / 2), softplus(fake_scores).mean()]
+    return terms, real_scores, fake_scores, penalty
 
 
 def logistic_generator(fake_scores):
@@ -39,7 +41,7 @@ def wgan_gp_discriminator(D, real, fake, gamma, drift=0.001):
 
     γ is the penalty's weight λ, 10 in the papers. The penalty is taken at random points between
     real and fake images; a small drift keeps the scores of real images near zero.
-    Returns (loss, scores of real, scores of fake, mean penalty before λ).
+    Returns (terms, scores of real, scores of fake, mean penalty before λ).
     """
     real_scores, fake_scores = D(real), D(fake)
     between = jt.rand(real.shape[0], 1, 1, 1)
@@ -47,9 +49,9 @@ def wgan_gp_discriminator(D, real, fake, gamma, drift=0.001):
     mixed.start_grad()
     squared_norm = r1_penalty(D(mixed), mixed)
     penalty = ((jt.sqrt(squared_norm + 1e-12) - 1) ** 2).mean()
-    loss = (fake_scores.mean() - real_scores.mean() + penalty * gamma
-            + (real_scores ** 2).mean() * drift)
-    return loss, real_scores, fake_scores, penalty
+    terms = [(real_scores ** 2).mean() * drift - real_scores.mean(), fake_scores.mean(),
+             penalty * gamma]
+    return terms, real_scores, fake_scores, penalty
 
 
 def wgan_gp_generator(fake_scores):

@@ -156,14 +156,17 @@ class Training:
         gamma = self.s["gamma"]
         if self.s["loss"] == "logistic":
             gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
-        d_loss, *_ = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake, gamma)
-        sound = self.adam_D.propose(d_loss)
+        terms = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake, gamma)[0]
+        del real, fake
+        d_loss, sound = self.adam_D.propose(terms)
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
         fake, w = self.generate(rng, phase, alpha)
         g_loss = self.generator_loss(self.D(fake, alpha))
-        sound = sound * self.adam_G.propose(g_loss)
+        del fake
+        g_loss, sound_too = self.adam_G.propose([g_loss])
+        sound = sound * sound_too
 
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
         self.adam_D.commit(sound)

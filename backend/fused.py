@@ -56,6 +56,8 @@ const int64 planes = (int64)in0_shape0 * in0_shape1, area = (int64)H * W;
 class Blur(Operator):
     """Zero-padded symmetric filter: its own adjoint, so its gradient is the filter again."""
 
+    keeps = ()
+
     def execute(self, x):
         return code([x.shape], [x], BLUR)[0]
 
@@ -113,17 +115,22 @@ class Slope(Operator):
     Linear in dy, constant in y.
     """
 
+    keeps = (1,)
+
     def execute(self, dy, y):
         return tuple(code([dy.shape, dy.shape[:2]], [dy, y], SLOPE))
 
     def grad(self, g, g_sum):
+        y = self.inputs[1]
         if g_sum is not None:
-            g_sum = g_sum.broadcast(self.inputs[0].shape, list(range(2, self.inputs[0].ndim)))
+            g_sum = g_sum.broadcast(y.shape, list(range(2, y.ndim)))
             g = g_sum if g is None else g + g_sum
-        return Slope.apply(g, self.inputs[1])[0], None
+        return Slope.apply(g, y)[0], None
 
 
 class BiasLeakyRelu(Operator):
+    keeps = ()
+
     def execute(self, x, bias):
         self.y, = code([x.shape], [x, bias], BIAS_LEAKY_RELU)
         return self.y

@@ -15,11 +15,15 @@ def on_cpu():
 class Operator(jt.Function):
     """A jt.Function whose gradient can be differentiated again.
 
-    What `execute` is given is cut from the graph, so `grad` has to use the `inputs` kept here.
+    What `execute` is given is cut from the graph, so `grad` has to use the `inputs` kept here:
+    those of the positions in `keeps`, since what is kept stays in memory until the backward pass.
     """
 
+    keeps = None
+
     def __call__(self, *inputs):
-        self.inputs = inputs
+        self.inputs = [x if self.keeps is None or i in self.keeps else None
+                       for i, x in enumerate(inputs)]
         return super().__call__(*inputs)
 
 

@@ -4,8 +4,8 @@
 
 namespace stylegan {
 
-// Memory that grows and is never given back; Jittor runs one operator at a time. Fresh memory
-// costs as much in page faults as a convolution costs in arithmetic.
+// Memory that grows and is never given back. Fresh memory costs as much in page faults as a
+// convolution costs in arithmetic.
 struct Buffer {
     void* data = nullptr;
     size_t size = 0;
@@ -22,5 +22,11 @@ struct Buffer {
         return data;
     }
 };
+
+// Jittor runs one operator at a time, so that all convolutions can share these four.
+inline Buffer& shared_buffer(int i) {
+    static Buffer buffers[4];
+    return buffers[i];
+}
 
 }  // namespace stylegan

@@ -99,7 +99,6 @@ static const Plan& find_plan(Kind kind, const std::vector<int> shapes[3],
 
 void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3],
               const std::string formats[3], const Geometry& geometry) {
-    static Buffer buffers[3], scratch;
     const Plan& plan = find_plan(kind, shapes, formats, geometry);
     static stream queue(cpu());
     static const int names[3][3] = {
@@ -113,12 +112,12 @@ void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3]
     for (int i = 0; i < 3; i++) {
         user[i] = memory(plan.user[i], cpu(), arrays[i]);
         kernel[i] = !plan.reordered[i] ? user[i]
-            : memory(plan.kernel[i], cpu(), buffers[i].at_least(plan.kernel[i].get_size()));
+            : memory(plan.kernel[i], cpu(), shared_buffer(i).at_least(plan.kernel[i].get_size()));
         if (plan.reordered[i] && i != output) plan.reorder[i].execute(queue, user[i], kernel[i]);
         arguments[names[kind][i]] = kernel[i];
     }
     arguments[DNNL_ARG_SCRATCHPAD] =
-        memory(plan.scratchpad, cpu(), scratch.at_least(plan.scratchpad.get_size() + 64));
+        memory(plan.scratchpad, cpu(), shared_buffer(3).at_least(plan.scratchpad.get_size() + 64));
     plan.primitive.execute(queue, arguments);
     if (plan.reordered[output]) plan.reorder[output].execute(queue, kernel[output], user[output]);
     queue.wait();

@@ -339,7 +339,6 @@ struct Workspace {
     float* y;               // [POINTS, tiles, to]
 
     explicit Workspace(const Layer& l) {
-        static Buffer buffers[3];
         across = l.width / How::algorithm.stride;
         rows = l.batch * (l.height / How::algorithm.stride);
         const size_t tiles = (16 << 20) / (POINTS * (size_t)(l.from + l.to));       // 64 MiB
@@ -348,7 +347,7 @@ struct Workspace {
         const size_t sizes[] = {(size_t)l.from * l.to, most * l.from, most * l.to};
         float** arrays[] = {&weight, &x, &y};
         for (int i = 0; i < 3; i++)
-            *arrays[i] = (float*)buffers[i].at_least(4 * POINTS * padded(sizes[i]));
+            *arrays[i] = (float*)shared_buffer(i).at_least(4 * POINTS * padded(sizes[i]));
     }
 };
 
