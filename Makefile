@@ -1,12 +1,13 @@
 # make demo    sets up everything and trains a small generator on rendered symbols
 # make test    sets up everything and runs the tests
+# make bench   measures speed beside PyTorch (bench/README.md)
 # make torture sets up everything and tries to make training lose work
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
 DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 44 --phase_kimg 14 --fade_kimg 2 --sample_kimg 4
 
-.PHONY: demo test torture clean-demo
+.PHONY: demo test bench torture clean-demo
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -24,6 +25,16 @@ test: .venv/installed-dev
 	@echo "Bringing Jittor up; then the tests, which compile some hundred small kernels the first time"
 	$(PYTHON_IN_VENV) -m backend
 	$(PYTHON_IN_VENV) -m pytest
+
+bench: .venv/installed-dev
+	$(PYTHON_IN_VENV) -m pip install -q torch==2.13.0
+	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64,128 --batch 16,16,8,4,4
+	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64 --batch 32 --fmap_max 64
+	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --generate --size 128 --batch 64
+	$(PYTHON_IN_VENV) bench/conv_share.py --size 8,16,32,64,128 --batch 16,16,8,4,4
+	$(PYTHON_IN_VENV) bench/conv_table.py
+	$(PYTHON_IN_VENV) bench/resize.py
+	$(PYTHON_IN_VENV) bench/start.py
 
 torture: .venv/installed-dev
 	$(PYTHON_IN_VENV) test/torture/torture.py
