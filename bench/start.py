@@ -5,6 +5,7 @@ without any compiled kernel (Jittor itself is compiled), and then the first step
 follows while the networks grow to 64, less the time of its second step.
 """
 import argparse
+import math
 import os
 import subprocess
 import sys
@@ -45,7 +46,8 @@ def work(args):
         jt.flags.cache_path = folder.name
     s = settings.OFFICIAL | dict(data="-", name="-", init_size=8, max_size=args.max_size,
                                  batch="16", fmap_max=args.fmap_max, latent=args.fmap_max,
-                                 phase_kimg=0.032, fade_kimg=0.032)
+                                 phase_kimg=0.032, fade_kimg=0.032,
+                                 kimg=0.064 * int(math.log2(args.max_size)) - 0.16)
     schedule = settings.make_schedule(s)
     training, phase = Training(s, schedule, settings.model_config(s)), None
     while training.images_seen < schedule.total_images:
