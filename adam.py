@@ -33,7 +33,8 @@ class Adam:
         loss, gradients = 0, None
         while terms:
             term = terms.pop(0)
-            more = [g.detach() for g in jt.grad(term, parameters)]
+            with jt.no_grad():          # no gradient of these gradients: see backend.kernels.Operator
+                more = jt.grad(term, parameters)
             loss = loss + term.detach()
             del term
             gradients = [a + b for a, b in zip(gradients, more)] if gradients else more

@@ -34,7 +34,7 @@ def use_conv(conv):
 
 
 def __getattr__(name):
-    if name not in ("jt", "onednn_ops", "has_avx512", "has_winograd", "report"):
+    if name not in ("jt", "onednn_ops", "has_winograd", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
     globals().update(jittor_bringup.bring_up(_device, _conv))

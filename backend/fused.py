@@ -58,7 +58,7 @@ class Blur(Operator):
 
     keeps = ()
 
-    def execute(self, x):
+    def compute(self, x):
         return code([x.shape], [x], BLUR)[0]
 
     def grad(self, dy):
@@ -117,7 +117,7 @@ class Slope(Operator):
 
     keeps = (1,)
 
-    def execute(self, dy, y):
+    def compute(self, dy, y):
         return tuple(code([dy.shape, dy.shape[:2]], [dy, y], SLOPE))
 
     def grad(self, g, g_sum):
@@ -131,7 +131,7 @@ class Slope(Operator):
 class BiasLeakyRelu(Operator):
     keeps = ()
 
-    def execute(self, x, bias):
+    def compute(self, x, bias):
         self.y, = code([x.shape], [x, bias], BIAS_LEAKY_RELU)
         return self.y
 
@@ -244,7 +244,7 @@ class Epilogue(Operator):
         self.constants = (f"const float EPS = {float(eps)}f, ONE = {float(one)}f; "
                           f"constexpr bool BLURRED = {int(blurred)};")
 
-    def execute(self, x, noise, strength, bias, style):
+    def compute(self, x, noise, strength, bias, style):
         y, self.mean, self.over_deviation = code(
             [x.shape, x.shape[:2], x.shape[:2]], [x, noise, strength, bias, style],
             self.constants + EPILOGUE)
@@ -266,7 +266,7 @@ class EpilogueGradient(Operator):
     def __init__(self, constants):
         self.constants = constants
 
-    def execute(self, dy, x, noise, strength, bias, style, mean, over_deviation):
+    def compute(self, dy, x, noise, strength, bias, style, mean, over_deviation):
         return tuple(code([x.shape, x.shape[:2], x.shape[:2], style.shape],
                           [dy, x, noise, strength, bias, style, mean, over_deviation],
                           self.constants + EPILOGUE_GRADIENT))

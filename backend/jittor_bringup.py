@@ -34,8 +34,7 @@ def bring_up(device, conv):
     """Import Jittor for `device` ("auto", "cpu", "cuda"), with `conv` kernels where it is the CPU.
 
     Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
-    3×3 convolutions may be Winograd's, "has_avx512": whether the processor is one of those for
-    which oneDNN has such kernels too, "report": what was found, as lines for a person to read}.
+    3×3 convolutions may be Winograd's, "report": what was found, as lines for a person to read}.
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
@@ -48,7 +47,7 @@ def bring_up(device, conv):
 
     with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced(use_cuda):
         import jittor as jt
-        operators = None if use_cuda else load_onednn_operators(jt, conv)
+        operators = None if use_cuda else load_onednn_operators(jt)
     dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -66,8 +65,7 @@ def bring_up(device, conv):
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
-            "has_winograd": operators is not None and conv == "winograd",
-            "has_avx512": has_avx512()}
+            "has_winograd": operators is not None and conv == "winograd"}
 
 
 def check_machine():
@@ -158,12 +156,11 @@ def find_onednn():
     return *folders, importlib.metadata.version(ONEDNN_LIBRARY)
 
 
-def load_onednn_operators(jt, conv):
+def load_onednn_operators(jt):
     """Compile ops/ with oneDNN; Jittor's own convolutions then use them too. None if missing.
 
-    conv: with "direct", oneDNN's Winograd kernels are not built in. The kernels that Jittor
-    compiles while it runs are linked to the operators, so they are kept in a folder of their own:
-    two copies or versions of this project, or two kinds of kernels, would replace each other's.
+    The kernels that Jittor compiles while it runs are linked to the operators, so they are kept in
+    a folder of their own: two copies or versions of this project would replace each other's.
     """
     found = find_onednn()
     if found is None:
@@ -174,8 +171,6 @@ def load_onednn_operators(jt, conv):
     folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
     sources = sorted(glob.glob(os.path.join(folder, "*")))
     flags = f' -fopenmp -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
-    if conv == "direct":
-        flags += "-DDIRECT_ONLY "
     key = hashlib.sha1((folder + flags).encode())
     for path in sources:
         with open(path, "rb") as file:
@@ -218,15 +213,6 @@ def gpu_count():
     if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
         return 0
     return count.value
-
-
-def has_avx512():
-    """Whether oneDNN has Winograd kernels for this processor."""
-    try:
-        with open("/proc/cpuinfo") as file:
-            return "avx512dq" in file.read()
-    except OSError:
-        return False
 
 
 def threads():

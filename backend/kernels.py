@@ -4,7 +4,7 @@ On the CPU they call the operators of `ops/` directly. Jittor's own expressions 
 same (and are what runs on CUDA, and what the tests compare with), but there each pattern of
 forward, gradient and double gradient is a kernel to be compiled in seconds.
 """
-from backend import has_avx512, has_winograd, jt
+from backend import has_winograd, jt
 from backend import onednn_ops as ops
 
 
@@ -13,18 +13,34 @@ def on_cpu():
 
 
 class Operator(jt.Function):
-    """A jt.Function whose gradient can be differentiated again.
+    """A jt.Function whose gradient can be differentiated again, and that holds no memory in vain.
 
-    What `execute` is given is cut from the graph, so `grad` has to use the `inputs` kept here:
-    those of the positions in `keeps`, since what is kept stays in memory until the backward pass.
+    What `compute` is given is cut from the graph, so `grad` has to use the `inputs` kept here:
+    those of the positions in `keeps`. Jittor holds everything that it believes a gradient could
+    need, so `compute` runs where it believes in none; and a gradient that is asked for under
+    jt.no_grad() is the last one, after which nothing is kept.
     """
 
     keeps = None
 
     def __call__(self, *inputs):
-        self.inputs = [x if self.keeps is None or i in self.keeps else None
-                       for i, x in enumerate(inputs)]
+        if not jt.flags.no_grad:
+            self.inputs = [x if self.keeps is None or i in self.keeps else None
+                           for i, x in enumerate(inputs)]
         return super().__call__(*inputs)
+
+    def execute(self, *inputs):
+        before, jt.flags.no_grad = jt.flags.no_grad, 1
+        try:
+            return self.compute(*inputs)
+        finally:
+            jt.flags.no_grad = before
+
+    def _grad(self, *douts):
+        gradients = super()._grad(*douts)
+        if jt.flags.no_grad:
+            self.__dict__.clear()
+        return gradients
 
 
 # Convolutions: each of the three is linear in both operands, and their gradients are each other --
@@ -43,7 +59,7 @@ class Convolution(Operator):
         return (self.stride, self.stride, self.padding, self.padding, 1, 1, 1,
                 "abcd", self.wformat, "abcd")
 
-    def execute(self, x, weight):
+    def compute(self, x, weight):
         return ops.mkl_conv(x, weight, *self.geometry())
 
     def grad(self, dy):
@@ -59,7 +75,7 @@ class ConvolutionBackwardX(Convolution):
         super().__init__(stride, padding, wformat)
         self.extent = tuple(extent)
 
-    def execute(self, weight, dy):
+    def compute(self, weight, dy):
         return ops.mkl_conv_backward_x(weight, dy, *self.extent, *self.geometry())
 
     def grad(self, g):
@@ -75,7 +91,7 @@ class ConvolutionBackwardW(Convolution):
         super().__init__(stride, padding, wformat)
         self.kernel = tuple(kernel)
 
-    def execute(self, x, dy):
+    def compute(self, x, dy):
         return ops.mkl_conv_backward_w(x, dy, *self.kernel, *self.geometry())
 
     def grad(self, g):
@@ -96,7 +112,7 @@ class Winograd(Operator):
     def __init__(self, form, adjoint=False, scale=1.0):
         self.form, self.adjoint, self.scale = form, adjoint, scale
 
-    def execute(self, x, weight):
+    def compute(self, x, weight):
         return ops.winograd(x, weight, self.form, self.adjoint, self.scale)
 
     def grad(self, dy):
@@ -113,7 +129,7 @@ class WinogradGradient(Winograd):
     def __init__(self, form, scale):
         super().__init__(form, False, scale)
 
-    def execute(self, x, dy):
+    def compute(self, x, dy):
         return ops.winograd_gradient(x, dy, self.form, self.scale)
 
     def grad(self, g):
@@ -137,12 +153,10 @@ def best_form(form, weight):
 
     A fixed table by width and device, measured by bench/conv_table.py, never chosen by timing.
     """
-    width = min(weight.shape[:2])
     if weight.shape[-1] != 3:
         return "plain"
-    if on_cpu() and has_winograd:
-        if width >= (128 if form != "same" else 256 if has_avx512 else 32):
-            return "winograd"
+    if on_cpu() and has_winograd and min(weight.shape[:2]) >= (16 if form == "same" else 64):
+        return "winograd"
     return "plain" if form == "same" else "fused"
 
 
@@ -170,7 +184,7 @@ class Product(Operator):
     def __init__(self, transpose_a, transpose_b, scale):
         self.transpose_a, self.transpose_b, self.scale = transpose_a, transpose_b, scale
 
-    def execute(self, a, b):
+    def compute(self, a, b):
         return ops.mkl_matmul(a, b, self.transpose_a, self.transpose_b, self.scale)
 
     def grad(self, g):

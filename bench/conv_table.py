@@ -20,10 +20,10 @@ def main():
                         help="of the larger picture (default 4,8,16,32,64)")
     args = parser.parse_args()
 
-    from backend import has_avx512, jt
+    from backend import jt
     from backend.kernels import best_form
     from layers import DownConv2d, EqualConv2d, UpConv2d
-    print("AVX-512" if has_avx512 else "no AVX-512", "; * runs")
+    print("* runs")
     for channels in map(int, args.channels.split(",")):
         for size in map(int, args.size.split(",")):
             batch = max(4, min(32, 2 ** 20 // (channels * size * size) * 2))

@@ -32,8 +32,9 @@ static memory::desc any(const memory::desc& user) {
     return memory::desc(user.dims(), memory::data_type::f32, memory::format_tag::any);
 }
 
-static Plan make_plan(Kind kind, algorithm how, const memory::desc user[3], const Geometry& g) {
+static Plan make_plan(Kind kind, const memory::desc user[3], const Geometry& g) {
     Plan plan;
+    const auto how = algorithm::convolution_direct;
     memory::dims stride(g.stride, g.stride + 2), padding(g.padding, g.padding + 2);
     memory::dims dilation = {g.dilation[0] - 1, g.dilation[1] - 1};
     auto x = any(user[SRC]), w = any(user[WEIGHTS]), y = any(user[DST]);
@@ -88,13 +89,7 @@ static const Plan& find_plan(Kind kind, const std::vector<int> shapes[3],
     const memory::desc user[3] = {view(shapes[SRC], formats[SRC], "abcd", 1),
                                   view(shapes[WEIGHTS], formats[WEIGHTS], "oihw", g.groups),
                                   view(shapes[DST], formats[DST], "abcd", 1)};
-#ifndef DIRECT_ONLY
-    try {
-        return plans[key] = make_plan(kind, algorithm::convolution_winograd, user, g);
-    } catch (const dnnl::error&) {  // another shape or another processor: the direct kernels
-    }
-#endif
-    return plans[key] = make_plan(kind, algorithm::convolution_direct, user, g);
+    return plans[key] = make_plan(kind, user, g);
 }
 
 void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3],

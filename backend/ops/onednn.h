@@ -2,8 +2,7 @@
 //
 // Jittor's tuner replaces every convolution and matrix product that it recognises (forward, both
 // gradients, and therefore every higher gradient) by operators of these names. Jittor ships its
-// own versions; these differ in three ways that decide the speed on a CPU:
-//   - 3x3 convolutions of stride 1 use oneDNN's Winograd kernels where the machine has AVX-512;
+// own versions; these differ in two ways that decide the speed on a CPU:
 //   - a primitive is made once per shape, not once per call;
 //   - reordered operands and the kernel's scratchpad live in buffers that are reused.
 #pragma once
