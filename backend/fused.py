@@ -11,21 +11,31 @@ from backend import onednn_ops as ops
 from backend.kernels import Operator, on_cpu
 
 HEADER = """
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 namespace {
-// [1, 2, 1] in both directions, zeros outside. `column` has W + 2 numbers, the outer two zero.
+// [1, 2, 1] in both directions, zeros outside. Some rows at a time, as long loops: most planes have
+// short rows. `sums` has at least blur_room(W) numbers.
+inline int blur_rows(int W) { return std::max(1, 4096 / W); }
+inline int blur_room(int W) { return blur_rows(W) * W + 2; }
 inline void blur_plane(const float* __restrict__ source, float* __restrict__ target,
-                       float* __restrict__ column, int H, int W) {
-    float* sum = column + 1;
-    for (int row = 0; row < H; row++) {
-        const float* here = source + (int64_t)row * W;
-        for (int i = 0; i < W; i++) sum[i] = 2 * here[i];
-        if (row > 0) for (int i = 0; i < W; i++) sum[i] += here[i - W];
-        if (row < H - 1) for (int i = 0; i < W; i++) sum[i] += here[i + W];
+                       float* __restrict__ sums, int H, int W) {
+    for (int row = 0; row < H; row += blur_rows(W)) {
+        const int rows = std::min(blur_rows(W), H - row), n = rows * W;
+        const float* from = source + (int64_t)row * W;
         float* to = target + (int64_t)row * W;
-        for (int i = 0; i < W; i++) to[i] = (sum[i - 1] + 2 * sum[i] + sum[i + 1]) * 0.0625f;
+        float* sum = sums + 1;
+        for (int i = 0; i < n; i++) sum[i] = 2 * from[i];
+        for (int i = row ? 0 : W; i < n; i++) sum[i] += from[i - W];
+        for (int i = 0; i < (row + rows < H ? n : n - W); i++) sum[i] += from[i + W];
+        sum[-1] = sum[n] = 0;
+        for (int i = 0; i < n; i++) to[i] = (sum[i - 1] + 2 * sum[i] + sum[i + 1]) * 0.0625f;
+        for (int i = W; i < n; i += W) {        // rows end and begin with zeros, not with each other
+            to[i - 1] = ((W > 1 ? sum[i - 2] : 0) + 2 * sum[i - 1]) * 0.0625f;
+            to[i] = (2 * sum[i] + sum[i + 1]) * 0.0625f;
+        }
     }
 }
 inline float leaky_relu(float x) { return x > 0 ? x : 0.2f * x; }
@@ -45,10 +55,10 @@ const int H = in0_shape2, W = in0_shape3;
 const int64 planes = (int64)in0_shape0 * in0_shape1, area = (int64)H * W;
 #pragma omp parallel
 {
-    std::vector<float> column(W + 2, 0.f);
+    std::vector<float> sums(blur_room(W));
     #pragma omp for
     for (int64 plane = 0; plane < planes; plane++)
-        blur_plane(in0_p + plane * area, out0_p + plane * area, column.data(), H, W);
+        blur_plane(in0_p + plane * area, out0_p + plane * area, sums.data(), H, W);
 }
 """
 
@@ -162,13 +172,13 @@ const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
 const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
 #pragma omp parallel
 {
-    std::vector<float> column(W + 2, 0.f), blurred(BLURRED ? area : 0);
+    std::vector<float> sums(blur_room(W)), blurred(BLURRED ? area : 0);
     #pragma omp for
     for (int64 plane = 0; plane < planes; plane++) {
         const int64 n = plane / C, c = plane % C;
         const float* x = in0_p + plane * area;
         if (BLURRED) {
-            blur_plane(x, blurred.data(), column.data(), H, W);
+            blur_plane(x, blurred.data(), sums.data(), H, W);
             x = blurred.data();
         }
         const float* __restrict__ noise = in1_p + (in1_shape0 == 1 ? 0 : n * area);
@@ -197,14 +207,14 @@ const int C = in1_shape1, H = in1_shape2, W = in1_shape3;
 const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
 #pragma omp parallel
 {
-    std::vector<float> column(W + 2, 0.f), before(area), after(BLURRED ? area : 0);
+    std::vector<float> sums(blur_room(W)), before(area), after(BLURRED ? area : 0);
     #pragma omp for
     for (int64 plane = 0; plane < planes; plane++) {
         const int64 n = plane / C, c = plane % C;
         const float* x = in1_p + plane * area;
         float* __restrict__ a = before.data();                      // what the activation gets
         if (BLURRED) {
-            blur_plane(x, a, column.data(), H, W);
+            blur_plane(x, a, sums.data(), H, W);
             x = a;
         }
         const float* __restrict__ dy = in0_p + plane * area;
@@ -231,7 +241,7 @@ const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
         }
         out1_p[plane] = d_strength;
         out2_p[plane] = d_bias;
-        if (BLURRED) blur_plane(dx, out0_p + plane * area, column.data(), H, W);
+        if (BLURRED) blur_plane(dx, out0_p + plane * area, sums.data(), H, W);
     }
 }
 """
