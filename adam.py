@@ -33,7 +33,7 @@ class Adam:
         loss, gradients = 0, None
         while terms:
             term = terms.pop(0)
-            with jt.no_grad():          # no gradient of these gradients: see backend.kernels.Operator
+            with jt.no_grad():          # the last gradients: see backend.kernels.Operator
                 more = jt.grad(term, parameters)
             loss = loss + term.detach()
             del term

@@ -24,11 +24,13 @@ def r1_penalty(scores, images):
 def logistic_discriminator(D, real, fake, gamma):
     """Non-saturating logistic loss (Goodfellow et al. 2014) with R1 on the real images.
 
-    Returns (terms, scores of real, scores of fake, mean R1 penalty before γ/2).
+    Returns (terms, scores of real, scores of fake, mean R1 penalty before γ/2, None for γ = 0).
     """
     real_scores, fake_scores = D(real), D(fake)
-    penalty = r1_penalty(real_scores, real).mean()
-    terms = [softplus(-real_scores).mean() + penalty * (gamma / 2), softplus(fake_scores).mean()]
+    terms, penalty = [softplus(-real_scores).mean(), softplus(fake_scores).mean()], None
+    if gamma:
+        penalty = r1_penalty(real_scores, real).mean()
+        terms[0] = terms[0] + penalty * (gamma / 2)
     return terms, real_scores, fake_scores, penalty
 
 
@@ -41,17 +43,24 @@ def wgan_gp_discriminator(D, real, fake, gamma, drift=0.001):
 
     γ is the penalty's weight λ, 10 in the papers. The penalty is taken at random points between
     real and fake images; a small drift keeps the scores of real images near zero.
-    Returns (terms, scores of real, scores of fake, mean penalty before λ).
+    Returns (terms, scores of real, scores of fake, mean penalty before λ, None for λ = 0).
     """
     real_scores, fake_scores = D(real), D(fake)
+    terms = [(real_scores ** 2).mean() * drift - real_scores.mean(), fake_scores.mean()]
+    penalty = None
+    if gamma:
+        penalty = gradient_penalty(D, real, fake)
+        terms.append(penalty * gamma)
+    return terms, real_scores, fake_scores, penalty
+
+
+def gradient_penalty(D, real, fake):
+    """(|∇ D(x)| − 1)² at random points between real and fake images, the mean over images."""
     between = jt.rand(real.shape[0], 1, 1, 1)
     mixed = real * between + fake.stop_grad() * (1 - between)
     mixed.start_grad()
     squared_norm = r1_penalty(D(mixed), mixed)
-    penalty = ((jt.sqrt(squared_norm + 1e-12) - 1) ** 2).mean()
-    terms = [(real_scores ** 2).mean() * drift - real_scores.mean(), fake_scores.mean(),
-             penalty * gamma]
-    return terms, real_scores, fake_scores, penalty
+    return ((jt.sqrt(squared_norm + 1e-12) - 1) ** 2).mean()
 
 
 def wgan_gp_generator(fake_scores):

@@ -85,6 +85,15 @@ def r1_gamma(gamma, size, max_size, gamma_scale):
     return gamma * (size / max_size) ** 2 if gamma_scale == "official" else gamma
 
 
+def lazy(gamma, images_seen, batch, interval):
+    """γ of this step: `interval` times as much at one step of `interval`, 0 at the others.
+
+    Lazy regularisation (Karras et al. 2019, "Analyzing and Improving the Image Quality of
+    StyleGAN", section 2 and appendix B).
+    """
+    return gamma * interval if images_seen // batch % interval == 0 else 0
+
+
 def parse_table(text, flag, default, number=int):
     """"16" → 16 at every size; "8:128,16:64" → those sizes changed. Raises ValueError."""
     table = dict(default)

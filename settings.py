@@ -13,7 +13,7 @@ OFFICIAL = dict(
     init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
     kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
-    conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10)
+    r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10)
 
 # Hours on a CPU, or a few thousand pictures; the README says how the values were found.
 SMALL = dict(
@@ -73,6 +73,10 @@ def make_parser():
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "of R1, official: gamma · (size / max_size)²; port: gamma at every size",
         choices=["official", "port"])
+    add("--r1_interval", "the penalty at every Nth step only, N times as strong; quicker, not the "
+        "paper's recipe", type=int)
+    add("--share_fakes", "the generator learns from the pictures that the discriminator has just "
+        "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
     add("--ema_kimg", "half-life of the averaged generator in thousands of images", type=float)
@@ -178,10 +182,11 @@ def check(s):
     s.setdefault("device", "auto")
     s.setdefault("workers", default_workers())
     s.setdefault("preset", "official")
-    s.setdefault("conv", "winograd")
+    for flag in ("conv", "r1_interval", "share_fakes"):     # files of earlier versions lack them
+        s.setdefault(flag, OFFICIAL[flag])
     s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
-                 "fmap_max", "max_minutes"):
+                 "fmap_max", "r1_interval", "max_minutes"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):

@@ -32,7 +32,7 @@ inline void blur_plane(const float* __restrict__ source, float* __restrict__ tar
         for (int i = 0; i < (row + rows < H ? n : n - W); i++) sum[i] += from[i + W];
         sum[-1] = sum[n] = 0;
         for (int i = 0; i < n; i++) to[i] = (sum[i - 1] + 2 * sum[i] + sum[i + 1]) * 0.0625f;
-        for (int i = W; i < n; i += W) {        // rows end and begin with zeros, not with each other
+        for (int i = W; i < n; i += W) {        // between rows are zeros
             to[i - 1] = ((W > 1 ? sum[i - 2] : 0) + 2 * sum[i - 1]) * 0.0625f;
             to[i] = (2 * sum[i] + sum[i + 1]) * 0.0625f;
         }

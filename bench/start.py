@@ -38,7 +38,7 @@ def work(args):
 
     import settings
     from backend import jt
-    from train import Training
+    from training import Training
     if args.worker == "cold":
         folder = tempfile.TemporaryDirectory()
         for part in "jit", "obj_files", "tmp":

@@ -4,8 +4,9 @@
 
 With --vs they take turns, each in a process of its own with the same number of threads: "torch" is
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
-`ratio` is the median over the rounds of the other's time ÷ ours. With --generate, pictures are
-painted instead, truncation on.
+"lazy" and "shared" are ours with a flag that changes the recipe: --r1_interval 16 (the mean of
+sixteen iterations) and --share_fakes. `ratio` is the median over the rounds of the other's time ÷
+ours. With --generate, pictures are painted instead, truncation on.
 """
 import argparse
 import json
@@ -15,6 +16,9 @@ import statistics
 import subprocess
 import sys
 import time
+
+# Ours with a flag of train.py.
+FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}}
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -30,8 +34,8 @@ def main():
                         help="paint --batch pictures instead of a training iteration")
     parser.add_argument("--latent", type=int, help="length of the latent (default: --fmap_max)")
     parser.add_argument("--pairs", type=int, default=5, help="measured iterations (default 5)")
-    parser.add_argument("--vs", default="", help="take turns with PyTorch twins: torch, fused")
-    parser.add_argument("--worker", choices=["jittor", "torch", "fused"], help=argparse.SUPPRESS)
+    parser.add_argument("--vs", default="", help="take turns with torch, fused, lazy, shared")
+    parser.add_argument("--worker", choices=["jittor", "torch", "fused", *FLAGS], help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
@@ -89,7 +93,7 @@ class Worker:
 def work(args):
     size, batch = int(args.size), int(args.batch)
     kind = "generate" if args.generate else "step"
-    library = "jittor" if args.worker == "jittor" else "torch"
+    library = "torch" if args.worker in ("torch", "fused") else "jittor"
     step = globals()[f"{library}_{kind}"](args, size, batch)
     for line in sys.stdin:
         if line.strip() == "finish":
@@ -97,18 +101,20 @@ def work(args):
             print("\n" + json.dumps({"peak_kib": peak}), flush=True)
             return
         start = time.perf_counter()
-        step()
-        print("\n" + json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+        steps = FLAGS.get(args.worker, {}).get("r1_interval", 1)
+        for _ in range(steps):
+            step()
+        print("\n" + json.dumps({"seconds": (time.perf_counter() - start) / steps}), flush=True)
 
 
 def jittor_step(args, size, batch):
     import numpy as np
 
     import settings
-    from train import Training
+    from training import Training
     s = settings.OFFICIAL | dict(
         data="-", name="-", init_size=size, max_size=size, batch=str(batch),
-        fmap_max=args.fmap_max, latent=args.latent)
+        fmap_max=args.fmap_max, latent=args.latent, **FLAGS.get(args.worker, {}))
     training = Training(s, settings.make_schedule(s), settings.model_config(s))
     images = np.random.RandomState(0).randn(batch, 3, size, size).astype("float32")
 

@@ -4,6 +4,8 @@ import pytest
 
 from backend import fused, jt
 from backend.fused import adam_step, bias_leaky_relu, blur, epilogue, move
+from backend.kernels import winograd
+from layers import downsample
 
 
 def random(seed, *shape):
@@ -84,6 +86,28 @@ def test_blur_of_every_small_size(monkeypatch):
 
 
 SHAPES = [(7,), (70_000,), (3, 2, 5, 1), (1, 1)]
+
+
+def test_operators_hold_no_more_than_their_gradients_need():
+    """Activations, one per layer, and those of ten layers are gone when the gradient arrives at the
+    two large ones before them. Jittor by itself would hold every array of both passes."""
+    weight, bias = jt.randn(16, 16, 3, 3), jt.zeros(16)
+    images = jt.randn(4, 16, 128, 128)
+
+    def gradients():
+        x = images
+        for layer in range(12):
+            x = bias_leaky_relu(winograd(x, weight, "same"), bias)
+            x = downsample(x) if layer == 1 else x
+        loss = x.sum()
+        with jt.no_grad():
+            return jt.grad(loss, [weight, bias])
+
+    jt.sync(gradients())                                        # compiles
+    with jt.flag_scope(profile_memory_enable=1):
+        jt.sync(gradients())
+        most = int(jt.core.get_max_memory_info().split("[!@#div1!@#]")[0])
+    assert most < 7 * images.numel() * 4
 
 
 def test_adam_step_of_many_parameters(monkeypatch):

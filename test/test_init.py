@@ -8,7 +8,7 @@ from test_train import train_on
 
 import settings
 import snapshot
-import train
+from training import Training
 
 OFFICIAL = os.path.join(ROOT, "test", "golden", "sg1_r32.pkl")
 
@@ -17,7 +17,7 @@ def started_from(path, symbols, **changes):
     """(a Training that begins with the weights at `path`, what the file holds)."""
     header, arrays = snapshot.load_any(str(path))
     s = settings.new_run(dict(data=symbols, name="x", init=str(path)) | changes, header)
-    training = train.Training(s, settings.make_schedule(s), settings.model_config(s, header))
+    training = Training(s, settings.make_schedule(s), settings.model_config(s, header))
     training.start_from(header, arrays, path)
     return training, arrays
 

@@ -44,6 +44,16 @@ def test_logistic_losses_by_hand():
     assert abs(sum(total).item() - wanted) < 1e-4 * wanted
 
 
+@pytest.mark.parametrize("discriminator_loss", [loss.logistic_discriminator,
+                                                loss.wgan_gp_discriminator])
+def test_without_gamma_no_penalty_is_computed(monkeypatch, discriminator_loss):
+    monkeypatch.setattr(loss, "r1_penalty", None)
+    images = jt.array(random(0, 2, 3, 4, 4).astype("float32"))
+    terms, real, fake, penalty = discriminator_loss(lambda x: x.mean([1, 2, 3]), images, -images, 0)
+    assert penalty is None and len(terms) == 2
+    assert np.isfinite(sum(terms).item())
+
+
 def numpy_penalty(network, images, alpha):
     """Σ over images of |∇ D|², the gradient by central differences of the float64 network."""
     h, gradient = 1e-4, np.empty_like(images)

@@ -2,7 +2,7 @@
 import pytest
 
 import schedule
-from schedule import Schedule, ema_beta, parse_table, r1_gamma
+from schedule import Schedule, ema_beta, lazy, parse_table, r1_gamma
 
 REFERENCE = Schedule(init_size=8, max_size=64)
 
@@ -62,6 +62,14 @@ def test_gamma_is_that_of_the_enlarged_image():
     assert r1_gamma(10, 8, 128, "official") == pytest.approx(10 / 256)
     assert r1_gamma(10, 128, 128, "official") == 10
     assert r1_gamma(10, 8, 128, "port") == 10
+
+
+def test_a_lazy_penalty_is_as_strong_on_average():
+    # Sizes may begin at any number of images, and every step of theirs counts as one.
+    for first in (0, 48, 1000):
+        weights = [lazy(10, first + 16 * step, 16, 4) for step in range(8)]
+        assert sum(weights) == 80 and sorted(weights) == [0] * 6 + [40] * 2
+    assert lazy(10, 12345, 16, 1) == 10
 
 
 def test_tables_on_the_command_line():

@@ -9,8 +9,8 @@ from conftest import ROOT, command
 from test_train import TINY, in_process, train_on, training_process
 
 import runs
-import train
 from dataset import Loader
+from training import Training
 
 
 def poisoned(images, value):
@@ -21,7 +21,7 @@ def poisoned(images, value):
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_a_step_that_is_not_finite_changes_nothing_but_the_count(symbols, value):
-    training = train.Training(*in_process(symbols))
+    training = Training(*in_process(symbols))
     train_on(training, 2)
     before = training.state()[1]
     phase = training.schedule.at(training.images_seen)
@@ -42,7 +42,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(symbols, value)
 
 
 def test_a_generator_that_goes_wrong_takes_the_discriminators_step_back(symbols):
-    training = train.Training(*in_process(symbols))
+    training = Training(*in_process(symbols))
     train_on(training, 2)
     loss = training.generator_loss
     training.generator_loss = lambda scores: loss(scores) * float("nan")
@@ -55,13 +55,14 @@ def test_a_generator_that_goes_wrong_takes_the_discriminators_step_back(symbols)
 
 NOT_FINITE_FROM = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
-import train, cli, numpy as np
-step = train.Training.step
+import backend; backend.use_device("cpu")
+import training, train, cli, numpy as np
+step = training.Training.step
 def poisoned(self, images):
     if self.images_seen >= 80 and (self.images_seen < 120 or {for_ever}):
         images = images * np.float32("nan")
     return step(self, images)
-train.Training.step = poisoned
+training.Training.step = poisoned
 cli.run(train.main)
 """
 

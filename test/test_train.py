@@ -15,9 +15,9 @@ from PIL import Image
 import runs
 import settings
 import snapshot
-import train
 from cli import UserError
 from dataset import Loader
+from training import Training
 
 TINY = ["--batch", 8, "--latent", 16, "--fmap_max", 8, "--device", "cpu", "--workers", 1]
 GROWING = TINY + ["--max_size", 16, "--phase_kimg", 0.064, "--fade_kimg", 0.064]
@@ -55,7 +55,7 @@ def train_on(training, count):
 
 
 def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
-    training = train.Training(*in_process(symbols))
+    training = Training(*in_process(symbols))
     before = training.state_of_networks()
     losses = train_on(training, 20)
     assert losses.shape == (20, 2) and np.isfinite(losses).all()
@@ -65,6 +65,37 @@ def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
         assert all((after[n] != before[n]).any() for n in names if "rgb4" not in n)
     assert all(np.isfinite(a).all() for a in after.values())
     assert (after["generator/w_avg"] == after["ema/w_avg"]).all() and after["ema/w_avg"].any()
+
+
+def test_a_lazy_penalty_comes_at_every_nth_step_also_after_a_resume(symbols, tmp_path):
+    def gammas(training, count):
+        seen, compute = [], training.discriminator_loss
+        training.discriminator_loss = lambda *a: seen.append(a[-1]) or compute(*a)
+        train_on(training, count)
+        return seen
+
+    settings_of_run = in_process(symbols, r1_interval=3, gamma_scale="port")
+    first = Training(*settings_of_run)
+    assert gammas(first, 4) == [30, 0, 0, 30]
+    second = Training(*settings_of_run)
+    second.restore(*first.state(), "first")
+    assert gammas(second, 3) == [0, 0, 30]
+
+
+def test_shared_fakes_are_the_pictures_that_the_discriminator_saw(symbols):
+    """One batch is generated for a step, not two, and both losses are of it."""
+    def first_step(**changes):
+        training, made = Training(*in_process(symbols, **changes)), []
+        generate = training.generate
+        training.generate = lambda *a: made.append(generate(*a)) or made[-1]
+        return train_on(training, 1)[0], made, training
+
+    separate, made, _ = first_step()
+    assert len(made) == 2
+    shared, made, training = first_step(share_fakes=True)
+    assert len(made) == 1
+    assert np.isclose(shared[0], separate[0], rtol=1e-5) and shared[1] != separate[1]
+    assert all(np.isfinite(a).all() for a in training.state()[1].values())
 
 
 def test_run_writes_what_it_says(run):
@@ -103,13 +134,13 @@ def test_a_seed_gives_its_picture_wherever_it_stands(run):
 
 @pytest.mark.parametrize("stop_after", [5, 11, 8])      # first size, mid-fade, at the border
 def test_resume_equals_uninterrupted_run(symbols, tmp_path, stop_after):
-    whole = train.Training(*in_process(symbols))
+    whole = Training(*in_process(symbols))
     train_on(whole, 18)
-    first = train.Training(*in_process(symbols))
+    first = Training(*in_process(symbols))
     train_on(first, stop_after)
     path = str(tmp_path / "x.model")
     snapshot.save(path, *first.state())
-    second = train.Training(*in_process(symbols))
+    second = Training(*in_process(symbols))
     second.restore(*snapshot.load(path), path)
     assert second.images_seen == 8 * stop_after
     train_on(second, 18 - stop_after)

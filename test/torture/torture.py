@@ -313,11 +313,12 @@ def damage(name, count):
 
 POISON = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
-import random, train, cli, numpy as np
+import backend; backend.use_device("cpu")
+import random, training, train, cli, numpy as np
 count = int(sys.argv.pop(1))
 random.seed(1)
 poisoned = {8 * i for i in random.sample(range(10, 90), count)}
-step = train.Training.step
+step = training.Training.step
 def poison(self, images):
     if self.images_seen not in poisoned:
         return step(self, images)
@@ -332,7 +333,7 @@ def poison(self, images):
     same = all((before[n] == after[n]).all() for n in names)
     print("untouched" if same else "TOUCHED", flush=True)
     return result
-train.Training.step = poison
+training.Training.step = poison
 cli.run(train.main)
 """
 
