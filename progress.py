@@ -55,8 +55,8 @@ class ProgressBar(contextlib.AbstractContextManager):
 
 def say_growth(training, phase, bar):
     """One line when a size begins."""
-    used = training.model.parameters_in_use
-    count = [sum(p.numel() for p in used(net, phase.size, False).values())
+    from model import parameters_in_use
+    count = [sum(p.numel() for p in parameters_in_use(net, phase.size, False).values())
              for net in (training.G, training.D)]
     how = "fading in" if phase.fading else "stable"
     bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: "
