@@ -41,10 +41,10 @@ def memory_gib(config, schedule):
     worst = 0
     for size in schedule.sizes:
         activations = sum(config.width(s) * s * s for s in config.sizes if s <= size)
-        worst = max(worst, 52 * activations * schedule.batch[size])
+        worst = max(worst, 16 * activations * schedule.batch[size])
     weights = sum(9 * config.width(s) * (config.width(s) + config.width(s // 2))
                   for s in config.sizes)
-    return 0.4 + (worst + 2 * 5 * weights) * 4 / 2 ** 30
+    return 0.45 + (worst + 2 * 5 * weights) * 4 / 2 ** 30
 
 
 def file_bytes(config):

@@ -70,7 +70,7 @@ def say_how_long(jt, training):
     width = training.config.width(training.schedule.sizes[0])
     rate = conv_gflops(jt, batch=training.schedule.batch[16], channels=width, size=16)
     left = estimate.run_gflop(training.config, training.schedule, training.images_seen)
-    seconds = left / (0.6 * rate)      # 0.6: what bench/train_step.py shows of it
+    seconds = left / (0.8 * rate)      # 0.8: what bench/train_step.py shows of it
     print(f"The whole run will take about {estimate.duration(seconds)} on this "
           f"{'GPU' if jt.flags.use_cuda else 'CPU'} (guessed from one convolution at "
           f"{rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
