@@ -15,13 +15,15 @@ def convolution_macs(config, size):
 
 
 def training_gflop(config, size):
-    """GFLOP per image of one iteration: D, R1 and G steps.
+    """GFLOP per image of the convolutions of one iteration, counted direct: D, R1 and G steps.
 
-    Generator: two forward passes and one backward (2). Discriminator: forward and backward for
-    real and fake (6), the R1 gradient (1) and its own backward (about 3), the G step (2).
+    In passes over all layers. Generator: twice forward, and gradients of pictures and weights once
+    (4). Discriminator: forward and both gradients for real and for fake (6), R1's gradient (1) and,
+    beyond what it shares with the real pictures' gradient, two more for its derivative (2);
+    forward and the pictures' gradient in the G step (2).
     """
     generator, discriminator = convolution_macs(config, size)
-    return 2 * (4 * generator + 12 * discriminator) / 1e9
+    return 2 * (4 * generator + 11 * discriminator) / 1e9
 
 
 def run_gflop(config, schedule, images_seen=0):

@@ -6,7 +6,8 @@ With --vs they take turns, each in a process of its own with the same number of 
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
 "lazy" and "shared" are ours with a flag that changes the recipe: --r1_interval 16 (the mean of
 sixteen iterations) and --share_fakes. `ratio` is the median over the rounds of the other's time ÷
-ours. With --generate, pictures are painted instead, truncation on.
+ours; GFLOP/s counts the arithmetic of plain direct convolutions, whatever a side really does. With
+--generate, pictures are painted instead, truncation on.
 """
 import argparse
 import json
@@ -23,6 +24,9 @@ FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}}
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+import estimate  # noqa: E402
+from config import ModelConfig  # noqa: E402
+
 
 def main():
     parser = argparse.ArgumentParser(
@@ -35,7 +39,8 @@ def main():
     parser.add_argument("--latent", type=int, help="length of the latent (default: --fmap_max)")
     parser.add_argument("--pairs", type=int, default=5, help="measured iterations (default 5)")
     parser.add_argument("--vs", default="", help="take turns with torch, fused, lazy, shared")
-    parser.add_argument("--worker", choices=["jittor", "torch", "fused", *FLAGS], help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=["jittor", "torch", "fused", *FLAGS],
+                        help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
@@ -56,13 +61,23 @@ def measure(args, size, batch):
     for i in range(args.pairs):
         for side in sides if i % 2 == 0 else reversed(sides):
             times[side].append(workers[side].step())
+    gflop = arithmetic(args, size, batch)
     for side in sides:
         seconds = statistics.median(times[side])
         ratio = statistics.median(t / j for j, t in zip(times["jittor"], times[side]))
         print(f"{side:7} size {size:4} batch {batch:3} fmap_max {args.fmap_max:3}: "
-              f"{seconds:7.3f} s  {batch / seconds:8.2f} images/s  "
+              f"{seconds:7.3f} s  {batch / seconds:8.2f} images/s  {gflop / seconds:5.0f} GFLOP/s  "
               f"(from {min(times[side]):.3f} to {max(times[side]):.3f} s)  "
               f"peak {workers[side].finish() / 2 ** 20:.2f} GiB  ratio {ratio:.2f}", flush=True)
+
+
+def arithmetic(args, size, batch):
+    """GFLOP of the convolutions of what is measured, as direct convolutions without fusing: the
+    same number for every side, however few it makes do with."""
+    config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent or args.fmap_max)
+    if args.generate:
+        return batch * 2 * estimate.convolution_macs(config, size)[0] / 1e9
+    return batch * estimate.training_gflop(config, size)
 
 
 class Worker:
@@ -127,7 +142,6 @@ def jittor_step(args, size, batch):
 def jittor_generate(args, size, batch):
     import numpy as np
 
-    from config import ModelConfig
     from generate import paint, styles_of
     from model import StyledGenerator
     generator = StyledGenerator(ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent))
@@ -139,7 +153,6 @@ def twin(args, size, batch):
     import torch
 
     from bench.torch_twin import Twin
-    from config import ModelConfig
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
     return Twin(config, size, batch, fused=args.worker == "fused")

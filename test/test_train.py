@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT, command
 from PIL import Image
 
+import backend
+import estimate
 import runs
 import settings
 import snapshot
@@ -65,6 +67,22 @@ def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
         assert all((after[n] != before[n]).any() for n in names if "rgb4" not in n)
     assert all(np.isfinite(a).all() for a in after.values())
     assert (after["generator/w_avg"] == after["ema/w_avg"]).all() and after["ema/w_avg"].any()
+
+
+@pytest.mark.skipif(not backend.has_winograd, reason="counts the operators of the CPU")
+def test_an_iteration_runs_the_convolutions_that_the_estimate_counts(symbols):
+    """D has five 3×3 layers at 16, of eleven passes; G five, of four."""
+    training = Training(*in_process(symbols, latent=64, fmap_max=64, init_size=16))
+    train_on(training, 1)
+    with backend.jt.profile_scope() as report:
+        train_on(training, 1)
+    name, count = report[0].index("Name"), report[0].index("Count")
+    runs_of = {row[name].split("«")[0]: int(row[count]) for row in report[1:]}
+    assert runs_of["winograd"] == 5 * 8 + 5 * 3
+    assert runs_of["winograd_gradient"] == 5 * 3 + 5 * 1
+    layer, pixels = 64 * 64 * 9, 2 * 16 ** 2 + 2 * 8 ** 2
+    passes = 11 * layer * (pixels + 4 ** 2 * 65 / 64) + 4 * layer * (pixels + 4 ** 2)
+    assert estimate.training_gflop(training.config, 16) == pytest.approx(2 * passes / 1e9)
 
 
 def test_a_lazy_penalty_comes_at_every_nth_step_also_after_a_resume(symbols, tmp_path):
