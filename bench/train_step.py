@@ -109,27 +109,28 @@ def work(args):
     size, batch = int(args.size), int(args.batch)
     kind = "generate" if args.generate else "step"
     library = "torch" if args.worker in ("torch", "fused") else "jittor"
-    step = globals()[f"{library}_{kind}"](args, size, batch)
+    changes = FLAGS.get(args.worker, {})
+    step = globals()[f"{library}_{kind}"](args, size, batch, **changes)
     for line in sys.stdin:
         if line.strip() == "finish":
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             print("\n" + json.dumps({"peak_kib": peak}), flush=True)
             return
         start = time.perf_counter()
-        steps = FLAGS.get(args.worker, {}).get("r1_interval", 1)
+        steps = changes.get("r1_interval", 1)
         for _ in range(steps):
             step()
         print("\n" + json.dumps({"seconds": (time.perf_counter() - start) / steps}), flush=True)
 
 
-def jittor_step(args, size, batch):
+def jittor_step(args, size, batch, **changes):
     import numpy as np
 
     import settings
     from training import Training
     s = settings.OFFICIAL | dict(
         data="-", name="-", init_size=size, max_size=size, batch=str(batch),
-        fmap_max=args.fmap_max, latent=args.latent, **FLAGS.get(args.worker, {}))
+        fmap_max=args.fmap_max, latent=args.latent, **changes)
     training = Training(s, settings.make_schedule(s), settings.model_config(s))
     images = np.random.RandomState(0).randn(batch, 3, size, size).astype("float32")
 
