@@ -5,7 +5,7 @@
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
-DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 44 --phase_kimg 14 --fade_kimg 2 --sample_kimg 4
+DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 110 --phase_kimg 24 --fade_kimg 4 --sample_kimg 10
 
 .PHONY: demo test bench torture clean-demo
 .DELETE_ON_ERROR:
@@ -14,7 +14,7 @@ demo: .venv/installed
 	@echo "1. Data: coloured symbols of a font"
 	@test -d data/demo/8 || $(PYTHON_IN_VENV) symbols.py data/demo/32 --chars '$(CHARS)' --count 4000
 	@test -d data/demo/8 || $(PYTHON_IN_VENV) resize.py data/demo/32 --min_size 8
-	@echo "2. Training: 8 → 16 → 32, about five minutes on two cores"
+	@echo "2. Training: 8 → 16 → 32, about four minutes on two cores"
 	@$(PYTHON_IN_VENV) train.py data/demo $(if $(wildcard checkpoint/demo_resume.model),--resume,$(DEMO))
 	@echo "3. Grids"
 	@$(PYTHON_IN_VENV) generate.py "$$(ls checkpoint/demo_0*.model | tail -n 1)" --out sample/demo/grids
