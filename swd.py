@@ -1,0 +1,131 @@
+"""Sliced Wasserstein distance over the Laplacian pyramid, which needs no pretrained network.
+
+Karras, Aila, Laine, Lehtinen, "Progressive Growing of GANs" (2017), section 5: how alike two sets
+of pictures are in the small patches of each level of detail. A small distance at the largest level
+means alike edges and textures, at 16 alike large shapes.
+"""
+import numpy as np
+
+PATCH, PATCHES_PER_IMAGE, PROJECTIONS, SMALLEST = 7, 128, 512, 16
+KERNEL = np.array([1, 4, 6, 4, 1], "float32") / 16
+
+
+def levels(size):
+    """Sizes of the pyramid of pictures of `size`: size, size / 2, … 16 (8 alone for size 8)."""
+    return [size >> i for i in range(size.bit_length()) if size >> i >= SMALLEST] or [size]
+
+
+def smooth(images, step=1, gain=1.0):
+    """[N, C, H, W] with [1, 4, 6, 4, 1] in both directions, mirrored at the border; every `step`th
+    pixel of it."""
+    for axis in (2, 3):
+        pad = [(0, 0)] * 4
+        pad[axis] = (2, 2)
+        padded = np.pad(images, pad, "reflect")
+        length = images.shape[axis]
+        images = sum(weight * gain * np.take(padded, range(k, k + length, step), axis)
+                     for k, weight in enumerate(KERNEL))
+    return images
+
+
+def shrink(images):
+    """The next level of a Gaussian pyramid: [N, C, H, W] → [N, C, H/2, W/2]."""
+    return smooth(images, step=2)
+
+
+def enlarge(images):
+    """Its counterpart (Burt and Adelson 1983): [N, C, H, W] → [N, C, 2H, 2W]."""
+    n, c, h, w = images.shape
+    sparse = np.zeros((n, c, 2 * h, 2 * w), images.dtype)
+    sparse[:, :, ::2, ::2] = images
+    return smooth(sparse, gain=2.0)
+
+
+def laplacian_pyramid(images):
+    """[N, C, size, size] → {size: what enlarging the next level misses, …, 16: that level}."""
+    pyramid, images = {}, np.asarray(images, "float32")
+    *larger, smallest = levels(images.shape[-1])
+    for size in larger:
+        smaller = shrink(images)
+        pyramid[size] = images - enlarge(smaller)
+        images = smaller
+    pyramid[smallest] = images
+    return pyramid
+
+
+def patches(images, generators):
+    """128 patches of 7×7 at random places of each picture: [N · 128, C, 7, 7].
+
+    generators: one np.random.Generator per picture.
+    """
+    n, c, height, width = images.shape
+    highest = np.array([[height], [width]]) - PATCH
+    places = [rng.integers(0, highest, (2, PATCHES_PER_IMAGE), endpoint=True) for rng in generators]
+    top, left = np.stack(places, 1).reshape(2, -1, 1, 1, 1)
+    image = np.repeat(np.arange(n), PATCHES_PER_IMAGE)[:, None, None, None]
+    channel, inside = np.arange(c)[None, :, None, None], np.arange(PATCH)
+    return images[image, channel, top + inside[:, None], left + inside]
+
+
+class Descriptors:
+    """The patches of a set of pictures, gathered some pictures at a time, by level.
+
+    Where they are cut out depends on `seed` and on how many came before, not on how the pictures
+    are divided into calls.
+    """
+
+    def __init__(self, seed=0):
+        self.seed, self.count, self.parts = seed, 0, {}
+
+    def add(self, images):
+        """Float [N, C, size, size], all of one size; any range, the same for both sets."""
+        for size, level in laplacian_pyramid(images).items():
+            generators = [np.random.default_rng([self.seed, self.count + i, size])
+                          for i in range(len(images))]
+            self.parts.setdefault(size, []).append(patches(level, generators))
+        self.count += len(images)
+
+    def level(self, size):
+        """[count · 128, C · 49], each channel with mean 0 and standard deviation 1."""
+        whole = np.concatenate(self.parts[size])
+        mean = whole.mean((0, 2, 3), keepdims=True, dtype="float64").astype("float32")
+        whole -= mean
+        whole /= whole.std((0, 2, 3), keepdims=True, dtype="float64").astype("float32") + 1e-12
+        return whole.reshape(len(whole), -1)
+
+
+def sliced_wasserstein(a, b, rng, projections=PROJECTIONS, at_once=32):
+    """Mean distance of the sorted projections of two sets of points on random directions.
+
+    a, b: [N, D], equally many (Rabin et al. 2011).
+    """
+    directions = rng.standard_normal((a.shape[1], projections)).astype("float32")
+    directions /= np.linalg.norm(directions, axis=0)
+    distances = []
+    for first in range(0, projections, at_once):
+        some = directions[:, first:first + at_once]
+        one, other = (np.sort((some.T @ points.T), axis=1) for points in (a, b))
+        distances.extend(np.abs(one - other).mean(1))
+    return float(np.mean(distances))
+
+
+def distance(real, fake, seed=0):
+    """{size: SWD × 1000} of two Descriptors of equally many pictures, and their "mean"."""
+    if real.count != fake.count:
+        raise ValueError(f"{real.count} real and {fake.count} generated pictures: wanted as many")
+    return of_levels(real, seed, lambda size: (real.level(size), fake.level(size)))
+
+
+def distance_of_halves(real, seed=0):
+    """The same of the first and the second half of the pictures of one Descriptors."""
+    half = real.count // 2 * PATCHES_PER_IMAGE
+    return of_levels(real, seed, lambda size: real.level(size)[:2 * half].reshape(2, half, -1))
+
+
+def of_levels(descriptors, seed, sets):
+    result = {}
+    for size in descriptors.parts:
+        rng = np.random.default_rng([seed, size])
+        result[size] = 1000 * sliced_wasserstein(*sets(size), rng)
+    result["mean"] = float(np.mean(list(result.values())))
+    return result
