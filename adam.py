@@ -27,7 +27,7 @@ class Adam:
         """Step along the gradient of a loss, the sum of `terms`, Vars of one element.
 
         `terms` is emptied: what a term needed is free before the next one begins. Returns (the
-        loss, a Var [1]: 1 where it and all gradients are finite, else 0).
+        loss, a Var [1]: 1 where it and all gradients are finite, else 0, the gradient's norm).
         """
         parameters, moments = list(self.parameters.values()), list(self.v.values())
         loss, gradients = 0, None
@@ -42,12 +42,12 @@ class Adam:
             jt.sync([loss, *gradients])
         size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
         self.before = [v.detach() for v in parameters + moments]
-        new, new_moments, sound = adam_step(
+        new, new_moments, sound, norm = adam_step(
             loss, self.before[:len(parameters)], gradients, self.before[len(parameters):],
             size, BETA2, EPSILON)
         for v, value in zip(parameters + moments, new + new_moments):
             v.update(value)
-        return loss, sound
+        return loss, sound, norm
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""

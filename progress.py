@@ -21,7 +21,7 @@ class ProgressBar(contextlib.AbstractContextManager):
                         mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
         self.last = time.time()
 
-    def step(self, phase, losses):
+    def step(self, phase, measured):
         now = time.time()
         # A step that compiles says nothing about the speed of the next.
         if self.images and now - self.last < 20:
@@ -33,7 +33,7 @@ class ProgressBar(contextlib.AbstractContextManager):
         if now - self.shown > 0.5 and self.gflop:
             left = estimate.run_gflop(self.training.config, self.training.schedule,
                                       self.training.images_seen) * self.seconds / self.gflop
-            d_loss, g_loss = (float(x.item()) for x in losses)
+            d_loss, g_loss = (measured[name].item() for name in ("loss_D", "loss_G"))
             rate = self.gflop / self.seconds / estimate.training_gflop(self.training.config,
                                                                       phase.size)
             skipped = self.training.skipped.item()

@@ -16,6 +16,7 @@ import backend
 import runs
 import settings as flags
 import snapshot
+import stats
 from cli import StopSignals, UserError, bring_up, run
 from dataset import Loader, PictureFolder, load_batch, to_float
 from grid import save_grid
@@ -136,6 +137,7 @@ def loop(training, started):
                                  schedule.max_size, training.config.channels)
             with saver.trying("training goes on"):
                 save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
+        course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen)
         size = None
         while training.images_seen < schedule.total_images and not stop.asked():
             phase = schedule.at(training.images_seen)
@@ -151,8 +153,12 @@ def loop(training, started):
             except UserError:                           # the pictures are gone
                 saver.save(training)
                 raise
-            losses = training.step(images)
-            bar.step(phase, losses)
+            measured = training.step(images)
+            bar.step(phase, measured)
+            course.add(measured, phase.batch)
+            if crossed(before, training.images_seen, stats.KIMG):
+                with saver.trying("training goes on"):
+                    course.write(training, phase)
             if too_many_skipped(training, phase):
                 return give_up(training, phase, before)
             if crossed(before, training.images_seen, s["sample_kimg"]):
@@ -160,6 +166,9 @@ def loop(training, started):
             if crossed(before, training.images_seen, s["save_kimg"]):
                 saver.save(training)
         saver.save_at_the_end(training)
+        if course.images:
+            with saver.trying("the last numbers of this run are not in its stats.csv"):
+                course.write(training, phase)
         grid = write_samples()
     model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
     print(f"Saved {model} and the grid {grid}")

@@ -45,7 +45,9 @@ class Training:
     def step(self, images):
         """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
 
-        Returns (discriminator loss, generator loss) as Vars.
+        Returns what was measured, Vars of one element: both losses, the norms of both gradients,
+        the mean scores of real and generated pictures, and r1, the penalty before γ, where it was
+        computed.
         """
         phase = self.schedule.at(self.images_seen)
         if phase.optimizer_epoch != self.optimizer_epoch:
@@ -64,12 +66,16 @@ class Training:
         gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
         if self.s["loss"] == "logistic":
             gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
-        terms = self.discriminator_loss(lambda x: self.D(x, alpha), real, fake.detach(),
-                                        gamma)[0]
-        del real
+        terms, *scores, penalty = self.discriminator_loss(
+            lambda x: self.D(x, alpha), real, fake.detach(), gamma)
+        real_score, fake_score = (score.mean().detach() for score in scores)
+        measured = dict(score_real=real_score, score_fake=fake_score)
+        if penalty is not None:
+            measured["r1"] = penalty.detach()
+        del real, scores, penalty
         if not share:
             del fake, w
-        d_loss, sound = self.adam_D.propose(terms)
+        measured["loss_D"], sound, measured["grad_norm_D"] = self.adam_D.propose(terms)
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
@@ -77,7 +83,7 @@ class Training:
             fake, w = self.generate(rng, phase, alpha)
         g_loss = self.generator_loss(self.D(fake, alpha))
         del fake
-        g_loss, sound_too = self.adam_G.propose([g_loss])
+        measured["loss_G"], sound_too, measured["grad_norm_G"] = self.adam_G.propose([g_loss])
         sound = sound * sound_too
 
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
@@ -97,7 +103,7 @@ class Training:
             average.update(value)
         self.images_seen += phase.batch
         jt.sync_all()
-        return d_loss, g_loss
+        return measured
 
     def generate(self, rng, phase, alpha):
         """(pictures of new latents, mixed with probability --mixing, and their style w)."""

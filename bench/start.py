@@ -54,7 +54,7 @@ def work(args):
         now = schedule.at(training.images_seen)
         images = np.zeros((now.batch, 3, now.size, now.size), "float32")
         start = time.perf_counter()
-        training.step(images)[1].item()
+        training.step(images)["loss_G"].item()
         seconds = time.perf_counter() - start
         if phase is None:
             print(f"  first step at size {now.size}, {time.time() - args.started:.1f} s after the "

@@ -52,7 +52,8 @@ def train_on(training, count):
         for _ in range(count):
             phase = training.schedule.at(training.images_seen)
             _, images = next(loader.batches(phase.size, phase.batch, training.images_seen))
-            losses.append([float(x.item()) for x in training.step(images)])
+            measured = training.step(images)
+            losses.append([float(measured[name].item()) for name in ("loss_D", "loss_G")])
     return np.array(losses)
 
 
@@ -122,7 +123,7 @@ def test_run_writes_what_it_says(run):
         "tiny_000000064.model", "tiny_000000080.model", "tiny_000000160.model",
         "tiny_resume.1.model", "tiny_resume.model"]
     assert sorted(os.listdir(folder / "sample/tiny")) == ["000000080.png", "000000160.png",
-                                                          "real.png"]
+                                                          "real.png", "stats.csv"]
     assert "size 16 from 64 images" in stderr and "whole run" in stderr
     assert "Finished" in output and "generate.py" in output
     header, arrays = snapshot.load(str(folder / "checkpoint/tiny_000000160.model"))

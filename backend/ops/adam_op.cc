@@ -11,7 +11,7 @@ namespace jittor {
 AdamOp::AdamOp(vector<Var*>&& arrays, float64 beta2, float64 epsilon)
     : arrays(arrays), beta2(beta2), epsilon(epsilon) {
     flags.set(NodeFlags::_cpu);
-    results.push_back(create_output(NanoVector(1), ns_float32));
+    for (int k = 0; k < 2; k++) results.push_back(create_output(NanoVector(1), ns_float32));
     for (size_t i = 2; i < arrays.size(); i += 3)
         for (int k = 0; k < 2; k++) results.push_back(create_output(arrays[i]->shape, ns_float32));
 }
@@ -25,22 +25,25 @@ static int not_finite(float x) {
 void AdamOp::run() {
     const float size = *arrays[1]->ptr<float>(), b = beta2, e = epsilon;
     int bad = not_finite(*arrays[0]->ptr<float>());
-    for (size_t i = 2, o = 1; i < arrays.size(); i += 3, o += 2) {
+    double squares = 0;
+    for (size_t i = 2, o = 2; i < arrays.size(); i += 3, o += 2) {
         const float* __restrict__ p = arrays[i]->ptr<float>();
         const float* __restrict__ gradient = arrays[i + 1]->ptr<float>();
         const float* __restrict__ v = arrays[i + 2]->ptr<float>();
         float* __restrict__ new_p = results[o]->ptr<float>();
         float* __restrict__ new_v = results[o + 1]->ptr<float>();
         const int64 length = arrays[i]->num;
-        #pragma omp parallel for simd reduction(|: bad) if (length > 65536)
+        #pragma omp parallel for simd reduction(|: bad) reduction(+: squares) if (length > 65536)
         for (int64 k = 0; k < length; k++) {
             const float g = gradient[k], moment = v[k] * b + g * g * (1 - b);
             bad |= not_finite(g);
+            squares += g * g;
             new_v[k] = moment;
             new_p[k] = p[k] - g * size / (std::sqrt(moment) + e);
         }
     }
     *results[0]->ptr<float>() = bad ? 0 : 1;
+    *results[1]->ptr<float>() = std::sqrt(squares);
 }
 
 } // jittor

@@ -1,0 +1,104 @@
+"""The course of a run as a picture and a film: python plot.py NAME
+
+Writes sample/NAME/stats.png, from its stats.csv, and sample/NAME/growth.gif, the same latents over
+time, from its grids.
+"""
+import os
+import re
+
+from PIL import Image
+
+import stats
+from cli import Parser, UserError, replacing, run
+
+SAMPLES = "sample"
+# Title, scale, columns and how they are called.
+PANELS = (
+    ("Mean scores of D", "linear", {"score_real": "real", "score_fake": "generated"}),
+    ("Losses", "linear", {"loss_D": "D", "loss_G": "G"}),
+    ("R1 penalty and norms of the gradients", "log",
+     {"r1": "R1", "grad_norm_D": "gradient of D", "grad_norm_G": "gradient of G"}),
+    ("Images per second (the first at a size compile)", "linear", {"images_per_second": None}))
+FRAMES, LAST_SECONDS = 100, 3
+
+
+def main(argv=None):
+    parser = Parser(description=__doc__)
+    parser.add_argument("name", help="name of the run, or the folder of its stats.csv")
+    args = parser.parse_args(argv)
+    folder = args.name if os.path.isdir(args.name) else os.path.join(SAMPLES, args.name)
+    rows = stats.read(os.path.join(folder, "stats.csv"))
+    if len(rows) < 2:
+        raise UserError(f"{folder}/stats.csv: found {len(rows)} lines, wanted 2 or more: train on")
+    written = [os.path.join(folder, "stats.png")]
+    draw(rows, os.path.basename(os.path.abspath(folder)), written[0])
+    grids = sorted(f for f in os.listdir(folder) if re.fullmatch(r"\d{9}\.png", f))
+    if len(grids) > 1:
+        written.append(os.path.join(folder, "growth.gif"))
+        film([os.path.join(folder, f) for f in grids], written[1])
+    for path in written:
+        print(path)
+    return 0
+
+
+def draw(rows, name, path):
+    """One panel per kind of number; sizes are marked, and shaded while they fade in."""
+    import matplotlib
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+    figure, panels = pyplot.subplots(len(PANELS), 1, figsize=(10, 2.3 * len(PANELS)), sharex=True,
+                                     layout="constrained")
+    kimg = [row["kimg"] for row in rows]
+    for panel, (title, scale, columns) in zip(panels, PANELS):
+        for i, (column, label) in enumerate(columns.items()):
+            values = [float("nan") if row.get(column) is None else row[column] for row in rows]
+            panel.plot(kimg, values, label=label, linewidth=1.2, color=f"C{i}")
+        panel.set_title(f"{name}: {title}" if panel is panels[0] else title, loc="left",
+                        fontsize=10)
+        panel.set_yscale(scale)
+        panel.grid(alpha=0.3)
+        panel.margins(x=0)
+        if len(columns) > 1:
+            panel.legend(loc="best", fontsize=8, framealpha=0.8)
+        for first, last, size, fading in stretches(rows):
+            if fading:
+                panel.axvspan(first, last, color="black", alpha=0.07, linewidth=0)
+            else:
+                panel.axvline(first, color="black", alpha=0.3, linewidth=0.8)
+            if panel is panels[0] and not fading:
+                panel.annotate(str(size), ((first + last) / 2, 0.97),
+                               xycoords=("data", "axes fraction"), ha="center", va="top",
+                               fontsize=10)
+    panels[-1].set_xlabel("thousand images seen (grey: a size fades in; numbers at the top: sizes)")
+    with replacing(path) as file:
+        figure.savefig(file, format="png", dpi=110)
+    pyplot.close(figure)
+
+
+def stretches(rows):
+    """(first kimg, last kimg, size, whether it fades in) of each phase that `rows` went through."""
+    result, first = [], 0.0
+    for row, after in zip(rows, [*rows[1:], None]):
+        phase = int(row["size"]), row["alpha"] < 1
+        if after is None or phase != (int(after["size"]), after["alpha"] < 1):
+            result.append((first, row["kimg"], *phase))
+            first = row["kimg"]
+    return result
+
+
+def film(paths, target):
+    """A GIF of the grids at `paths`, at most a hundred of them, the last one shown longer."""
+    step = -(-len(paths) // FRAMES)
+    chosen = paths[::-1][::step][::-1]
+    frames = []
+    for path in chosen:
+        with Image.open(path) as picture:
+            frames.append(picture.convert("RGB").quantize(256, dither=Image.Dither.NONE))
+    seconds = [max(0.08, 6 / len(frames))] * (len(frames) - 1) + [LAST_SECONDS]
+    with replacing(target) as file:
+        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], loop=0,
+                       duration=[int(1000 * s) for s in seconds])
+
+
+if __name__ == "__main__":
+    run(main)
