@@ -1,5 +1,6 @@
 """The numbers of a run over time: sample/<name>/stats.csv, a line for every thousand images."""
 import contextlib
+import math
 import os
 import resource
 import sys
@@ -33,9 +34,11 @@ class Stats:
         self.images += batch
 
     def write(self, training, phase):
-        """Append a line, and begin the next."""
-        row = {name: sum(v.item() for v in values) / len(values)
-               for name, values in self.gathered.items()}
+        """Append a line, and begin the next. Numbers of skipped steps are not in its means."""
+        row = {}
+        for name, values in self.gathered.items():
+            finite = [value for value in (v.item() for v in values) if math.isfinite(value)]
+            row[name] = sum(finite) / len(finite) if finite else None
         row |= dict(kimg=training.images_seen / 1000, size=phase.size, alpha=phase.alpha,
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
                     images_per_second=self.images / (time.monotonic() - self.since),

@@ -23,7 +23,7 @@ def steps(path, images_seen, kimg, batch=16):
         phase = schedule.at(images_seen)
         course.add({"loss_D": np.float64(images_seen), "loss_G": np.float64(-1)}, batch)
         if images_seen % 2000 == 0:
-            course.add({"r1": np.float64(5)}, 0)
+            course.add({"r1": np.float64(5), "score_real": np.float64(np.nan)}, 0)
         images_seen += batch
         if images_seen // 1000 != (images_seen - batch) // 1000:
             training = types.SimpleNamespace(images_seen=images_seen, skipped=np.float64(0))
@@ -36,6 +36,7 @@ def test_lines_are_means_over_the_images_since_the_one_before(tmp_path):
     assert [row["kimg"] for row in rows] == [1.008, 2, 3.008, 4]
     assert rows[1]["loss_D"] == pytest.approx((1008 + 1984) / 2) and rows[1]["loss_G"] == -1
     assert rows[0]["r1"] == 5 and rows[1]["r1"] is None
+    assert rows[0]["score_real"] is None
     assert all(tuple(row) == stats.COLUMNS for row in rows)
     assert all(row["images_per_second"] > 0 and 0 < row["memory_gib"] < 100 for row in rows)
 
