@@ -37,25 +37,37 @@ def main(argv=None):
         raise UserError(f"--out {out}: {error.strerror}") from None
 
     bring_up(args.device)
-    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi)
+    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers)
+    if args.seeds:
+        total, made = len(args.seeds), singles(painter, args.seeds)
+        what = f"{total} pictures"
+    else:
+        total = args.n_row * args.n_col * 5 + 3 * (args.n_row + args.n_col)
+        made = grids(painter, args.n_row, args.n_col, args.seed)
+        what = f"seeds {args.seed} to {args.seed + args.n_row * args.n_col - 1}"
     written = []
-    total = args.n_row * args.n_col * 5 + 3 * (args.n_row + args.n_col)
     with tqdm(total=total, unit="picture", delay=5) as bar:
-        for name, picture in grids(painter, args.n_row, args.n_col, args.seed, bar):
-            path = os.path.join(out, name)
-            save_png(picture, path)
-            written.append(path)
-    last = args.seed + args.n_row * args.n_col - 1
-    print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; "
-          f"seeds {args.seed} to {last}, truncation_psi {args.truncation_psi:g}")
-    for path in written:
+        painter.done = bar.update
+        for name, picture in made:
+            written.append(os.path.join(out, name))
+            save_png(picture, written[-1])
+    print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; {what}, "
+          f"truncation_psi {args.truncation_psi:g}")
+    for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
     return 0
 
 
-def grids(painter, rows, columns, seed, bar):
+def singles(painter, seeds):
+    """Yields (file name, PIL picture) of each seed, in constant memory."""
+    for first in range(0, len(seeds), 16):
+        some = seeds[first:first + 16]
+        for seed, image in zip(some, painter.paint(painter.styles(some))):
+            yield f"seed{seed:06d}.png", make_grid(image[None], 1)
+
+
+def grids(painter, rows, columns, seed):
     """Yields (file name, PIL picture) of each grid."""
-    painter.done = bar.update
     cell = max(painter.size, 64)
     images = painter.paint(painter.styles(range(seed, seed + rows * columns)))
     yield "samples.png", make_grid(images, columns, cell)
@@ -73,9 +85,13 @@ def parse_arguments(argv):
     parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
     parser.add_argument("--seed", type=int, default=0,
                         help="seed of the first picture; the next have seed + 1, … (default 0)")
+    parser.add_argument("--seeds", type=seeds_argument, metavar="LIST",
+                        help="such as 0-35,85: write these pictures, one PNG for each, instead of "
+                        "the grids")
     parser.add_argument("--truncation_psi", type=float, default=0.7,
-                        help="0: the mean picture, 1: no truncation; applies to the first 8 "
-                        "layers (default 0.7)")
+                        help="0: the mean picture, 1: no truncation (default 0.7)")
+    parser.add_argument("--truncation_layers", type=int, default=8,
+                        help="how many layers it applies to, coarse ones first (default 8)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained (default: the largest they have layers "
                         "for)")
@@ -85,38 +101,69 @@ def parse_arguments(argv):
     for flag in ("n_row", "n_col"):
         if getattr(args, flag) < 1:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 1 or more")
-    if args.seed < 0:
-        parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    for flag in ("seed", "truncation_layers"):
+        if getattr(args, flag) < 0:
+            parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 0 or more")
     return args
 
 
-def styles_of(generator, latents, size, truncation_psi):
+def seeds_argument(text):
+    """argparse type: "0-35,85" → [0, 1, …, 35, 85]."""
+    seeds = []
+    for part in text.split(","):
+        ends = [int(number) for number in part.split("-")]
+        numbers = range(ends[0], ends[-1] + 1)
+        if len(ends) > 2 or not numbers or numbers.stop > 2 ** 32:
+            raise ValueError
+        seeds.extend(numbers)
+    return seeds
+
+
+seeds_argument.__name__ = "list of seeds such as 0-35,85"
+
+
+def in_chunks(compute, rows, chunk):
+    """compute(some rows) for all of `rows`, `chunk` at a time; yields arrays of the same rows.
+
+    The last chunk is filled up, so that every row is computed by the same kernels whatever stands
+    beside it: equal bit for bit on one device.
+    """
+    for first in range(0, len(rows), chunk):
+        part = rows[first:first + chunk]
+        filled = np.concatenate([part, np.repeat(part[-1:], chunk - len(part), 0)])
+        yield compute(np.ascontiguousarray(filled))[:len(part)]
+
+
+def styles_of(generator, latents, size, truncation_psi, truncation_layers=8):
     """NumPy latents [N, latent] → truncated styles [N, layers, dlatent]."""
     import model
     from backend import jt
+
+    def compute(latents):
+        styles = model.broadcast_style(generator.mapping(jt.array(latents)), num_layers(size))
+        return model.truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
+
     with jt.no_grad():
-        w = generator.mapping(jt.array(np.ascontiguousarray(latents)))
-        styles = model.broadcast_style(w, num_layers(size))
-        return model.truncate(styles, generator.w_avg, truncation_psi).numpy()
+        return np.concatenate(list(in_chunks(compute, latents, 16)))
 
 
 def paint(generator, styles, size, alpha=1.0, chunk=16, noise=None, done=None):
     """NumPy styles [N, layers, dlatent] → pictures [N, C, size, size].
 
-    noise: one map per layer for all pictures, by default model.fixed_noise(size). At most `chunk`
-    pictures at a time (fewer above 128), so that a large grid needs no more memory than a small
-    one; after each chunk, done(number of pictures) is called.
+    noise: one map per layer for all pictures, by default model.fixed_noise(size). `chunk` pictures
+    at a time (fewer above 128), so that a large grid needs no more memory than a small one; after
+    each chunk, done(number of pictures) is called.
     """
     import model
     from backend import jt
     noise, images = noise or model.fixed_noise(size), []
-    chunk = max(1, min(chunk, 2048 // size))
     with jt.no_grad():
-        for start in range(0, len(styles), chunk):
-            part = jt.array(np.ascontiguousarray(styles[start:start + chunk]))
-            images.append(generator.synthesis(part, noise, size, model.fade(alpha)).numpy())
+        for part in in_chunks(lambda styles: generator.synthesis(
+                jt.array(styles), noise, size, model.fade(alpha)).numpy(),
+                styles, max(1, min(chunk, 2048 // size))):
+            images.append(part)
             if done:
-                done(len(images[-1]))
+                done(len(part))
     return np.concatenate(images)
 
 
@@ -127,9 +174,10 @@ class Painter:
     file's own maps, as official files have them, or fixed ones.
     """
 
-    def __init__(self, header, arrays, path, truncation_psi, noise=True):
+    def __init__(self, header, arrays, path, truncation_psi, truncation_layers=8, noise=True):
         from backend import jt
-        self.generator, self.psi = snapshot.make_generator(header, arrays, path), truncation_psi
+        self.generator = snapshot.make_generator(header, arrays, path)
+        self.psi, self.truncation_layers = truncation_psi, truncation_layers
         self.size, self.alpha = header["size"], header["alpha"]
         self.noise = self.done = None
         if not noise:
@@ -146,7 +194,7 @@ class Painter:
         return self.styles_of(self.latents(seeds))
 
     def styles_of(self, latents):
-        return styles_of(self.generator, latents, self.size, self.psi)
+        return styles_of(self.generator, latents, self.size, self.psi, self.truncation_layers)
 
     def paint(self, styles):
         return paint(self.generator, styles, self.size, self.alpha, noise=self.noise,
