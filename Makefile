@@ -31,6 +31,8 @@ bench: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m pip install -q torch==2.13.0
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64,128 --batch 16,16,8,4,4
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64 --batch 32 --fmap_max 64
+	$(PYTHON_IN_VENV) bench/train_step.py --vs lazy,shared --size 16 --batch 16
+	$(PYTHON_IN_VENV) bench/train_step.py --vs lazy,shared --size 16 --batch 32 --fmap_max 64
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --generate --size 128 --batch 64
 	$(PYTHON_IN_VENV) bench/conv_share.py --size 8,16,32,64,128 --batch 16,16,8,4,4
 	$(PYTHON_IN_VENV) bench/conv_table.py

@@ -58,7 +58,8 @@ def parse_arguments(argv):
     parser.add_argument("data", help="folder that holds 8/, 16/ … of the real pictures")
     parser.add_argument("--images", type=int, default=8192, metavar="N",
                         help="real and generated pictures to compare (default 8192, as the paper; "
-                        "all there are where there are fewer)")
+                        "all there are where there are fewer; 0.15 MB of memory for each at every "
+                        "level of detail)")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
     add_device_argument(parser)

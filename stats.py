@@ -8,7 +8,7 @@ import time
 
 from cli import UserError, replacing
 
-# Means over the images since the line before, except for the first five and the last.
+# From loss_D to grad_norm_G, means over the images since the line before.
 COLUMNS = ("kimg", "size", "alpha", "batch", "lr", "loss_D", "loss_G", "score_real", "score_fake",
            "r1", "grad_norm_D", "grad_norm_G", "skipped", "images_per_second", "memory_gib")
 KIMG = 1
@@ -21,7 +21,7 @@ class Stats:
         self.path, self.before = path, []
         with contextlib.suppress(UserError):        # none there yet, or not one of ours
             # What came after the file that is resumed comes again.
-            self.before = [row for row in read(path) if 1000 * row["kimg"] <= images_seen]
+            self.before = [row for row in read(path) if round(1000 * row["kimg"]) <= images_seen]
         self.begin()
 
     def begin(self):

@@ -52,6 +52,14 @@ def test_a_resumed_run_has_every_line_once(tmp_path):
     assert wanted == found
 
 
+def test_the_line_of_the_very_image_that_is_resumed_stays(tmp_path):
+    """2.007 · 1000 is a little more than 2007 in floating point."""
+    path = tmp_path / "stats.csv"
+    path.write_text(",".join(stats.COLUMNS) + "\n2.007,8,1,16" + "," * 11 + "\n")
+    assert len(stats.Stats(str(path), 2007).before) == 1
+    assert len(stats.Stats(str(path), 2006).before) == 0
+
+
 def test_what_a_crash_left_is_dropped_and_the_rest_kept(tmp_path):
     path = tmp_path / "stats.csv"
     steps(path, 0, 4)
