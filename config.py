@@ -93,6 +93,14 @@ def size_of(name):
     return int(found.group(1)) if found else None
 
 
+def in_use(name, size, fading):
+    """Whether the parameter `name` takes part when training at `size`."""
+    own = size_of(name)
+    if own is None or "block" in name:
+        return own is None or own <= size
+    return own == size or (fading and own == size // 2)
+
+
 def num_layers(size):
     """Number of styles that the generator uses at `size`: two per resolution."""
     return 2 * len(sizes_to(size))

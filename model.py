@@ -11,7 +11,7 @@ import numpy as np
 
 from backend import jt
 from backend.fused import blur, epilogue
-from config import num_layers, size_of, sizes_to
+from config import in_use, num_layers, sizes_to
 from layers import (
     SQRT2,
     DownConv2d,
@@ -273,14 +273,6 @@ def append_stddev(x, largest_group=4):
 
 
 # Which parameters are in use -------------------------------------------------------------------
-
-
-def in_use(name, size, fading):
-    """Whether the parameter `name` takes part when training at `size`."""
-    own = size_of(name)
-    if own is None or "block" in name:
-        return own is None or own <= size
-    return own == size or (fading and own == size // 2)
 
 
 def parameters_in_use(network, size, fading):

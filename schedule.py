@@ -94,6 +94,12 @@ def lazy(gamma, images_seen, batch, interval):
     return gamma * interval if images_seen // batch % interval == 0 else 0
 
 
+def crossed(before, after, kimg):
+    """Whether a multiple of `kimg` thousand images lies in (before, after]."""
+    step = max(1, round(1000 * kimg))
+    return before // step != after // step
+
+
 def parse_table(text, flag, default, number=int):
     """"16" → 16 at every size; "8:128,16:64" → those sizes changed. Raises ValueError."""
     table = dict(default)

@@ -21,6 +21,7 @@ from cli import StopSignals, UserError, bring_up, run
 from dataset import Loader, PictureFolder, load_batch, to_float
 from grid import save_grid
 from progress import ProgressBar, dry_run, say_growth, say_how_long, say_what_changed
+from schedule import crossed
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
 MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
@@ -204,12 +205,6 @@ def resume_command(s):
     name = "" if s["name"] == os.path.basename(os.path.abspath(s["data"])) else \
         f" --name {shlex.quote(s['name'])}"
     return f"python train.py {shlex.quote(s['data'])}{name} --resume"
-
-
-def crossed(before, after, kimg):
-    """Whether a multiple of `kimg` thousand images lies in (before, after]."""
-    step = max(1, round(1000 * kimg))
-    return before // step != after // step
 
 
 def grid_shape(max_size):

@@ -149,21 +149,26 @@ def jittor_generate(args, size, batch):
     return lambda: paint(generator, styles_of(generator, latents, size, 0.7), size)
 
 
-def twin(args, size, batch):
+def twin(args, size):
     import torch
 
     from bench.torch_twin import Twin
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
-    return Twin(config, size, batch, fused=args.worker == "fused")
+    twin = Twin(config, fused=args.worker == "fused")
+    twin.begin(size, False, 1e-3)
+    return twin
 
 
 def torch_step(args, size, batch):
-    return twin(args, size, batch).step
+    import torch
+    step, images = twin(args, size).step, torch.randn(batch, 3, size, size)
+    return lambda: step(images)
 
 
 def torch_generate(args, size, batch):
-    return twin(args, size, batch).generate
+    generate = twin(args, size).generate
+    return lambda: generate(batch, size)
 
 
 if __name__ == "__main__":
