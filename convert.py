@@ -166,11 +166,11 @@ def approximate(config, arrays):
 
 def print_difference(original, changed, args):
     """One line: how far the pictures of 16 latents are from those of the original."""
-    from generate import Painter
+    from painter import Painter
     bring_up(args.device)
     pictures = []
     for header, arrays in original, changed:
-        painter = Painter(header, arrays, args.input, truncation_psi=1.0, noise=False)
+        painter = Painter(header, arrays, args.input, truncation_psi=1.0, noise="none")
         pictures.append(painter.paint(painter.styles(range(16))))
     difference = np.abs(pictures[1] - pictures[0])
     print(f"approximate: over 16 pictures of size {painter.size} without noise, the largest "

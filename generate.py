@@ -1,8 +1,12 @@
-"""Pictures from a trained generator: a sample grid, style-mixing grids and an interpolation grid.
+"""Pictures from a trained generator: grids, single pictures, films.
 
     python generate.py checkpoint/FFHQ_80000.model
+    python generate.py checkpoint/FFHQ_80000.model --figures truncation,noise
+    python generate.py checkpoint/FFHQ_80000.model --seeds 0-35,85 --w styles.npz
+    python generate.py checkpoint/FFHQ_80000.model --row_seeds 0-3 --col_seeds 7,9 --col_layers 0-3
+    python generate.py checkpoint/FFHQ_80000.model --seeds 3,14,15 --film gif
 
-Writes PNGs into sample/<name of the checkpoint>/. The file may be ours, which says all about its
+Writes into sample/<name of the checkpoint>/. The file may be ours, which says all about its
 network, or official StyleGAN1's or the PyTorch or Jittor port's (see convert.py).
 """
 import os
@@ -11,13 +15,17 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
+import figures
+import film
 import snapshot
+import styles_file
 from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
-from config import num_layers, sizes_to
+from figures import AT_ONCE
 from grid import make_grid, save_png
+from painter import NOISES, Painter
 
-# Layers as in figure 3 of the paper, by the sizes that they paint.
-LEVELS = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024)}
+FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
+FPS = 24
 
 
 def main(argv=None):
@@ -30,6 +38,7 @@ def main(argv=None):
     if header["model"]["channels"] not in (1, 3):
         raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
                         "channels, only 1 and 3 can be written")
+    styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     try:
         os.makedirs(out, exist_ok=True)
@@ -37,57 +46,139 @@ def main(argv=None):
         raise UserError(f"--out {out}: {error.strerror}") from None
 
     bring_up(args.device)
-    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers)
-    if args.seeds:
-        total, made = len(args.seeds), singles(painter, args.seeds)
-        what = f"{total} pictures"
-    else:
-        total = args.n_row * args.n_col * 5 + 3 * (args.n_row + args.n_col)
-        made = grids(painter, args.n_row, args.n_col, args.seed)
-        what = f"seeds {args.seed} to {args.seed + args.n_row * args.n_col - 1}"
+    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
+                      args.noise)
     written = []
-    with tqdm(total=total, unit="picture", delay=5) as bar:
+    with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
-        for name, picture in made:
-            written.append(os.path.join(out, name))
-            save_png(picture, written[-1])
-    print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; {what}, "
-          f"truncation_psi {args.truncation_psi:g}")
+        if args.film:
+            written.append(make_film(painter, args, out, bar))
+        else:
+            for name, picture in pictures(painter, args, styles, bar):
+                written.append(os.path.join(out, name))
+                save_png(picture, written[-1])
+    if args.w and args.seeds:
+        written.append(args.w)
+        styles_file.save(args.w, painter, args.seeds)
+    print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; " +
+          (f"styles of {args.w}" if styles else
+           f"truncation_psi {args.truncation_psi:g}, noise {args.noise}"))
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
     return 0
 
 
-def singles(painter, seeds):
-    """Yields (file name, PIL picture) of each seed, in constant memory."""
-    for first in range(0, len(seeds), 16):
-        some = seeds[first:first + 16]
-        for seed, image in zip(some, painter.paint(painter.styles(some))):
+def pictures(painter, args, styles, bar):
+    """Yields (file name, PIL picture) of everything but films."""
+    if styles:
+        yield from singles(painter, styles, bar)
+    elif args.seeds:
+        yield from seeds(painter, args.seeds, bar)
+    elif args.row_seeds:
+        cell, layers = max(painter.size, 64), mixed_layers(painter, args.col_layers)
+        for name, some in layers.items():
+            images = figures.mixing(painter, args.row_seeds, args.col_seeds, some)
+            yield f"mixing_{name}.png", make_grid(images, len(args.col_seeds) + 1, cell)
+    else:
+        yield from grids(painter, args)
+
+
+def singles(painter, styles, bar):
+    """The styles of a file: its noise maps too, where it has some."""
+    bar.total = len(styles["w"])
+    for first in range(0, len(styles["w"]), AT_ONCE):
+        images = painter.paint(styles["w"][first:first + AT_ONCE], noise=styles["noise"])
+        for i, image in enumerate(images, first):
+            yield f"w{i:06d}.png", make_grid(image[None], 1)
+
+
+def seeds(painter, wanted, bar):
+    """A picture of each seed, in constant memory."""
+    bar.total = len(wanted)
+    for first in range(0, len(wanted), AT_ONCE):
+        some = wanted[first:first + AT_ONCE]
+        for seed, image in zip(some, painter.paint(painter.styles(some), some)):
             yield f"seed{seed:06d}.png", make_grid(image[None], 1)
 
 
-def grids(painter, rows, columns, seed):
-    """Yields (file name, PIL picture) of each grid."""
-    cell = max(painter.size, 64)
-    images = painter.paint(painter.styles(range(seed, seed + rows * columns)))
-    yield "samples.png", make_grid(images, columns, cell)
-    for level, layers in painter.levels().items():
-        images = mixing_grid(painter, range(seed, seed + columns),
-                             range(seed + columns, seed + columns + rows), layers)
-        yield f"mixing_{level}.png", make_grid(images, columns + 1, cell)
-    yield "interpolation.png", make_grid(interpolation(painter, rows, columns, seed), columns, cell)
+def grids(painter, args):
+    """The figures that --figures names."""
+    rows, columns, seed, cell = args.n_row, args.n_col, args.seed, max(painter.size, 64)
+    for figure in args.figures:
+        if figure == "samples":
+            images = figures.samples(painter, range(seed, seed + rows * columns))
+            yield "samples.png", make_grid(images, columns, cell)
+        elif figure == "mixing":
+            for name, layers in mixed_layers(painter, args.col_layers).items():
+                images = figures.mixing(painter, range(seed + columns, seed + columns + rows),
+                                        range(seed, seed + columns), layers)
+                yield f"mixing_{name}.png", make_grid(images, columns + 1, cell)
+        elif figure == "interpolation":
+            images = figures.interpolation(painter, rows, columns, seed, args.space)
+            yield "interpolation.png", make_grid(images, columns, cell)
+        elif figure == "truncation":
+            images = figures.truncation(painter, range(seed, seed + rows))
+            yield "truncation.png", make_grid(images, len(figures.PSI), cell)
+        else:
+            images = figures.noise_effect(painter, range(seed, seed + rows))
+            yield "noise.png", make_grid(images, 5, cell)
+
+
+def mixed_layers(painter, wanted):
+    """{name: layers}: --col_layers, or the paper's three levels."""
+    if wanted is None:
+        return painter.levels()
+    if max(wanted) >= painter.layers:
+        raise UserError(f"--col_layers: found {max(wanted)}, the layers of size {painter.size} are "
+                        f"0 to {painter.layers - 1}")
+    return {f"{min(wanted)}-{max(wanted)}": wanted}
+
+
+def make_film(painter, args, out, bar):
+    """Through --seeds with one picture, or through three stops with a grid of them."""
+    if args.seeds:
+        keys, columns = [args.seeds], 1
+    else:
+        cells, columns = args.n_row * args.n_col, args.n_col
+        keys = np.arange(args.seed, args.seed + 3 * cells).reshape(3, cells).T
+    bar.total = len(keys) * len(keys[0]) * args.frames
+    path = os.path.join(out, f"interpolation.{args.film}")
+    with film.WRITERS[args.film](path, FPS) as write:
+        for images in figures.walk(painter, keys, args.frames, args.space):
+            write(make_grid(images, columns, max(painter.size, 128)))
+    return path
 
 
 def parse_arguments(argv):
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
+    parser.add_argument("--figures", type=figures_argument, default=FIGURES[:3], metavar="LIST",
+                        help="which grids to write, of " + ",".join(FIGURES) + " (default "
+                        "samples,mixing,interpolation)")
     parser.add_argument("--n_row", type=int, default=4, help="rows of each grid (default 4)")
     parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
     parser.add_argument("--seed", type=int, default=0,
                         help="seed of the first picture; the next have seed + 1, … (default 0)")
-    parser.add_argument("--seeds", type=seeds_argument, metavar="LIST",
+    parser.add_argument("--seeds", type=numbers_argument, metavar="LIST",
                         help="such as 0-35,85: write these pictures, one PNG for each, instead of "
-                        "the grids")
+                        "the grids; with --film, the stops of its way")
+    parser.add_argument("--w", metavar="FILE.npz", help="the pictures of the styles in FILE, as "
+                        "project.py writes it; with --seeds: write their styles to FILE")
+    parser.add_argument("--row_seeds", type=numbers_argument, metavar="LIST",
+                        help="only a mixing grid, of these seeds down its side")
+    parser.add_argument("--col_seeds", type=numbers_argument, metavar="LIST",
+                        help="and these along its top")
+    parser.add_argument("--col_layers", type=numbers_argument, metavar="LIST",
+                        help="the layers such as 0-3 whose style comes from the top, two for each "
+                        "size from 4 on (default: three grids, for coarse, middle and fine ones)")
+    parser.add_argument("--film", choices=sorted(film.WRITERS),
+                        help="only a film that walks from picture to picture and back to the first")
+    parser.add_argument("--frames", type=int, default=FPS, metavar="N",
+                        help=f"of a film, from one picture to the next (default {FPS}, a second)")
+    parser.add_argument("--space", choices=["z", "w"], default="z", help="interpolation along the "
+                        "sphere of latents z, or straight between styles w (default z)")
+    parser.add_argument("--noise", choices=NOISES, default="const", help="one set of maps for all "
+                        "pictures, maps of each picture's own, or none (default const)")
     parser.add_argument("--truncation_psi", type=float, default=0.7,
                         help="0: the mean picture, 1: no truncation (default 0.7)")
     parser.add_argument("--truncation_layers", type=int, default=8,
@@ -95,150 +186,50 @@ def parse_arguments(argv):
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained (default: the largest they have layers "
                         "for)")
-    parser.add_argument("--out", help="folder for the PNGs (default sample/<checkpoint's name>)")
+    parser.add_argument("--out", help="folder for what is written (default sample/<checkpoint's "
+                        "name>)")
     add_device_argument(parser)
     args = parser.parse_args(argv)
-    for flag in ("n_row", "n_col"):
+    for flag in ("n_row", "n_col", "frames"):
         if getattr(args, flag) < 1:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 1 or more")
     for flag in ("seed", "truncation_layers"):
         if getattr(args, flag) < 0:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 0 or more")
+    if bool(args.row_seeds) != bool(args.col_seeds):
+        parser.error("--row_seeds and --col_seeds belong together: type both")
+    only = [flag for flag, found in (
+        ("--film", args.film), ("--row_seeds", args.row_seeds),
+        ("--seeds" if args.seeds else "--w", (args.seeds or args.w) and not args.film),
+        ("--w", args.w and args.film)) if found]
+    if len(only) > 1:
+        parser.error(f"{' and '.join(only)}: each writes something else, type one of them")
     return args
 
 
-def seeds_argument(text):
+def numbers_argument(text):
     """argparse type: "0-35,85" → [0, 1, …, 35, 85]."""
-    seeds = []
+    numbers = []
     for part in text.split(","):
         ends = [int(number) for number in part.split("-")]
-        numbers = range(ends[0], ends[-1] + 1)
-        if len(ends) > 2 or not numbers or numbers.stop > 2 ** 32:
+        some = range(ends[0], ends[-1] + 1)
+        if len(ends) > 2 or not some or some.stop > 2 ** 32 or len(some) > 10 ** 7:
             raise ValueError
-        seeds.extend(numbers)
-    return seeds
+        numbers.extend(some)
+    return numbers
 
 
-seeds_argument.__name__ = "list of seeds such as 0-35,85"
+numbers_argument.__name__ = "list of numbers such as 0-35,85"
 
 
-def in_chunks(compute, rows, chunk):
-    """compute(some rows) for all of `rows`, `chunk` at a time; yields arrays of the same rows.
-
-    The last chunk is filled up, so that every row is computed by the same kernels whatever stands
-    beside it: equal bit for bit on one device.
-    """
-    for first in range(0, len(rows), chunk):
-        part = rows[first:first + chunk]
-        filled = np.concatenate([part, np.repeat(part[-1:], chunk - len(part), 0)])
-        yield compute(np.ascontiguousarray(filled))[:len(part)]
+def figures_argument(text):
+    """argparse type: names of FIGURES."""
+    if not set(text.split(",")) <= set(FIGURES):
+        raise ValueError
+    return text.split(",")
 
 
-def styles_of(generator, latents, size, truncation_psi, truncation_layers=8):
-    """NumPy latents [N, latent] → truncated styles [N, layers, dlatent]."""
-    import model
-    from backend import jt
-
-    def compute(latents):
-        styles = model.broadcast_style(generator.mapping(jt.array(latents)), num_layers(size))
-        return model.truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
-
-    with jt.no_grad():
-        return np.concatenate(list(in_chunks(compute, latents, 16)))
-
-
-def paint(generator, styles, size, alpha=1.0, chunk=16, noise=None, done=None):
-    """NumPy styles [N, layers, dlatent] → pictures [N, C, size, size].
-
-    noise: one map per layer for all pictures, by default model.fixed_noise(size). `chunk` pictures
-    at a time (fewer above 128), so that a large grid needs no more memory than a small one; after
-    each chunk, done(number of pictures) is called.
-    """
-    import model
-    from backend import jt
-    noise, images = noise or model.fixed_noise(size), []
-    with jt.no_grad():
-        for part in in_chunks(lambda styles: generator.synthesis(
-                jt.array(styles), noise, size, model.fade(alpha)).numpy(),
-                styles, max(1, min(chunk, 2048 // size))):
-            images.append(part)
-            if done:
-                done(len(part))
-    return np.concatenate(images)
-
-
-class Painter:
-    """The averaged generator of a file, at its size and alpha; pictures by seed.
-
-    header, arrays: what snapshot.load_any gives for `path`. noise: False for none, else the
-    file's own maps, as official files have them, or fixed ones.
-    """
-
-    def __init__(self, header, arrays, path, truncation_psi, truncation_layers=8, noise=True):
-        from backend import jt
-        self.generator = snapshot.make_generator(header, arrays, path)
-        self.psi, self.truncation_layers = truncation_psi, truncation_layers
-        self.size, self.alpha = header["size"], header["alpha"]
-        self.noise = self.done = None
-        if not noise:
-            self.noise = [None] * num_layers(self.size)
-        elif "noise/0" in arrays:
-            self.noise = [jt.array(arrays[f"noise/{i}"]) for i in range(num_layers(self.size))]
-
-    def latents(self, seeds):
-        """One latent per seed: the same picture for a seed, whatever is beside it."""
-        return np.stack([np.random.RandomState(seed).randn(self.generator.config.latent)
-                         for seed in seeds]).astype("float32")
-
-    def styles(self, seeds):
-        return self.styles_of(self.latents(seeds))
-
-    def styles_of(self, latents):
-        return styles_of(self.generator, latents, self.size, self.psi, self.truncation_layers)
-
-    def paint(self, styles):
-        return paint(self.generator, styles, self.size, self.alpha, noise=self.noise,
-                     done=self.done)
-
-    def levels(self):
-        """{"coarse": layer indices, "middle": …, "fine": …}; a small model is split into three."""
-        sizes = sizes_to(self.size)
-        if self.size < 64:
-            thirds = np.array_split(np.arange(2 * len(sizes)), 3)
-            return {name: list(layers) for name, layers in zip(LEVELS, thirds)}
-        return {name: [2 * i + j for i, s in enumerate(sizes) if low <= s <= high for j in (0, 1)]
-                for name, (low, high) in LEVELS.items()}
-
-
-def mixing_grid(painter, sources, targets, layers):
-    """Sources along the top, targets down the side; each picture inside is the target of its row
-    with the styles `layers` of the source of its column (Karras et al. 2018, figure 3)."""
-    top, side = painter.styles(sources), painter.styles(targets)
-    top_images, side_images = painter.paint(top), painter.paint(side)
-    blank = np.ones_like(top_images[:1])
-    grid = [blank, top_images]
-    for row in range(len(side)):
-        mixed = np.repeat(side[row:row + 1], len(top), 0)
-        mixed[:, layers] = top[:, layers]
-        grid += [side_images[row:row + 1], painter.paint(mixed)]
-    return np.concatenate(grid)
-
-
-def interpolation(painter, rows, columns, seed):
-    """Each row walks from the latent of one seed to that of the next, along the sphere."""
-    ends = painter.latents(range(seed, seed + rows + 1))
-    latents = [slerp(ends[r], ends[r + 1], t)
-               for r in range(rows) for t in np.linspace(0, 1, columns)]
-    return painter.paint(painter.styles_of(np.stack(latents).astype("float32")))
-
-
-def slerp(a, b, t):
-    """From a (t = 0) to b (t = 1) on a great circle, the lengths in proportion."""
-    cosine = np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1)
-    angle = np.arccos(cosine)
-    if angle < 1e-6:
-        return (1 - t) * a + t * b
-    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+figures_argument.__name__ = f"list of {', '.join(FIGURES)}"
 
 
 if __name__ == "__main__":

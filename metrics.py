@@ -13,8 +13,8 @@ import snapshot
 import swd
 from cli import Parser, add_device_argument, bring_up, run
 from dataset import PictureFolder, load_batch
-from generate import Painter
 from grid import to_pixels
+from painter import Painter
 
 CHUNK = 64
 

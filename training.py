@@ -20,7 +20,7 @@ from backend import jt
 from backend.fused import move
 from cli import UserError
 from config import num_layers
-from generate import paint, styles_of
+from painter import paint, styles_of
 from schedule import ema_beta, lazy, r1_gamma
 
 TRUNCATION_PSI = 0.7            # of the sample grids

@@ -142,8 +142,8 @@ def jittor_step(args, size, batch, **changes):
 def jittor_generate(args, size, batch):
     import numpy as np
 
-    from generate import paint, styles_of
     from model import StyledGenerator
+    from painter import paint, styles_of
     generator = StyledGenerator(ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent))
     latents = np.random.RandomState(0).randn(batch, args.latent).astype("float32")
     return lambda: paint(generator, styles_of(generator, latents, size, 0.7), size)

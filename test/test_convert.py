@@ -181,12 +181,12 @@ def test_what_can_be_folded_into_the_weights_is_exact(tmp_path):
     """Without biases before the blur, an approximated model differs by the norm's epsilon only."""
     arrays = {n: a * 0 if "epilogue0.bias" in n and "block4" not in n else a
               for n, a in random_arrays(SMALL, ["ema"]).items()}
-    from generate import Painter
+    from painter import Painter
     pictures = []
     config, folded = convert.approximate(SMALL, arrays)
     for c, values in (SMALL, arrays), (config, folded):
         header = {"model": vars(c), "size": 16, "alpha": 1.0}
-        painter = Painter(header, values, "x", truncation_psi=0.7, noise=False)
+        painter = Painter(header, values, "x", truncation_psi=0.7, noise="none")
         pictures.append(painter.paint(painter.styles(range(4))))
     assert np.abs(pictures[1] - pictures[0]).max() < 1e-3 * np.abs(pictures[0]).max()
 
