@@ -1,27 +1,143 @@
 """How good a generator is, in numbers: python metrics.py checkpoint/data_025000000.model data
 
-The sliced Wasserstein distance (swd.py) between real pictures of its size and as many generated
-ones, without truncation, rounded to 8 bits as the real ones are. No pretrained network is needed.
-For comparison, the same distance between two halves of the real pictures: about what a perfect
-generator would have at half as many.
+Real pictures of its size are compared with as many generated ones, painted without truncation and
+with noise of their own, rounded to 8 bits as the real ones are.
+
+    swd       sliced Wasserstein distance over the Laplacian pyramid: are details alike?
+    ms_ssim   multi-scale similarity of pairs of generated pictures: do they differ?
+    fid, kid, pr    Fréchet and kernel distance, precision and recall of Inception features:
+              need --inception
+    ppl       perceptual path length: is the latent space smooth? needs --lpips
+
+The first two need no pretrained network.
 """
 import sys
+import time
 
+import numpy as np
 from tqdm import tqdm
 
+import feature_metrics
+import inception
+import lpips
 import snapshot
 import swd
-from cli import Parser, add_device_argument, bring_up, run
+from cli import Parser, UserError, add_device_argument, bring_up, run
 from dataset import PictureFolder, load_batch
 from grid import to_pixels
-from painter import Painter
+from ms_ssim import Diversity, scales
+from painter import latents_of, paint, random_noise, styles_of
+from path_length import path_length
 
-CHUNK = 64
+METRICS = ("swd", "ms_ssim", "fid", "kid", "pr", "ppl")
+OF_FEATURES = {"fid", "kid", "pr"}
+# What training writes into stats.csv.
+COLUMNS = ("swd", "ms_ssim", "fid", "kid", "precision", "recall", "ppl_z", "ppl_w")
+CHUNK = 32
+
+
+class Stopped(Exception):
+    """The user asked for it while measuring."""
+
+
+class Measure:
+    """Real and generated pictures go in, some at a time; figures come out.
+
+    figures(): [(column of stats.csv or None, label, value, what to compare it with, filter)].
+    """
+
+    def __init__(self, wanted, seed=0, network=None, floors=True):
+        self.wanted, self.seed, self.network, self.floors = wanted, seed, network, floors
+        self.start()
+
+    def start(self):
+        self.real, self.fake = swd.Descriptors(), swd.Descriptors()
+        self.real_diversity, self.diversity = Diversity(), Diversity()
+        self.features = [], []
+
+    def add(self, real, fake):
+        """uint8 [n, C, size, size] each, equally many."""
+        if "swd" in self.wanted:
+            self.real.add(real)
+            self.fake.add(fake)
+        if "ms_ssim" in self.wanted:
+            self.real_diversity.add(real)
+            self.diversity.add(fake)
+        if self.network:
+            for features, pixels in zip(self.features, (real, fake)):
+                features.append(self.network.features(pixels))
+        self.size = real.shape[-1]
+
+    def results(self):
+        if "swd" in self.wanted:
+            yield from self.distances()
+        if "ms_ssim" in self.wanted:
+            yield ("ms_ssim", "MS-SSIM of pairs", self.diversity.mean(),
+                   f"the real ones: {self.real_diversity.mean():.4f}; 1: all alike",
+                   f"Gaussian window of 11, {scales(self.size)} scales")
+        if self.network:
+            yield from self.of_features(*map(np.concatenate, self.features))
+
+    def distances(self):
+        found = swd.distance(self.real, self.fake, self.seed)
+        floor = swd.distance_of_halves(self.real, self.seed) if self.floors else None
+        for name, value in found.items():
+            yield ("swd" if name == "mean" else None,
+                   f"SWD × 1000, {'mean' if name == 'mean' else f'size {name}'}", value,
+                   floor and f"two halves of the real ones: {floor[name]:.2f}",
+                   "Laplacian pyramid, 1 4 6 4 1")
+
+    def of_features(self, real, fake):
+        scaled = "bilinear to 299"
+        if "fid" in self.wanted:
+            yield "fid", "FID", feature_metrics.frechet_distance(real, fake), None, scaled
+        if "kid" in self.wanted:
+            yield ("kid", "KID × 1000", 1000 * feature_metrics.kernel_distance(
+                real, fake, self.seed), None, scaled)
+        if "pr" in self.wanted:
+            precision, recall = feature_metrics.precision_recall(real, fake)
+            yield "precision", "precision, 3 neighbours", precision, None, scaled
+            yield "recall", "recall, 3 neighbours", recall, None, scaled
+
+
+def evaluate(measure, path, generator, size, alpha, folder, channels, count, done=None,
+             stopped=lambda: False):
+    """The figures of a generator, as Measure.results says, each with its number of pictures.
+
+    path: an LPIPS network, or None. done(n): called after n pictures. Raises Stopped.
+    """
+    seed, results = measure.seed, []
+    measure.start()
+    files = folder.files(0, count, seed)
+    for first in range(0, count if measure.wanted - {"ppl"} else 0, CHUNK):
+        if stopped():
+            raise Stopped
+        some = range(first, min(first + CHUNK, count))
+        pictures, _ = load_batch(files[first:some.stop], [False] * len(some), size, channels)
+        fake = generated(generator, size, alpha, range(seed + first, seed + some.stop))
+        measure.add(pictures, fake)
+        if done:
+            done(len(some))
+    results = [(*figure, count) for figure in measure.results()]
+    if path:
+        for space in "zw":
+            value = path_length(path, generator, size, alpha, space, count, seed, done)
+            results.append((f"ppl_{space}", f"PPL in {space}, whole paths", value, None,
+                            "LPIPS of VGG-16", count))
+    return results
+
+
+def generated(generator, size, alpha, seeds):
+    """uint8 [N, C, size, size]: what `seeds` look like, each with noise of its own."""
+    styles = styles_of(generator, latents_of(seeds, generator.config.latent), size, 1)
+    images = paint(generator, styles, size, alpha,
+                   noise=lambda rows: random_noise([seeds[i] for i in rows], size))
+    return to_pixels(images).transpose(0, 3, 1, 2)[:, :images.shape[1]]
 
 
 def main(argv=None):
     args = parse_arguments(argv)
-    header, arrays = snapshot.load_any(args.checkpoint)
+    header, arrays = snapshot.load_any(args.checkpoint, args.size)
     folder = PictureFolder(args.data, header["size"])
     folder.check()
     count = min(args.images, len(folder))
@@ -29,46 +145,134 @@ def main(argv=None):
         print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
               "pictures are larger, compare only equal numbers", file=sys.stderr)
     bring_up(args.device)
-    painter = Painter(header, arrays, args.checkpoint, truncation_psi=1.0)
-    real, fake = swd.Descriptors(), swd.Descriptors()
-    files = folder.files(0, count, args.seed)
-    with tqdm(total=count, unit="picture", delay=2) as bar:
-        for first in range(0, count, CHUNK):
-            some = range(first, min(first + CHUNK, count))
-            pictures, _ = load_batch(files[first:some.stop], [False] * len(some), header["size"],
-                                     header["model"]["channels"])
-            real.add(pictures)
-            latents = painter.latents(range(args.seed + first, args.seed + some.stop))
-            painted = to_pixels(painter.paint(painter.styles_of(latents)))
-            fake.add(painted.transpose(0, 3, 1, 2)[:, :pictures.shape[1]])
-            bar.update(len(some))
-    found, floor = swd.distance(real, fake), swd.distance_of_halves(real)
-    print(f"{args.checkpoint}: {snapshot.source(header)}")
-    print(f"sliced Wasserstein distance × 1000 to {folder.path}, {count:,} pictures, seed "
-          f"{args.seed}, no truncation")
-    for name in found:
-        what = "mean" if name == "mean" else f"size {name}"
-        print(f"  {what:10} {found[name]:8.2f}    (two halves of the real ones: {floor[name]:.2f})")
+    measure, path = make(args.metrics, args.seed, args.inception, args.lpips, header["size"])
+    generator = snapshot.make_generator(header, arrays, args.checkpoint)
+    total = count * (bool(measure.wanted - {"ppl"}) + 2 * bool(path))
+    with tqdm(total=total, unit="picture", delay=2) as bar:
+        found = evaluate(measure, path, generator, header["size"], header["alpha"], folder,
+                         header["model"]["channels"], count, bar.update)
+    print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}; no truncation")
+    for _, label, value, beside, how, images in found:
+        print(f"  {label:24} {value:9.4g}   {images:,} pictures, seed {args.seed}, {how}" +
+              (f" ({beside})" if beside else ""))
     return 0
+
+
+def make(wanted, seed, inception_file, lpips_file, size, floors=True):
+    """(Measure, LPIPS or None). Raises UserError where a file is wanting or wrong."""
+    network = inception.Inception(inception_file) if OF_FEATURES & wanted else None
+    path = lpips.LPIPS(lpips_file) if "ppl" in wanted else None
+    if path and size < 16:
+        raise UserError(f"ppl: found pictures of size {size}, wanted 16 or more")
+    return Measure(wanted, seed, network, floors), path
+
+
+def check(wanted, inception_file, lpips_file):
+    """Raise UserError where a file is needed that is not named."""
+    if OF_FEATURES & wanted and not inception_file:
+        raise inception.needs(",".join(sorted(OF_FEATURES & wanted)))
+    if "ppl" in wanted and not lpips_file:
+        raise UserError(f"ppl needs LPIPS weights: type --lpips FILE, {lpips.WHERE}")
+
+
+def metrics_argument(text):
+    """argparse type: names of METRICS."""
+    if not set(text.split(",")) <= set(METRICS):
+        raise ValueError
+    return text
+
+
+metrics_argument.__name__ = f"list of {', '.join(METRICS)}"
 
 
 def parse_arguments(argv):
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
     parser.add_argument("data", help="folder that holds 8/, 16/ … of the real pictures")
+    parser.add_argument("--metrics", type=metrics_argument, metavar="LIST", help="of "
+                        + ",".join(METRICS) + " (default: all whose weights are named)")
+    parser.add_argument("--inception", metavar="FILE", help=f"the Inception weights of FID: from "
+                        f"{inception.WHERE}")
+    parser.add_argument("--lpips", metavar="FILE", help=f"LPIPS weights: {lpips.WHERE}")
     parser.add_argument("--images", type=int, default=8192, metavar="N",
-                        help="real and generated pictures to compare (default 8192, as the paper; "
-                        "all there are where there are fewer; 0.15 MB of memory for each at every "
-                        "level of detail)")
+                        help="real and generated pictures to compare, and paths of ppl (default "
+                        "8192; all there are where there are fewer; swd needs 0.15 MB of memory "
+                        "for each at every level of detail). The papers have 16384 for swd, 10000 "
+                        "for ms_ssim, 50000 for fid")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
+    parser.add_argument("--size", type=int, help="of other projects' weights: size in pixels to "
+                        "which they were trained")
     add_device_argument(parser)
     args = parser.parse_args(argv)
     if args.images < 2:
         parser.error(f"--images: found {args.images}, wanted 2 or more")
     if args.seed < 0:
         parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    args.metrics = set(args.metrics.split(",")) if args.metrics else \
+        {"swd", "ms_ssim"} | (OF_FEATURES if args.inception else set()) | \
+        ({"ppl"} if args.lpips else set())
+    check(args.metrics, args.inception, args.lpips)
+    if not args.inception:
+        print(f"note: no FID, KID, precision and recall without --inception FILE, from "
+              f"{inception.WHERE}", file=sys.stderr)
     return args
+
+
+class DuringTraining:
+    """train.py --metrics: measures now and then, in at most a share of the time.
+
+    Nothing that it does reaches the training: each step seeds what is random in it, and the
+    averaged generator is only read.
+    """
+
+    def __init__(self, s, started):
+        self.wanted = set(s["metrics"].split(",")) if s["metrics"] else set()
+        self.s, self.started, self.spent = s, started, 0.0
+        self.cost = {}                          # seconds per picture, by size
+
+    def measure(self, training, say, stopped):
+        """{column: value} at this point, {} where there is no time for it."""
+        if not self.wanted:
+            return {}
+        s, phase = self.s, training.schedule.at(max(0, training.images_seen - 1))
+        folder = PictureFolder(s["data"], phase.size)
+        count = min(s["metric_images"], len(folder))
+        allowed = s["metric_share"] * (time.monotonic() - self.started) - self.spent
+        before = time.monotonic()
+        try:
+            if phase.size not in self.cost:
+                # A few pictures, twice: the first time compiles.
+                few = min(count, 2 * CHUNK)
+                for _ in range(2):
+                    begin = time.monotonic()
+                    self.run(training, phase, folder, few, stopped)
+                    self.cost[phase.size] = (time.monotonic() - begin) / few
+            self.spent += time.monotonic() - before
+            before = time.monotonic()
+            if self.cost[phase.size] * count > allowed:
+                say(f"{training.images_seen:,} images: no metrics, which would take about "
+                    f"{self.cost[phase.size] * count:.0f} s, more than --metric_share "
+                    f"{s['metric_share']:g} of the time so far")
+                return {}
+            found = self.run(training, phase, folder, count, stopped)
+            seconds = time.monotonic() - before
+            self.cost[phase.size] = seconds / count
+        except Stopped:
+            return {}
+        finally:
+            self.spent += time.monotonic() - before
+        say(f"{training.images_seen:,} images: " + ", ".join(
+            f"{label} {value:.4g}" for column, label, value, *_ in found if column) +
+            f" ({count:,} pictures of {phase.size}×{phase.size}, seed 0; {seconds:.0f} s)")
+        return {column: value for column, _, value, *_ in found if column}
+
+    def run(self, training, phase, folder, count, stopped):
+        wanted = self.wanted - ({"ppl"} if phase.size < 16 else set())
+        measure, path = make(wanted, 0, self.s["inception"], self.s["lpips"], phase.size,
+                             floors=False)
+        return evaluate(measure, path, training.G_ema, phase.size, phase.alpha, folder,
+                        training.config.channels, count, stopped=stopped)
 
 
 if __name__ == "__main__":

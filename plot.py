@@ -8,8 +8,10 @@ import re
 
 from PIL import Image
 
+import film
 import stats
 from cli import Parser, UserError, replacing, run
+from metrics import COLUMNS
 
 SAMPLES = "sample"
 # Title, scale, columns and how they are called.
@@ -19,6 +21,10 @@ PANELS = (
     ("R1 penalty and norms of the gradients", "log",
      {"r1": "R1", "grad_norm_D": "gradient of D", "grad_norm_G": "gradient of G"}),
     ("Images per second (the first at a size compile)", "linear", {"images_per_second": None}))
+# Drawn where a run has measured them (train.py --metrics), as points.
+METRICS = (("SWD × 1000", ("swd",)), ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)),
+           ("KID × 1000", ("kid",)), ("Precision and recall", ("precision", "recall")),
+           ("Perceptual path length", ("ppl_z", "ppl_w")))
 FRAMES, LAST_SECONDS = 100, 3
 
 
@@ -35,7 +41,7 @@ def main(argv=None):
     grids = sorted(f for f in os.listdir(folder) if re.fullmatch(r"\d{9}\.png", f))
     if len(grids) > 1:
         written.append(os.path.join(folder, "growth.gif"))
-        film([os.path.join(folder, f) for f in grids], written[1])
+        grow([os.path.join(folder, f) for f in grids], written[1])
     for path in written:
         print(path)
     return 0
@@ -46,13 +52,18 @@ def draw(rows, name, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    figure, panels = pyplot.subplots(len(PANELS), 1, figsize=(10, 2.3 * len(PANELS)), sharex=True,
+    wanted = [*PANELS] + [
+        (title, "linear", {name: name for name in names}) for title, names in METRICS
+        if any(row.get(name) is not None for row in rows for name in names)]
+    figure, panels = pyplot.subplots(len(wanted), 1, figsize=(10, 2.3 * len(wanted)), sharex=True,
                                      layout="constrained")
     kimg = [row["kimg"] for row in rows]
-    for panel, (title, scale, columns) in zip(panels, PANELS):
+    for panel, (title, scale, columns) in zip(panels, wanted):
         for i, (column, label) in enumerate(columns.items()):
-            values = [float("nan") if row.get(column) is None else row[column] for row in rows]
-            panel.plot(kimg, values, label=label, linewidth=1.2, color=f"C{i}")
+            points = [(k, row[column]) for k, row in zip(kimg, rows)
+                      if row.get(column) is not None]
+            panel.plot(*zip(*points), label=label, linewidth=1.2, color=f"C{i}",
+                       marker="o" if column in COLUMNS else None, markersize=4)
         panel.set_title(f"{name}: {title}" if panel is panels[0] else title, loc="left",
                         fontsize=10)
         panel.set_yscale(scale)
@@ -86,18 +97,14 @@ def stretches(rows):
     return result
 
 
-def film(paths, target):
+def grow(paths, target):
     """A GIF of the grids at `paths`, at most a hundred of them, the last one shown longer."""
     step = -(-len(paths) // FRAMES)
     chosen = paths[::-1][::step][::-1]
-    frames = []
-    for path in chosen:
-        with Image.open(path) as picture:
-            frames.append(picture.convert("RGB").quantize(256, dither=Image.Dither.NONE))
-    seconds = [max(0.08, 6 / len(frames))] * (len(frames) - 1) + [LAST_SECONDS]
-    with replacing(target) as file:
-        frames[0].save(file, "GIF", save_all=True, append_images=frames[1:], loop=0,
-                       duration=[int(1000 * s) for s in seconds])
+    with film.gif(target) as write:
+        for path in chosen:
+            with Image.open(path) as picture:
+                write(picture, LAST_SECONDS if path == chosen[-1] else max(0.08, 6 / len(chosen)))
 
 
 if __name__ == "__main__":

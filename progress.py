@@ -45,6 +45,13 @@ class ProgressBar(contextlib.AbstractContextManager):
         self.bar.n = round(self.training.images_seen / 1000, 1)
         self.bar.update(0)
 
+    @contextlib.contextmanager
+    def paused(self):
+        """For what is no training; yields a function that gives its seconds so far."""
+        began = time.time()
+        yield lambda: time.time() - began
+        self.last += time.time() - began
+
     def write(self, text):
         self.bar.write(text, file=sys.stderr)
 
@@ -54,14 +61,30 @@ class ProgressBar(contextlib.AbstractContextManager):
 
 
 def say_growth(training, phase, bar):
-    """One line when a size begins."""
+    """One line when a size begins: what changes, what it costs, when the run will end."""
     from model import parameters_in_use
+    schedule, config = training.schedule, training.config
     count = [sum(p.numel() for p in parameters_in_use(net, phase.size, False).values())
              for net in (training.G, training.D)]
-    how = "fading in" if phase.fading else "stable"
-    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: "
-              f"batch {phase.batch}, learning rate {phase.lr:g}, "
-              f"{count[0]:,} + {count[1]:,} parameters (new shapes: compiling takes a moment)")
+    how = "stable" if not phase.fading else \
+        f"fading in over {1000 * (1 - phase.alpha) * schedule.fade_kimg:,.0f}"
+    cost = ""
+    if bar.gflop:                                       # known from the sizes before
+        gflop = estimate.training_gflop(config, phase.size)
+        rate = bar.gflop / bar.seconds
+        left = estimate.run_gflop(config, schedule, training.images_seen) / rate
+        larger = [s for s in schedule.sizes if s > phase.size]
+        if larger:
+            here = min(schedule.border(larger[0]), schedule.total_images) - training.images_seen
+            cost = f"; about {estimate.duration(here * gflop / rate)} at this size"
+        times = gflop / estimate.training_gflop(config, phase.size // 2)
+        end = time.localtime(time.time() + left)
+        cost = (f"; {times:.1f} times the arithmetic of size {phase.size // 2} for an image, about "
+                f"{rate / gflop:.3g} images/s{cost}; the run will end in about "
+                f"{estimate.duration(left)}, at {time.strftime('%H:%M on %d %B', end)}")
+    bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: batch "
+              f"{phase.batch}, learning rate {phase.lr:g}, {count[0]:,} + {count[1]:,} parameters"
+              f"{cost} (new shapes: compiling takes a moment)")
 
 
 def say_how_long(jt, training):

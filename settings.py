@@ -4,6 +4,7 @@ import math
 import os
 
 import dataset
+import metrics
 import schedule
 from cli import Parser, UserError, add_device_argument, cores, size_argument
 from config import ModelConfig
@@ -13,7 +14,9 @@ OFFICIAL = dict(
     init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
     kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
-    r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10)
+    r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
+    metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
+    tensorboard=False)
 
 # Hours on a CPU, or a few thousand pictures; the README says how the values were found.
 SMALL = dict(
@@ -24,7 +27,12 @@ SMALL = dict(
 PRESETS = {"official": {}, "small": SMALL}
 
 # What may be another on --resume: none of it changes what is learned.
-MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "max_minutes"}
+MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "max_minutes",
+              "metrics", "metric_kimg", "metric_images", "metric_share", "inception", "lpips",
+              "tensorboard"}
+# Files of earlier versions lack these.
+LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
+         "metric_share", "inception", "lpips", "tensorboard")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "max_minutes"}
 
 
@@ -90,6 +98,17 @@ def make_parser():
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
     add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)
     add("--keep", "number of checkpoint/NAME_<images>.model files to keep, 0 for all", type=int)
+    add("--metrics", "measure now and then, into stats.csv: of " + ",".join(metrics.METRICS) +
+        " as metrics.py does, such as swd,ms_ssim; what is learned stays the same",
+        type=metrics.metrics_argument, metavar="LIST")
+    add("--metric_kimg", "thousands of images between two measurements", type=float)
+    add("--metric_images", "pictures of each; compare only equal numbers", type=int)
+    add("--metric_share", "leave measurements out that would take more than this share of the time",
+        type=float)
+    add("--inception", "weights that fid, kid and pr need: see metrics.py --help", metavar="FILE")
+    add("--lpips", "weights that ppl needs: see metrics.py --help", metavar="FILE")
+    add("--tensorboard", "also write stats.csv's numbers for TensorBoard, into sample/NAME/events; "
+        "needs the package tensorboardX or tensorboard", action="store_true")
     add("--max_minutes", "stop after so many minutes as on Ctrl-C, for queues with a time limit",
         type=float)
     add("--workers", "processes that load pictures, 0 for none (default: half the cores)", type=int)
@@ -182,16 +201,21 @@ def check(s):
     s.setdefault("device", "auto")
     s.setdefault("workers", default_workers())
     s.setdefault("preset", "official")
-    for flag in ("conv", "r1_interval", "share_fakes"):     # files of earlier versions lack them
+    for flag in LATER:
         s.setdefault(flag, OFFICIAL[flag])
     s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
-                 "fmap_max", "r1_interval", "max_minutes"):
+                 "fmap_max", "r1_interval", "max_minutes", "metric_kimg"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):
         if not s[flag] >= 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
+    if s["metric_images"] < 2:
+        raise UserError(f"--metric_images: found {s['metric_images']}, wanted 2 or more")
+    if not 0 <= s["metric_share"] <= 1:
+        raise UserError(f"--metric_share: found {s['metric_share']:g}, wanted a share from 0 to 1")
+    metrics.check(set(s["metrics"].split(",")), s["inception"], s["lpips"])
     if not 0 <= s["mixing"] <= 1:
         raise UserError(f"--mixing: found {s['mixing']:g}, wanted a probability from 0 to 1")
     if s["init_size"] < 8:

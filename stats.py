@@ -6,19 +6,24 @@ import resource
 import sys
 import time
 
+import metrics
 from cli import UserError, replacing
 
 # From loss_D to grad_norm_G, means over the images since the line before.
 COLUMNS = ("kimg", "size", "alpha", "batch", "lr", "loss_D", "loss_G", "score_real", "score_fake",
-           "r1", "grad_norm_D", "grad_norm_G", "skipped", "images_per_second", "memory_gib")
+           "r1", "grad_norm_D", "grad_norm_G", "skipped", "images_per_second", "memory_gib",
+           *metrics.COLUMNS)
 KIMG = 1
 
 
 class Stats:
-    """Gathers what every iteration measured, and appends to the file at `path`."""
+    """Gathers what every iteration measured, and appends to the file at `path`.
 
-    def __init__(self, path, images_seen):
-        self.path, self.before = path, []
+    events: an Events, which gets the same numbers, or None.
+    """
+
+    def __init__(self, path, images_seen, events=None):
+        self.path, self.before, self.events = path, [], events
         with contextlib.suppress(UserError):        # none there yet, or not one of ours
             # What came after the file that is resumed comes again.
             self.before = [row for row in read(path) if round(1000 * row["kimg"]) <= images_seen]
@@ -26,12 +31,18 @@ class Stats:
 
     def begin(self):
         self.gathered, self.images, self.since = {}, 0, time.monotonic()
+        self.metrics = {}
 
     def add(self, measured, batch):
         """measured: {name: Var of one element}; nothing waits for their values yet."""
         for name, value in measured.items():
             self.gathered.setdefault(name, []).append(value)
         self.images += batch
+
+    def add_metrics(self, found, seconds):
+        """{column: value} of metrics.py, for the next line; its images/s leave their time out."""
+        self.metrics = found
+        self.since += seconds
 
     def write(self, training, phase):
         """Append a line, and begin the next. Numbers of skipped steps are not in its means."""
@@ -42,7 +53,9 @@ class Stats:
         row |= dict(kimg=training.images_seen / 1000, size=phase.size, alpha=phase.alpha,
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
                     images_per_second=self.images / (time.monotonic() - self.since),
-                    memory_gib=peak_memory())
+                    memory_gib=peak_memory()) | self.metrics
+        if self.events:
+            self.events.write(training.images_seen, row)
         if self.before is None:
             with open(self.path, "a") as file:
                 file.write(line(row))
@@ -53,6 +66,41 @@ class Stats:
                            .encode())
             self.before = None
         self.begin()
+
+
+class Events:
+    """The same numbers for TensorBoard, as event files in `folder`; the step is images seen.
+
+    Raises UserError where neither tensorboardX nor tensorboard is installed.
+    """
+
+    def __init__(self, folder, images_seen):
+        try:
+            from tensorboardX.event_file_writer import EventFileWriter
+            from tensorboardX.proto import event_pb2, summary_pb2
+        except ImportError:
+            try:
+                from tensorboard.compat.proto import event_pb2, summary_pb2
+                from tensorboard.summary.writer.event_file_writer import EventFileWriter
+            except ImportError:
+                raise UserError("--tensorboard needs one more package: type pip install "
+                                "tensorboardX") from None
+        self.event, self.summary = event_pb2, summary_pb2.Summary
+        self.writer = EventFileWriter(folder)
+        # TensorBoard forgets what came after the file that is resumed.
+        self.add(images_seen, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
+
+    def add(self, step, **content):
+        self.writer.add_event(self.event.Event(wall_time=time.time(), step=step, **content))
+
+    def write(self, images_seen, row):
+        values = [self.summary.Value(tag=name, simple_value=value) for name, value in row.items()
+                  if value is not None and name != "kimg"]
+        self.add(images_seen, summary=self.summary(value=values))
+        self.writer.flush()
+
+    def close(self):
+        self.writer.close()
 
 
 def line(row):

@@ -20,6 +20,7 @@ import stats
 from cli import StopSignals, UserError, bring_up, run
 from dataset import Loader, PictureFolder, load_batch, to_float
 from grid import save_grid
+from metrics import DuringTraining
 from progress import ProgressBar, dry_run, say_growth, say_how_long, say_what_changed
 from schedule import crossed
 
@@ -138,7 +139,10 @@ def loop(training, started):
                                  schedule.max_size, training.config.channels)
             with saver.trying("training goes on"):
                 save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
-        course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen)
+        course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen,
+                             s["tensorboard"] and stats.Events(os.path.join(samples, "events"),
+                                                               training.images_seen))
+        watch = DuringTraining(s, started)
         size = None
         while training.images_seen < schedule.total_images and not stop.asked():
             phase = schedule.at(training.images_seen)
@@ -157,6 +161,11 @@ def loop(training, started):
             measured = training.step(images)
             bar.step(phase, measured)
             course.add(measured, phase.batch)
+            if (crossed(before, training.images_seen, s["metric_kimg"])
+                    or training.images_seen >= schedule.total_images):
+                with bar.paused() as seconds:
+                    found = watch.measure(training, bar.write, stop.asked)
+                course.add_metrics(found, seconds())
             if crossed(before, training.images_seen, stats.KIMG):
                 with saver.trying("training goes on"):
                     course.write(training, phase)
@@ -171,6 +180,8 @@ def loop(training, started):
             with saver.trying("the last numbers of this run are not in its stats.csv"):
                 course.write(training, phase)
         grid = write_samples()
+        if course.events:
+            course.events.close()
     model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
     print(f"Saved {model} and the grid {grid}")
     if training.skipped.item():

@@ -1,0 +1,252 @@
+"""A picture's style in a trained generator: python project.py checkpoint/FFHQ_80000.model face.jpg
+
+Finds the style w and the noise maps with which the generator paints the picture most nearly, with
+the schedule of Karras et al. 2019 ("Analyzing and Improving the Image Quality of StyleGAN",
+appendix D). Writes, into sample/<checkpoint's name>/ under the picture's name: .npz, which
+generate.py --w paints again; .png, the picture and what was found; .gif, how it was found.
+"""
+import os
+import sys
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+import film
+import snapshot
+import styles_file
+from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
+from config import num_layers, sizes_to
+from grid import make_grid, save_png, to_pixels
+from lpips import LPIPS, WHERE
+from painter import in_chunks, latents_of, paint, random_noise, styles_of
+from resize import make_square, to_rgb
+
+STEPS, LEARNING_RATE = 1000, 0.1
+RAMP_UP, RAMP_DOWN, NOISE_UNTIL = 0.05, 0.25, 0.75      # of the steps
+STYLE_NOISE, REGULARIZE_NOISE = 0.05, 1e5
+CANDIDATES, STARTS = 1000, 4
+FRAMES = 60
+
+
+def main(argv=None):
+    args = parse_arguments(argv)
+    header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    target = read_picture(args.picture, header["size"], header["model"]["channels"])
+    out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
+    name = os.path.join(out, os.path.splitext(os.path.basename(args.picture))[0] + "_projected")
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"--out {out}: {error.strerror}") from None
+    bring_up(args.device)
+    generator = snapshot.make_generator(header, arrays, args.checkpoint)
+    network = LPIPS(args.lpips) if args.lpips else None
+    projection = Projection(generator, header["size"], header["alpha"], target, args.space,
+                            args.steps, network, args.seed)
+    cell = max(header["size"], 128)
+    with tqdm(total=args.steps, unit="step") as bar, film.WRITERS[args.film](
+            f"{name}.{args.film}", 20) as write:
+        for step in range(args.steps):
+            loss = projection.step(step)
+            if step % max(1, args.steps // FRAMES) == 0 or step == args.steps - 1:
+                images, errors = projection.pictures()
+                best = images[np.argmin(errors)]
+                write(make_grid(np.stack([target, best]), 2, cell))
+                bar.set_postfix_str(f"loss {loss:.4f}, PSNR {psnr(best, target):.1f} dB",
+                                    refresh=False)
+            bar.update()
+    styles, noise = projection.best()
+    picture = paint(generator, styles, header["size"], header["alpha"], noise=noise)[0]
+    styles_file.write(f"{name}.npz", w=styles, **{f"noise{i}": n.numpy()
+                                                   for i, n in enumerate(noise)})
+    save_png(make_grid(np.stack([target, picture]), 2, cell), f"{name}.png")
+    print(f"{args.picture}: PSNR {psnr(picture, target):.1f} dB at size {header['size']}, "
+          f"{args.steps} steps, seed {args.seed}, loss over pixels and Laplacian pyramid" +
+          (" and LPIPS" if network else ""))
+    for ending in ("npz", "png", args.film):
+        print(f"  {name}.{ending}")
+    print(f"To paint it again, type: python generate.py {args.checkpoint} --w {name}.npz")
+    return 0
+
+
+class Projection:
+    """Styles and noise of `target` [C, size, size]: STARTS of them at once, of which one wins.
+
+    The starts are those of a thousand random styles, and the mean style, whose pictures are nearest
+    to it: from the mean alone, as the paper has it, a loss without a pretrained network often ends
+    at another shape. space: "w", one style for all layers, or "w+", one for each.
+    """
+
+    def __init__(self, generator, size, alpha, target, space, steps, network, seed):
+        from backend import jt
+        self.generator, self.size, self.alpha, self.network = generator, size, alpha, network
+        self.steps, self.rng = steps, np.random.default_rng([6, seed])
+        layers = num_layers(size)
+        seeds = range(2 ** 31 + seed, 2 ** 31 + seed + CANDIDATES)
+        latents = latents_of(seeds, generator.config.latent)
+        w = styles_of(generator, latents, size, 1)[:, 0]
+        self.deviation = float(np.sqrt(((w - w.mean(0)) ** 2).sum() / len(w)))
+        self.target = jt.array(target[None]).stop_grad()
+        self.pyramid = pyramid(self.target)
+        self.features = network and network.features(self.target)
+        candidates = np.concatenate([w.mean(0, keepdims=True), w])[:, None].repeat(layers, 1)
+        nearest = np.argsort(self.errors_of(candidates))[:STARTS]
+        self.w = jt.array(candidates[nearest] if space == "w+" else candidates[nearest, :1])
+        self.noise = [jt.array(n) for n in random_noise(range(seed, seed + STARTS), size)]
+        self.parameters = [self.w, *self.noise]
+        self.moments = [[jt.zeros(p.shape).stop_grad() for p in self.parameters] for _ in range(2)]
+
+    def styles(self, w):
+        return w.expand(w.shape[0], num_layers(self.size), w.shape[2])
+
+    def errors_of(self, styles):
+        """The loss of each of NumPy `styles` [N, layers, dlatent], with fixed noise."""
+        from backend import jt
+
+        def compute(images):
+            return self.errors(jt.array(images)).numpy()
+
+        with jt.no_grad():
+            return np.concatenate([
+                error for first in range(0, len(styles), 16)
+                for error in in_chunks(compute, paint(self.generator, styles[first:first + 16],
+                                                      self.size, self.alpha), 16)])
+
+    def errors(self, images):
+        """How far each of `images` [N, C, size, size] is from the target, Var [N]."""
+        errors = ((images - self.target) ** 2).mean((1, 2, 3))
+        for level, wanted in zip(pyramid(images), self.pyramid):
+            errors = errors + (level - wanted).abs().mean((1, 2, 3))
+        if self.network:
+            errors = errors + self.network.distance(self.network.features(images), self.features)
+        return errors
+
+    def step(self, step):
+        """One step of Adam; the mean loss."""
+        import model
+        from backend import jt
+        t = step / self.steps
+        ramp = min(1.0, (1 - t) / RAMP_DOWN)
+        ramp = (0.5 - 0.5 * np.cos(ramp * np.pi)) * min(1.0, t / RAMP_UP + 1 / self.steps)
+        strength = self.deviation * STYLE_NOISE * max(0.0, 1 - t / NOISE_UNTIL) ** 2
+        moved = self.w + jt.array(self.rng.standard_normal(self.w.shape, "float32")) * strength
+        images = self.generator.synthesis(self.styles(moved), self.noise, self.size,
+                                          model.fade(self.alpha))
+        errors = self.errors(images)
+        loss = errors.sum() + REGULARIZE_NOISE * sum(map(correlation, self.noise))
+        gradients = jt.grad(loss, self.parameters)
+        self.adam(gradients, LEARNING_RATE * ramp, step + 1)
+        jt.sync_all()
+        return errors.numpy().mean()
+
+    def adam(self, gradients, lr, count):
+        """Adam with β 0.9 and 0.999; then noise has mean 0 and deviation 1 again."""
+        from backend import jt
+        for i, (p, g, m, v) in enumerate(zip(self.parameters, gradients, *self.moments)):
+            m.update(m * 0.9 + g * 0.1)
+            v.update(v * 0.999 + g * g * 0.001)
+            size = lr * np.sqrt(1 - 0.999 ** count) / (1 - 0.9 ** count)
+            new = p.detach() - m * float(size) / (jt.sqrt(v) + 1e-8)
+            if i:
+                new = new - new.mean((2, 3), keepdims=True)
+                new = new * jt.rsqrt((new * new).mean((2, 3), keepdims=True))
+            p.update(new)
+            p.start_grad()
+
+    def pictures(self):
+        """NumPy pictures of all starts as they are now, and the loss of each."""
+        import model
+        from backend import jt
+        with jt.no_grad():
+            images = self.generator.synthesis(self.styles(self.w), self.noise, self.size,
+                                              model.fade(self.alpha))
+            return images.numpy(), self.errors(images).numpy()
+
+    def best(self):
+        """(NumPy styles [1, layers, dlatent], noise maps [1, 1, h, h]) of the nearest."""
+        i = int(np.argmin(self.pictures()[1]))
+        return self.styles(self.w).numpy()[i:i + 1], [n[i:i + 1].detach() for n in self.noise]
+
+
+def pyramid(images):
+    """Laplacian pyramid of Vars with 2×2 means: what each halving loses, and the rest at 4."""
+    from layers import downsample, upsample
+    levels = []
+    for _ in sizes_to(images.shape[-1])[1:]:
+        smaller = downsample(images)
+        levels.append(images - upsample(smaller))
+        images = smaller
+    return [*levels, images]
+
+
+def correlation(noise):
+    """How much neighbours in maps [N, 1, h, h] are alike, at every size from 8 on (appendix D)."""
+    from layers import downsample
+    total = 0
+    while True:
+        for axis in (2, 3):
+            total = total + (noise * rolled(noise, axis)).mean((1, 2, 3)) ** 2
+        if noise.shape[-1] <= 8:
+            return total.sum()
+        noise = downsample(noise) * 2
+
+
+def rolled(x, axis):
+    """By one along an axis, the last becoming the first."""
+    from backend import jt
+    if axis == 2:
+        return jt.concat([x[:, :, -1:], x[:, :, :-1]], 2)
+    return jt.concat([x[:, :, :, -1:], x[:, :, :, :-1]], 3)
+
+
+def psnr(image, target):
+    """Of two float pictures [C, H, W], in dB, as 8 bits."""
+    one, other = (to_pixels(x[None]).astype("float64") for x in (image, target))
+    return 10 * np.log10(255 ** 2 / max(((one - other) ** 2).mean(), 1e-10))
+
+
+def read_picture(path, size, channels):
+    """float32 [C, size, size] in [-1, 1]: the middle square of any picture."""
+    try:
+        with Image.open(path) as opened:
+            picture = make_square(to_rgb(opened, (255, 255, 255)), "crop", None)
+    except Exception as error:          # Pillow raises many kinds for broken files
+        raise UserError(f"{path}: not a picture that can be read ({error})") from None
+    if picture.size != (size, size):
+        print(f"note: {path} is made {size}×{size}, from {picture.size[0]}×{picture.size[1]} in "
+              "its middle", file=sys.stderr)
+    picture = picture.resize((size, size), Image.LANCZOS)
+    pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"), "float32")
+    pixels = pixels.reshape(size, size, channels).transpose(2, 0, 1)
+    return np.ascontiguousarray(pixels / 127.5 - 1)
+
+
+def parse_arguments(argv):
+    parser = Parser(description=__doc__)
+    parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
+    parser.add_argument("picture", help="any picture; its middle square is taken")
+    parser.add_argument("--steps", type=int, default=STEPS, metavar="N",
+                        help=f"more are better and take longer (default {STEPS})")
+    parser.add_argument("--space", choices=["w", "w+"], default="w", help="one style for all "
+                        "layers, or one for each: nearer to strange pictures, and less of the "
+                        "generator's own (default w)")
+    parser.add_argument("--lpips", metavar="FILE", help=f"also compare as people see: {WHERE}")
+    parser.add_argument("--film", choices=sorted(film.WRITERS), default="gif",
+                        help="kind of the film (default gif)")
+    parser.add_argument("--seed", type=int, default=0, help="of where it begins (default 0)")
+    parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
+                        "pixels to which they were trained")
+    parser.add_argument("--out", help="folder for what is written (default sample/<checkpoint's "
+                        "name>)")
+    add_device_argument(parser)
+    args = parser.parse_args(argv)
+    if args.steps < 1:
+        parser.error(f"--steps: found {args.steps}, wanted 1 or more")
+    if args.seed < 0:
+        parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)
