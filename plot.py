@@ -57,12 +57,9 @@ def draw(rows, name, path):
         if any(row.get(name) is not None for row in rows for name in names)]
     figure, panels = pyplot.subplots(len(wanted), 1, figsize=(10, 2.3 * len(wanted)), sharex=True,
                                      layout="constrained")
-    kimg = [row["kimg"] for row in rows]
     for panel, (title, scale, columns) in zip(panels, wanted):
         for i, (column, label) in enumerate(columns.items()):
-            points = [(k, row[column]) for k, row in zip(kimg, rows)
-                      if row.get(column) is not None]
-            panel.plot(*zip(*points), label=label, linewidth=1.2, color=f"C{i}",
+            panel.plot(*curve(rows, column), label=label, linewidth=1.2, color=f"C{i}",
                        marker="o" if column in COLUMNS else None, markersize=4)
         panel.set_title(f"{name}: {title}" if panel is panels[0] else title, loc="left",
                         fontsize=10)
@@ -84,6 +81,21 @@ def draw(rows, name, path):
     with replacing(path) as file:
         figure.savefig(file, format="png", dpi=110)
     pyplot.close(figure)
+
+
+def curve(rows, column):
+    """(kimg, values) where there are some; a measure's line breaks at a new size: those of two
+    sizes do not compare."""
+    kimg, values, size = [], [], None
+    for row in rows:
+        if row.get(column) is not None:
+            if column in COLUMNS and size not in (None, row["size"]):
+                kimg.append(row["kimg"])
+                values.append(float("nan"))
+            kimg.append(row["kimg"])
+            values.append(row[column])
+            size = row["size"]
+    return kimg, values
 
 
 def stretches(rows):

@@ -86,6 +86,15 @@ def test_phases_are_found_again(tmp_path):
     assert borders == pytest.approx([0, 4, 6, 10, 12], abs=1.01)
 
 
+def test_the_line_of_a_measure_breaks_at_a_new_size():
+    rows = [dict(kimg=k, size=s, swd=d, loss_D=1.0) for k, s, d in (
+        (1, 8, 5.0), (2, 8, None), (3, 8, 4.0), (4, 16, 3.0))]
+    kimg, values = plot.curve(rows, "swd")
+    assert kimg == [1, 3, 4, 4] and values[:2] == [5, 4] and values[3] == 3
+    assert np.isnan(values[2])
+    assert plot.curve(rows, "loss_D") == ([1, 2, 3, 4], [1, 1, 1, 1])
+
+
 def test_the_picture_and_the_film_of_a_run(tmp_path, symbols):
     command("train.py", symbols, *GROWING, "--name", "seen", "--kimg", 2.2, "--sample_kimg", 0.5,
             cwd=tmp_path)
