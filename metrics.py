@@ -22,7 +22,7 @@ import inception
 import lpips
 import snapshot
 import swd
-from cli import Parser, UserError, add_device_argument, bring_up, run
+from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
 from dataset import PictureFolder, load_batch
 from grid import to_pixels
 from ms_ssim import Diversity, scales
@@ -41,16 +41,15 @@ class Stopped(Exception):
 
 
 class Measure:
-    """Real and generated pictures go in, some at a time; figures come out.
+    """Real and generated pictures go in, some at a time; results come out.
 
-    figures(): [(column of stats.csv or None, label, value, what to compare it with, filter)].
+    network: an Inception, where features are wanted. floors: whether to measure the real pictures
+    among themselves too.
     """
 
     def __init__(self, wanted, seed=0, network=None, floors=True):
-        self.wanted, self.seed, self.network, self.floors = wanted, seed, network, floors
-        self.start()
-
-    def start(self):
+        self.wanted, self.seed, self.floors = wanted, seed, floors
+        self.network = network if OF_FEATURES & wanted else None
         self.real, self.fake = swd.Descriptors(), swd.Descriptors()
         self.real_diversity, self.diversity = Diversity(), Diversity()
         self.features = [], []
@@ -69,6 +68,7 @@ class Measure:
         self.size = real.shape[-1]
 
     def results(self):
+        """Yields (column of stats.csv or None, label, value, what to compare with, filter)."""
         if "swd" in self.wanted:
             yield from self.distances()
         if "ms_ssim" in self.wanted:
@@ -100,14 +100,13 @@ class Measure:
             yield "recall", "recall, 3 neighbours", recall, None, scaled
 
 
-def evaluate(measure, path, generator, size, alpha, folder, channels, count, done=None,
+def evaluate(measure, perceptual, generator, size, alpha, folder, channels, count, done=None,
              stopped=lambda: False):
-    """The figures of a generator, as Measure.results says, each with its number of pictures.
+    """What Measure.results gives for a generator, and path lengths where ppl is wanted.
 
-    path: an LPIPS network, or None. done(n): called after n pictures. Raises Stopped.
+    perceptual: an LPIPS, for ppl. done(n): called after n pictures. Raises Stopped.
     """
-    seed, results = measure.seed, []
-    measure.start()
+    seed = measure.seed
     files = folder.files(0, count, seed)
     for first in range(0, count if measure.wanted - {"ppl"} else 0, CHUNK):
         if stopped():
@@ -118,12 +117,12 @@ def evaluate(measure, path, generator, size, alpha, folder, channels, count, don
         measure.add(pictures, fake)
         if done:
             done(len(some))
-    results = [(*figure, count) for figure in measure.results()]
-    if path:
+    results = list(measure.results())
+    if "ppl" in measure.wanted:
         for space in "zw":
-            value = path_length(path, generator, size, alpha, space, count, seed, done)
+            value = path_length(perceptual, generator, size, alpha, space, count, seed, done)
             results.append((f"ppl_{space}", f"PPL in {space}, whole paths", value, None,
-                            "LPIPS of VGG-16", count))
+                            "LPIPS of VGG-16"))
     return results
 
 
@@ -140,31 +139,31 @@ def main(argv=None):
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
     folder = PictureFolder(args.data, header["size"])
     folder.check()
+    if "ppl" in args.metrics and header["size"] < 16:
+        raise UserError(f"ppl: {args.checkpoint} is of size {header['size']}, wanted 16 or more")
     count = min(args.images, len(folder))
     if count < args.images:
         print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
               "pictures are larger, compare only equal numbers", file=sys.stderr)
     bring_up(args.device)
-    measure, path = make(args.metrics, args.seed, args.inception, args.lpips, header["size"])
+    network, perceptual = networks(args.metrics, args.inception, args.lpips)
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
-    total = count * (bool(measure.wanted - {"ppl"}) + 2 * bool(path))
+    total = count * (bool(args.metrics - {"ppl"}) + 2 * ("ppl" in args.metrics))
     with tqdm(total=total, unit="picture", delay=2) as bar:
-        found = evaluate(measure, path, generator, header["size"], header["alpha"], folder,
-                         header["model"]["channels"], count, bar.update)
+        found = evaluate(Measure(args.metrics, args.seed, network), perceptual, generator,
+                         header["size"], header["alpha"], folder, header["model"]["channels"],
+                         count, bar.update)
     print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}; no truncation")
-    for _, label, value, beside, how, images in found:
-        print(f"  {label:24} {value:9.4g}   {images:,} pictures, seed {args.seed}, {how}" +
+    for _, label, value, beside, how in found:
+        print(f"  {label:24} {value:9.4g}   {count:,} pictures, seed {args.seed}, {how}" +
               (f" ({beside})" if beside else ""))
     return 0
 
 
-def make(wanted, seed, inception_file, lpips_file, size, floors=True):
-    """(Measure, LPIPS or None). Raises UserError where a file is wanting or wrong."""
-    network = inception.Inception(inception_file) if OF_FEATURES & wanted else None
-    path = lpips.LPIPS(lpips_file) if "ppl" in wanted else None
-    if path and size < 16:
-        raise UserError(f"ppl: found pictures of size {size}, wanted 16 or more")
-    return Measure(wanted, seed, network, floors), path
+def networks(wanted, inception_file, lpips_file):
+    """(Inception or None, LPIPS or None). Raises UserError where a file is wanting or wrong."""
+    return (inception.Inception(inception_file) if OF_FEATURES & wanted else None,
+            lpips.LPIPS(lpips_file) if "ppl" in wanted else None)
 
 
 def check(wanted, inception_file, lpips_file):
@@ -201,8 +200,8 @@ def parse_arguments(argv):
                         "for ms_ssim, 50000 for fid")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
-    parser.add_argument("--size", type=int, help="of other projects' weights: size in pixels to "
-                        "which they were trained")
+    parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
+                        "pixels to which they were trained")
     add_device_argument(parser)
     args = parser.parse_args(argv)
     if args.images < 2:
@@ -228,6 +227,7 @@ class DuringTraining:
 
     def __init__(self, s, started):
         self.wanted = set(s["metrics"].split(",")) if s["metrics"] else set()
+        self.networks = networks(self.wanted, s["inception"], s["lpips"])
         self.s, self.started, self.spent = s, started, 0.0
         self.cost = {}                          # seconds per picture, by size
 
@@ -269,10 +269,10 @@ class DuringTraining:
 
     def run(self, training, phase, folder, count, stopped):
         wanted = self.wanted - ({"ppl"} if phase.size < 16 else set())
-        measure, path = make(wanted, 0, self.s["inception"], self.s["lpips"], phase.size,
-                             floors=False)
-        return evaluate(measure, path, training.G_ema, phase.size, phase.alpha, folder,
-                        training.config.channels, count, stopped=stopped)
+        network, perceptual = self.networks
+        return evaluate(Measure(wanted, 0, network, floors=False), perceptual, training.G_ema,
+                        phase.size, phase.alpha, folder, training.config.channels, count,
+                        stopped=stopped)
 
 
 if __name__ == "__main__":

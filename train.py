@@ -121,6 +121,7 @@ def loop(training, started):
         (columns * rows, training.config.latent), "float32")
     samples = os.path.join(SAMPLES, s["name"])
     stop = StopSignals(started, s["max_minutes"])
+    watch = DuringTraining(s, started)
     with ProgressBar(training) as bar, Loader(s["data"], training.config.channels, s["seed"],
                                               s["mirror"], s["workers"], bar.write) as loader:
         saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
@@ -142,7 +143,6 @@ def loop(training, started):
         course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen,
                              s["tensorboard"] and stats.Events(os.path.join(samples, "events"),
                                                                training.images_seen))
-        watch = DuringTraining(s, started)
         size = None
         while training.images_seen < schedule.total_images and not stop.asked():
             phase = schedule.at(training.images_seen)
