@@ -10,6 +10,7 @@ the seeds. Runs that are already there are not repeated.
 import argparse
 import glob
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -83,15 +84,15 @@ def measure(args, seed):
 
 def distance(args, path):
     result = subprocess.run([sys.executable, os.path.join(ROOT, "metrics.py"), path, args.data,
-                             "--images", str(args.images)], capture_output=True, text=True)
+                             "--metrics", "swd", "--images", str(args.images)],
+                            capture_output=True, text=True)
     if result.returncode:
         sys.exit(result.stderr)
-    return float(next(line for line in result.stdout.splitlines()
-                      if line.split()[:1] == ["mean"]).split()[1])
+    return float(re.search(r"SWD × 1000, mean +(\S+)", result.stdout).group(1))
 
 
 def show(rows):
-    keys = sorted({(row[3] if not row[2] else "last") for row in rows}, key=str)
+    keys = [*sorted({row[3] for row in rows if not row[2]}), "last"]
     for key in keys:
         for side in SIDES:
             some = [row for row in rows if row[0] == side and (row[2] if key == "last"
