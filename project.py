@@ -74,8 +74,8 @@ class Projection:
     """Styles and noise of `target` [C, size, size]: STARTS of them at once, of which one wins.
 
     The starts are those of a thousand random styles, and the mean style, whose pictures are nearest
-    to it: from the mean alone, as the paper has it, a loss without a pretrained network often ends
-    at another shape. space: "w", one style for all layers, or "w+", one for each.
+    to it; the paper begins at the mean style alone, and always has LPIPS to lead it. space: "w",
+    one style for all layers, or "w+", one for each.
     """
 
     def __init__(self, generator, size, alpha, target, space, steps, network, seed):
@@ -104,14 +104,12 @@ class Projection:
         """The loss of each of NumPy `styles` [N, layers, dlatent], with fixed noise."""
         from backend import jt
 
-        def compute(images):
+        def compute(styles):
+            images = paint(self.generator, styles, self.size, self.alpha)
             return self.errors(jt.array(images)).numpy()
 
         with jt.no_grad():
-            return np.concatenate([
-                error for first in range(0, len(styles), 16)
-                for error in in_chunks(compute, paint(self.generator, styles[first:first + 16],
-                                                      self.size, self.alpha), 16)])
+            return np.concatenate(list(in_chunks(compute, styles, 16)))
 
     def errors(self, images):
         """How far each of `images` [N, C, size, size] is from the target, Var [N]."""
