@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 def make(folder, tmp_path, capsys):
     """make(flags…) → {file name: uint8 array or path} of what generate.py writes."""
     def make(*flags):
-        assert generate.main([str(folder / "x.model"), "--device", "cpu", "--out", str(tmp_path),
+        assert generate.main([str(folder / "x.model"), "--out", str(tmp_path),
                               *map(str, flags)]) == 0
         names = [os.path.basename(line.strip())
                  for line in capsys.readouterr().out.splitlines()[1:]]
