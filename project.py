@@ -19,13 +19,13 @@ from cli import Parser, UserError, add_device_argument, bring_up, run, size_argu
 from config import num_layers, sizes_to
 from grid import make_grid, save_png, to_pixels
 from lpips import LPIPS, WHERE
-from painter import in_chunks, latents_of, paint, random_noise, styles_of
+from painter import latents_of, paint, random_noise, styles_of
 from resize import make_square, to_rgb
 
 STEPS, LEARNING_RATE = 1000, 0.1
 RAMP_UP, RAMP_DOWN, NOISE_UNTIL = 0.05, 0.25, 0.75      # of the steps
 STYLE_NOISE, REGULARIZE_NOISE = 0.05, 1e5
-CANDIDATES, STARTS = 1000, 4
+SAMPLES = 1000                  # of w, for its mean and deviation; the paper has 10,000
 FRAMES = 60
 
 
@@ -50,14 +50,11 @@ def main(argv=None):
         for step in range(args.steps):
             loss = projection.step(step)
             if step % max(1, args.steps // FRAMES) == 0 or step == args.steps - 1:
-                images, errors = projection.pictures()
-                best = images[np.argmin(errors)]
-                write(make_grid(np.stack([target, best]), 2, cell))
-                bar.set_postfix_str(f"loss {loss:.4f}, PSNR {psnr(best, target):.1f} dB",
+                picture, styles, noise = projection.result()
+                write(make_grid(np.stack([target, picture]), 2, cell))
+                bar.set_postfix_str(f"loss {loss:.4f}, PSNR {psnr(picture, target):.1f} dB",
                                     refresh=False)
             bar.update()
-    styles, noise = projection.best()
-    picture = paint(generator, styles, header["size"], header["alpha"], noise=noise)[0]
     styles_file.write(f"{name}.npz", w=styles, **{f"noise{i}": n.numpy()
                                                    for i, n in enumerate(noise)})
     save_png(make_grid(np.stack([target, picture]), 2, cell), f"{name}.png")
@@ -71,57 +68,42 @@ def main(argv=None):
 
 
 class Projection:
-    """Styles and noise of `target` [C, size, size]: STARTS of them at once, of which one wins.
+    """Style and noise of `target` [C, size, size], from the mean style on, as in the paper.
 
-    The starts are those of a thousand random styles, and the mean style, whose pictures are nearest
-    to it; the paper begins at the mean style alone, and always has LPIPS to lead it. space: "w",
-    one style for all layers, or "w+", one for each.
+    space: "w", one style for all layers, or "w+", one for each.
     """
 
     def __init__(self, generator, size, alpha, target, space, steps, network, seed):
         from backend import jt
         self.generator, self.size, self.alpha, self.network = generator, size, alpha, network
         self.steps, self.rng = steps, np.random.default_rng([6, seed])
-        layers = num_layers(size)
-        seeds = range(2 ** 31 + seed, 2 ** 31 + seed + CANDIDATES)
-        latents = latents_of(seeds, generator.config.latent)
+        latents = latents_of(range(2 ** 31 + seed, 2 ** 31 + seed + SAMPLES),
+                             generator.config.latent)
         w = styles_of(generator, latents, size, 1)[:, 0]
         self.deviation = float(np.sqrt(((w - w.mean(0)) ** 2).sum() / len(w)))
         self.target = jt.array(target[None]).stop_grad()
         self.pyramid = pyramid(self.target)
         self.features = network and network.features(self.target)
-        candidates = np.concatenate([w.mean(0, keepdims=True), w])[:, None].repeat(layers, 1)
-        nearest = np.argsort(self.errors_of(candidates))[:STARTS]
-        self.w = jt.array(candidates[nearest] if space == "w+" else candidates[nearest, :1])
-        self.noise = [jt.array(n) for n in random_noise(range(seed, seed + STARTS), size)]
+        layers = num_layers(size) if space == "w+" else 1
+        self.w = jt.array(w.mean(0)[None, None].repeat(layers, 1))
+        self.noise = [jt.array(n) for n in random_noise([seed], size)]
         self.parameters = [self.w, *self.noise]
         self.moments = [[jt.zeros(p.shape).stop_grad() for p in self.parameters] for _ in range(2)]
 
     def styles(self, w):
         return w.expand(w.shape[0], num_layers(self.size), w.shape[2])
 
-    def errors_of(self, styles):
-        """The loss of each of NumPy `styles` [N, layers, dlatent], with fixed noise."""
-        from backend import jt
-
-        def compute(styles):
-            images = paint(self.generator, styles, self.size, self.alpha)
-            return self.errors(jt.array(images)).numpy()
-
-        with jt.no_grad():
-            return np.concatenate(list(in_chunks(compute, styles, 16)))
-
-    def errors(self, images):
-        """How far each of `images` [N, C, size, size] is from the target, Var [N]."""
-        errors = ((images - self.target) ** 2).mean((1, 2, 3))
-        for level, wanted in zip(pyramid(images), self.pyramid):
-            errors = errors + (level - wanted).abs().mean((1, 2, 3))
+    def error(self, image):
+        """How far an image [1, C, size, size] is from the target, Var [1]."""
+        error = ((image - self.target) ** 2).mean((1, 2, 3))
+        for level, wanted in zip(pyramid(image), self.pyramid):
+            error = error + (level - wanted).abs().mean((1, 2, 3))
         if self.network:
-            errors = errors + self.network.distance(self.network.features(images), self.features)
-        return errors
+            error = error + self.network.distance(self.network.features(image), self.features)
+        return error
 
     def step(self, step):
-        """One step of Adam; the mean loss."""
+        """One step of Adam; the loss before it, without the noise's."""
         import model
         from backend import jt
         t = step / self.steps
@@ -131,12 +113,12 @@ class Projection:
         moved = self.w + jt.array(self.rng.standard_normal(self.w.shape, "float32")) * strength
         images = self.generator.synthesis(self.styles(moved), self.noise, self.size,
                                           model.fade(self.alpha))
-        errors = self.errors(images)
-        loss = errors.sum() + REGULARIZE_NOISE * sum(map(correlation, self.noise))
+        error = self.error(images)
+        loss = error + REGULARIZE_NOISE * sum(map(correlation, self.noise))
         gradients = jt.grad(loss, self.parameters)
         self.adam(gradients, LEARNING_RATE * ramp, step + 1)
         jt.sync_all()
-        return errors.numpy().mean()
+        return error.item()
 
     def adam(self, gradients, lr, count):
         """Adam with β 0.9 and 0.999; then noise has mean 0 and deviation 1 again."""
@@ -152,19 +134,10 @@ class Projection:
             p.update(new)
             p.start_grad()
 
-    def pictures(self):
-        """NumPy pictures of all starts as they are now, and the loss of each."""
-        import model
-        from backend import jt
-        with jt.no_grad():
-            images = self.generator.synthesis(self.styles(self.w), self.noise, self.size,
-                                              model.fade(self.alpha))
-            return images.numpy(), self.errors(images).numpy()
-
-    def best(self):
-        """(NumPy styles [1, layers, dlatent], noise maps [1, 1, h, h]) of the nearest."""
-        i = int(np.argmin(self.pictures()[1]))
-        return self.styles(self.w).numpy()[i:i + 1], [n[i:i + 1].detach() for n in self.noise]
+    def result(self):
+        """(NumPy picture, NumPy styles [1, layers, dlatent], noise maps [1, 1, h, h])."""
+        styles, noise = self.styles(self.w).numpy(), [n.detach() for n in self.noise]
+        return paint(self.generator, styles, self.size, self.alpha, noise=noise)[0], styles, noise
 
 
 def pyramid(images):
