@@ -236,11 +236,10 @@ class DuringTraining:
         if not self.wanted:
             return {}
         s, phase = self.s, training.schedule.at(max(0, training.images_seen - 1))
-        folder = PictureFolder(s["data"], phase.size)
-        count = min(s["metric_images"], len(folder))
-        allowed = s["metric_share"] * (time.monotonic() - self.started) - self.spent
         before = time.monotonic()
         try:
+            folder = PictureFolder(s["data"], phase.size)
+            count = min(s["metric_images"], len(folder))
             if phase.size not in self.cost:
                 # A few pictures, twice: the first time compiles.
                 few = min(count, 2 * CHUNK)
@@ -250,7 +249,8 @@ class DuringTraining:
                     self.cost[phase.size] = (time.monotonic() - begin) / few
             self.spent += time.monotonic() - before
             before = time.monotonic()
-            if self.cost[phase.size] * count > allowed:
+            if self.cost[phase.size] * count > s["metric_share"] * (before - self.started) - \
+                    self.spent:
                 say(f"{training.images_seen:,} images: no metrics, which would take about "
                     f"{self.cost[phase.size] * count:.0f} s, more than --metric_share "
                     f"{s['metric_share']:g} of the time so far")
@@ -259,6 +259,9 @@ class DuringTraining:
             seconds = time.monotonic() - before
             self.cost[phase.size] = seconds / count
         except Stopped:
+            return {}
+        except UserError as error:              # the pictures are gone: the loop will save and say
+            say(f"{training.images_seen:,} images: no metrics ({error})")
             return {}
         finally:
             self.spent += time.monotonic() - before

@@ -131,12 +131,16 @@ class Painter:
 
 
 def slerp(a, b, t):
-    """From a (t = 0) to b (t = 1) on a great circle, the lengths in proportion."""
-    cosine = np.clip(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)), -1, 1)
-    angle = np.arccos(cosine)
-    if angle < 1e-6:
-        return (1 - t) * a + t * b
-    return (np.sin((1 - t) * angle) * a + np.sin(t * angle) * b) / np.sin(angle)
+    """Points on the great circles from a (t = 0) to b (t = 1), at even speed, of length √D.
+
+    a, b [N or 1, D], t [N, 1]. The mapping network takes no notice of a latent's length.
+    """
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a.astype("float64"), b))
+    cosine = np.clip((a * b).sum(1, keepdims=True), -1, 1)
+    across = b - cosine * a
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)      # a = b
+    angle = t * np.arccos(cosine)
+    return (np.cos(angle) * a + np.sin(angle) * across) * np.sqrt(a.shape[1])
 
 
 def between(painter, a, b, t, space):
@@ -146,6 +150,6 @@ def between(painter, a, b, t, space):
     """
     t = np.asarray(t, "float32")
     if space == "z":
-        return painter.styles_of(np.stack([slerp(a, b, x) for x in t]).astype("float32"))
+        return painter.styles_of(slerp(a[None], b[None], t[:, None]).astype("float32"))
     first, last = painter.styles_of(np.stack([a, b]))
     return first + t[:, None, None] * (last - first)

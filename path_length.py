@@ -6,7 +6,7 @@ halved until they are 256.
 """
 import numpy as np
 
-from painter import latents_of, paint, styles_of
+from painter import latents_of, paint, slerp, styles_of
 
 EPSILON = 1e-4
 AT_ONCE = 16
@@ -32,7 +32,7 @@ def segments(network, generator, size, alpha, space, seeds):
     t = np.array([np.random.default_rng([5, seed]).random() for seed in seeds])[:, None]
     a, b = latents_of(seeds, length), latents_of([2 ** 31 + seed for seed in seeds], length)
     if space == "z":
-        ends = [sphere(a, b, t), sphere(a, b, t + EPSILON)]
+        ends = [slerp(a, b, t), slerp(a, b, t + EPSILON)]
         styles = [styles_of(generator, z.astype("float32"), size, 1) for z in ends]
     else:
         first, last = (styles_of(generator, z, size, 1).astype("float64") for z in (a, b))
@@ -45,13 +45,3 @@ def segments(network, generator, size, alpha, space, seeds):
     with jt.no_grad():
         one, other = (network.features(jt.array(x)) for x in np.split(images, 2))
         return network.distance(one, other).numpy() / EPSILON ** 2
-
-
-def sphere(a, b, t):
-    """Points on the great circles from a to b, [N, D], at even speed, of length √D."""
-    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a.astype("float64"), b))
-    cosine = (a * b).sum(1, keepdims=True)
-    across = b - cosine * a
-    across /= np.linalg.norm(across, axis=1, keepdims=True)
-    angle = t * np.arccos(np.clip(cosine, -1, 1))
-    return (np.cos(angle) * a + np.sin(angle) * across) * np.sqrt(a.shape[1])

@@ -54,8 +54,6 @@ class Stats:
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
                     images_per_second=self.images / (time.monotonic() - self.since),
                     memory_gib=peak_memory()) | self.metrics
-        if self.events:
-            self.events.write(training.images_seen, row)
         if self.before is None:
             with open(self.path, "a") as file:
                 file.write(line(row))
@@ -66,6 +64,8 @@ class Stats:
                            .encode())
             self.before = None
         self.begin()
+        if self.events:
+            self.events.write(training.images_seen, row)
 
 
 class Events:
@@ -75,32 +75,37 @@ class Events:
     """
 
     def __init__(self, folder, images_seen):
+        path = os.path.join(folder, f"events.out.tfevents.{time.time():.0f}.{os.getpid()}")
+        # Records, not their EventFileWriter: its thread ends when the disk is full, and then the
+        # next flush would wait for it for ever.
         try:
-            from tensorboardX.event_file_writer import EventFileWriter
             from tensorboardX.proto import event_pb2, summary_pb2
+            from tensorboardX.record_writer import RecordWriter
+            file = path
         except ImportError:
             try:
                 from tensorboard.compat.proto import event_pb2, summary_pb2
-                from tensorboard.summary.writer.event_file_writer import EventFileWriter
+                from tensorboard.summary.writer.record_writer import RecordWriter
             except ImportError:
                 raise UserError("--tensorboard needs one more package: type pip install "
                                 "tensorboardX") from None
+            file = None
+        os.makedirs(folder, exist_ok=True)
+        self.records = RecordWriter(file or open(path, "wb"))
         self.event, self.summary = event_pb2, summary_pb2.Summary
-        self.writer = EventFileWriter(folder)
+        self.add(0, file_version="brain.Event:2")
         # TensorBoard forgets what came after the file that is resumed.
         self.add(images_seen, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))
 
     def add(self, step, **content):
-        self.writer.add_event(self.event.Event(wall_time=time.time(), step=step, **content))
+        event = self.event.Event(wall_time=time.time(), step=step, **content)
+        self.records.write(event.SerializeToString())
+        self.records.flush()
 
     def write(self, images_seen, row):
         values = [self.summary.Value(tag=name, simple_value=value) for name, value in row.items()
                   if value is not None and name != "kimg"]
         self.add(images_seen, summary=self.summary(value=values))
-        self.writer.flush()
-
-    def close(self):
-        self.writer.close()
 
 
 def line(row):

@@ -180,8 +180,6 @@ def loop(training, started):
             with saver.trying("the last numbers of this run are not in its stats.csv"):
                 course.write(training, phase)
         grid = write_samples()
-        if course.events:
-            course.events.close()
     model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
     print(f"Saved {model} and the grid {grid}")
     if training.skipped.item():

@@ -18,7 +18,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from cli import add_device_argument, replacing  # noqa: E402
+from cli import replacing  # noqa: E402
 
 SIDES = {"ours": "train.py", "twin": "bench/train_twin.py"}
 
@@ -31,7 +31,6 @@ def main():
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--images", type=int, default=4096, help="for the distance (default 4096)")
     parser.add_argument("--out", default="learn.csv", metavar="OUT.csv")
-    add_device_argument(parser)
     args, flags = parser.parse_known_args()
     seeds = [int(seed) for seed in args.seeds.split(",")]
     for seed in seeds:
@@ -54,8 +53,10 @@ def files(side, seed):
 def train(args, seed, flags):
     """Both at once, on different cores: what disturbs the machine disturbs both."""
     cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < len(SIDES):
+        sys.exit(f"error: found {len(cores)} core, wanted one for each of {', '.join(SIDES)}")
     running = []
-    for core, (side, script) in zip(cores, SIDES.items(), strict=False):
+    for core, (side, script) in zip(cores, SIDES.items()):
         if files(side, seed):
             continue
         with open(f"{side}{seed}.log", "w") as log:
