@@ -108,7 +108,7 @@ class Projection:
         from backend import jt
         t = step / self.steps
         ramp = min(1.0, (1 - t) / RAMP_DOWN)
-        ramp = (0.5 - 0.5 * np.cos(ramp * np.pi)) * min(1.0, t / RAMP_UP + 1 / self.steps)
+        ramp = (0.5 - 0.5 * np.cos(ramp * np.pi)) * min(1.0, t / RAMP_UP)
         strength = self.deviation * STYLE_NOISE * max(0.0, 1 - t / NOISE_UNTIL) ** 2
         moved = self.w + jt.array(self.rng.standard_normal(self.w.shape, "float32")) * strength
         images = self.generator.synthesis(self.styles(moved), self.noise, self.size,

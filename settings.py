@@ -18,10 +18,10 @@ OFFICIAL = dict(
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
     tensorboard=False)
 
-# Hours on a CPU, or a few thousand pictures; the README says how the values were found.
+# Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
-    latent=64, fmap_base=1024, fmap_max=64, kimg=600.0, phase_kimg=60.0, fade_kimg=20.0,
-    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=0.5,
+    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=30.0, fade_kimg=10.0,
+    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=2.0,
     save_kimg=50.0, sample_kimg=5.0)
 
 PRESETS = {"official": {}, "small": SMALL}
