@@ -2,12 +2,13 @@
 # make test    sets up everything and runs the tests
 # make bench   measures speed beside PyTorch (bench/README.md)
 # make torture sets up everything and tries to make training lose work
+# make test-cuda-compile  compiles Jittor for CUDA 13, which needs no GPU (bench/gpu.sh is for those)
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
 DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 110 --phase_kimg 24 --fade_kimg 4 --sample_kimg 10
 
-.PHONY: demo test bench torture clean-demo
+.PHONY: demo test bench torture test-cuda-compile clean-demo
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -41,6 +42,10 @@ bench: .venv/installed-dev
 
 torture: .venv/installed-dev
 	$(PYTHON_IN_VENV) test/torture/torture.py
+
+test-cuda-compile: .venv/installed-dev
+	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt
+	$(PYTHON_IN_VENV) -m pytest -s -m cuda_compile
 
 clean-demo:
 	rm -rf data/demo sample/demo checkpoint/demo_*.model

@@ -106,15 +106,19 @@ def sync_folder(folder):
             os.close(descriptor)
 
 
-def add_device_argument(parser):
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto",
+def add_device_arguments(parser):
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"],
+                        default=parser.argument_default or "auto",      # train.py's has one
                         help="where to compute (default: auto, CUDA where there is a GPU)")
+    parser.add_argument("--cuda_home", metavar="FOLDER", help="the CUDA toolkit to use (default: "
+                        "the first that fits the driver, of $CUDA_HOME, nvcc on the path, "
+                        "/usr/local/cuda and pip's; python -m backend shows it)")
 
 
-def bring_up(device):
+def bring_up(device, cuda_home=None):
     """Import Jittor for `device`; what is missing becomes a UserError."""
     import backend
-    backend.use_device(device)
+    backend.use_device(device, cuda_home)
     try:
         return backend.jt
     except backend.BackendError as error:

@@ -18,7 +18,7 @@ import numpy as np
 
 import port
 import snapshot
-from cli import Parser, UserError, add_device_argument, bring_up, replacing, run, size_argument
+from cli import Parser, UserError, add_device_arguments, bring_up, replacing, run, size_argument
 from config import PORT, ModelConfig, discriminator_shapes, generator_shapes, size_of
 
 ENDINGS = (".model", ".pt", ".npz", ".safetensors")
@@ -72,7 +72,7 @@ def parse_arguments(argv):
                         "for)")
     parser.add_argument("--approximate", action="store_true", help="towards the port: also convert "
                         "what it computes differently, and print the measured error")
-    add_device_argument(parser)
+    add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.check and args.output:
         parser.error(f"--check writes nothing: leave {args.output} out")
@@ -167,7 +167,7 @@ def approximate(config, arrays):
 def print_difference(original, changed, args):
     """One line: how far the pictures of 16 latents are from those of the original."""
     from painter import Painter
-    bring_up(args.device)
+    bring_up(args.device, args.cuda_home)
     pictures = []
     for header, arrays in original, changed:
         painter = Painter(header, arrays, args.input, truncation_psi=1.0, noise="none")

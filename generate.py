@@ -19,7 +19,7 @@ import figures
 import film
 import snapshot
 import styles_file
-from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
+from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
 from figures import AT_ONCE
 from grid import make_grid, save_png
 from painter import NOISES, Painter
@@ -45,7 +45,7 @@ def main(argv=None):
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror}") from None
 
-    bring_up(args.device)
+    bring_up(args.device, args.cuda_home)
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
                       args.noise)
     written = []
@@ -188,7 +188,7 @@ def parse_arguments(argv):
                         "for)")
     parser.add_argument("--out", help="folder for what is written (default sample/<checkpoint's "
                         "name>)")
-    add_device_argument(parser)
+    add_device_arguments(parser)
     args = parser.parse_args(argv)
     for flag in ("n_row", "n_col", "frames"):
         if getattr(args, flag) < 1:

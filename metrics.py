@@ -22,7 +22,7 @@ import inception
 import lpips
 import snapshot
 import swd
-from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
+from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
 from dataset import PictureFolder, load_batch
 from grid import to_pixels
 from ms_ssim import Diversity, scales
@@ -145,7 +145,7 @@ def main(argv=None):
     if count < args.images:
         print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
               "pictures are larger, compare only equal numbers", file=sys.stderr)
-    bring_up(args.device)
+    bring_up(args.device, args.cuda_home)
     network, perceptual = networks(args.metrics, args.inception, args.lpips)
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     total = count * (bool(args.metrics - {"ppl"}) + 2 * ("ppl" in args.metrics))
@@ -202,7 +202,7 @@ def parse_arguments(argv):
                         help="of the choice of pictures and of the latents (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained")
-    add_device_argument(parser)
+    add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.images < 2:
         parser.error(f"--images: found {args.images}, wanted 2 or more")

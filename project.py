@@ -15,7 +15,7 @@ from tqdm import tqdm
 import film
 import snapshot
 import styles_file
-from cli import Parser, UserError, add_device_argument, bring_up, run, size_argument
+from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
 from config import num_layers, sizes_to
 from grid import make_grid, save_png, to_pixels
 from lpips import LPIPS, WHERE
@@ -39,7 +39,7 @@ def main(argv=None):
         os.makedirs(out, exist_ok=True)
     except OSError as error:
         raise UserError(f"--out {out}: {error.strerror}") from None
-    bring_up(args.device)
+    bring_up(args.device, args.cuda_home)
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     network = LPIPS(args.lpips) if args.lpips else None
     projection = Projection(generator, header["size"], header["alpha"], target, args.space,
@@ -210,7 +210,7 @@ def parse_arguments(argv):
                         "pixels to which they were trained")
     parser.add_argument("--out", help="folder for what is written (default sample/<checkpoint's "
                         "name>)")
-    add_device_argument(parser)
+    add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.steps < 1:
         parser.error(f"--steps: found {args.steps}, wanted 1 or more")

@@ -6,7 +6,7 @@ import os
 import dataset
 import metrics
 import schedule
-from cli import Parser, UserError, add_device_argument, cores, size_argument
+from cli import Parser, UserError, add_device_arguments, cores, size_argument
 from config import ModelConfig
 
 # The reference recipe: the official one for a single GPU.
@@ -16,7 +16,7 @@ OFFICIAL = dict(
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
-    tensorboard=False)
+    tensorboard=False, amp=False)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
@@ -27,13 +27,14 @@ SMALL = dict(
 PRESETS = {"official": {}, "small": SMALL}
 
 # What may be another on --resume: none of it changes what is learned.
-MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "max_minutes",
-              "metrics", "metric_kimg", "metric_images", "metric_share", "inception", "lpips",
-              "tensorboard"}
+MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
+              "max_minutes", "metrics", "metric_kimg", "metric_images", "metric_share",
+              "inception", "lpips", "tensorboard"}
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
-         "metric_share", "inception", "lpips", "tensorboard")
-NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "max_minutes"}
+         "metric_share", "inception", "lpips", "tensorboard", "amp")
+NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
+             "max_minutes"}
 
 
 def default_workers():
@@ -94,6 +95,9 @@ def make_parser():
     add("--fmap_max", "and at most this many", type=int)
     add("--conv", "3×3 convolutions on a CPU: winograd, with few multiplications, or direct, "
         "slower and a little more exact", choices=["winograd", "direct"])
+    add("--amp", "mixed precision on a GPU: convolutions multiply in TF32, 10 bits instead of 23, "
+        "and sum in float32; all else stays float32. Quicker, not the paper's recipe",
+        action="store_true")
     add("--seed", "decides weights, order of pictures, latents and noise", type=int)
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
     add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)
@@ -112,8 +116,7 @@ def make_parser():
     add("--max_minutes", "stop after so many minutes as on Ctrl-C, for queues with a time limit",
         type=float)
     add("--workers", "processes that load pictures, 0 for none (default: half the cores)", type=int)
-    add_device_argument(parser)
-    parser.set_defaults(device=argparse.SUPPRESS)
+    add_device_arguments(parser)
     return parser
 
 
@@ -199,6 +202,7 @@ def to_save(settings):
 def check(s):
     """Raise UserError for values that make no sense; set defaults of what is never saved."""
     s.setdefault("device", "auto")
+    s.setdefault("cuda_home", None)
     s.setdefault("workers", default_workers())
     s.setdefault("preset", "official")
     for flag in LATER:

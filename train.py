@@ -44,8 +44,9 @@ def main(argv=None):
     schedule = flags.make_schedule(s)
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
+    backend.use_amp(s["amp"])
     if s.get("dry_run"):
-        bring_up(s["device"])
+        bring_up(s["device"], s["cuda_home"])
         return dry_run(config, schedule)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
@@ -57,7 +58,12 @@ def main(argv=None):
     runs.remove_leftovers(CHECKPOINTS, name)
     runs.check_space(CHECKPOINTS, s, config)
 
-    jt = bring_up(s["device"])
+    jt = bring_up(s["device"], s["cuda_home"])
+    if s["amp"] and not jt.flags.use_cuda:
+        if "amp" in typed:
+            raise UserError("--amp: found no GPU to use, and a CPU has no mixed precision: leave "
+                            "--amp out")
+        print("note: the run was begun with --amp; on a CPU all of it is float32", file=sys.stderr)
     from training import Training
     training = Training(s, schedule, config, pictures)
     if saved:

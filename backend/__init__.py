@@ -4,12 +4,13 @@
     backend.use_device("auto")        # optional, and before the first use of jt
     from backend import jt
 
-`jt` is Jittor 1.3.11 on the CPU (with oneDNN, see `jittor_bringup.py`) or on a CUDA device that
-Jittor supports by itself. It is brought up when it is first asked for, so that `--help` and a
-wrong folder are answered on a machine where nothing is compiled yet.
+`jt` is Jittor 1.3.11 on the CPU (with oneDNN, see `jittor_bringup.py`) or on a CUDA device (see
+`cuda.py`). It is brought up when it is first asked for, so that `--help` and a wrong folder are
+answered on a machine where nothing is compiled yet.
 """
+import os
 
-_device = "auto"
+_device, _cuda_home = "auto", None
 _conv = "winograd"
 
 
@@ -17,12 +18,15 @@ class BackendError(Exception):
     """What is missing on this machine, as one line that says how to get it."""
 
 
-def use_device(device):
-    """Choose "auto" (CUDA where there is a GPU), "cpu" or "cuda". Call it before using `jt`."""
-    global _device
-    if "jt" in globals() and device != _device:
+def use_device(device, cuda_home=None):
+    """Choose "auto" (CUDA where there is a GPU), "cpu" or "cuda". Call it before using `jt`.
+
+    cuda_home: folder of the CUDA toolkit, None for the first that fits.
+    """
+    global _device, _cuda_home
+    if "jt" in globals() and (device, cuda_home) != (_device, _cuda_home):
         raise RuntimeError("backend.use_device() has to be called before the first use of jt")
-    _device = device
+    _device, _cuda_home = device, cuda_home
 
 
 def use_conv(conv):
@@ -33,9 +37,18 @@ def use_conv(conv):
     _conv = conv
 
 
+def use_amp(amp):
+    """Whether a GPU's convolutions multiply in TF32, which keeps 10 bits of a number instead of 23
+    (include/cudnn.h). Sums, and all that is no convolution, stay float32."""
+    if amp:
+        os.environ["STYLEGAN1_AMP"] = "1"
+    else:
+        os.environ.pop("STYLEGAN1_AMP", None)
+
+
 def __getattr__(name):
     if name not in ("jt", "onednn_ops", "has_winograd", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
-    globals().update(jittor_bringup.bring_up(_device, _conv))
+    globals().update(jittor_bringup.bring_up(_device, _conv, _cuda_home))
     return globals()[name]

@@ -1,8 +1,11 @@
-"""python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes."""
+"""python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes.
+
+On a GPU, the operations of training are compared with the CPU's.
+"""
 import numpy as np
 
 import backend
-from cli import Parser, add_device_argument, bring_up, run
+from cli import Parser, add_device_arguments, bring_up, run
 
 
 def conv_check(jt):
@@ -29,16 +32,21 @@ def conv_check(jt):
 
 def main():
     parser = Parser(prog="python -m backend", description=__doc__)
-    add_device_argument(parser)
-    jt = bring_up(parser.parse_args().device)
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    jt = bring_up(args.device, args.cuda_home)
     from backend.speed import conv_gflops
     for name, value in backend.report.items():
         print(f"{name:9} {value}")
     error = conv_check(jt)
-    print(f"check     double gradient of a convolution: relative error {error:.1e}",
-          "ok" if error < 1e-2 else "WRONG")
+    checks = [("double gradient of a convolution, finite differences", error, error < 1e-2)]
+    if jt.flags.use_cuda:
+        from backend.check import compare
+        checks += compare(jt)
+    for name, error, sound in checks:
+        print(f"check     {name}: relative error {error:.1e}", "ok" if sound else "WRONG")
     print(f"speed     3x3 convolution, 256 channels, 32x32, batch 8: {conv_gflops(jt):.0f} GFLOP/s")
-    return 0 if error < 1e-2 else 1
+    return 0 if all(sound for _, _, sound in checks) else 1
 
 
 if __name__ == "__main__":

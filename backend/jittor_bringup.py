@@ -8,7 +8,6 @@ first, oneDNN comes from the pip package `onednn-devel-cpu-gomp` with operators 
 """
 import atexit
 import contextlib
-import ctypes
 import glob
 import hashlib
 import importlib.metadata
@@ -22,15 +21,16 @@ import sysconfig
 import threading
 import time
 
-from backend import BackendError
+from backend import BackendError, cuda
 from cli import cores
 
 ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
+CUDA_OPERATORS = ("cub_ops", "cublas_ops", "cudnn_ops", "curand_ops")
 SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "use_cutlass": "0",
-            "cache_name": "stylegan1", "log_silent": "1"}
+            "cache_name": "stylegan1", "log_silent": os.environ.get("log_silent", "1")}
 
 
-def bring_up(device, conv):
+def bring_up(device, conv, cuda_home=None):
     """Import Jittor for `device` ("auto", "cpu", "cuda"), with `conv` kernels where it is the CPU.
 
     Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
@@ -38,16 +38,14 @@ def bring_up(device, conv):
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
-    nvcc, why_not = find_cuda()
-    if device == "cuda" and not nvcc:
-        raise BackendError(f"--device cuda: {why_not}. Type --device cpu")
-    use_cuda = nvcc is not None and device != "cpu"
-    if device == "auto" and not use_cuda and gpu_count() > 0:
-        say(f"warning: there is a GPU, but {why_not}; working on the CPU")
+    nvcc, found = find_cuda(device, cuda_home)
+    use_cuda = bool(nvcc)
 
-    with environment(SETTINGS | {"nvcc_path": nvcc if use_cuda else ""}), announced(use_cuda):
+    with environment(SETTINGS | {"nvcc_path": nvcc}), announced(use_cuda):
         import jittor as jt
         operators = None if use_cuda else load_onednn_operators(jt)
+    if use_cuda:
+        check_cuda_operators(jt)
     dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -58,9 +56,7 @@ def bring_up(device, conv):
         "Jittor": f"{jt.__version__}, cache {jt.flags.cache_path}",
         "compiler": f"{jt.flags.cc_path} {version_line(jt.flags.cc_path)}",
         "oneDNN": "not used on CUDA" if use_cuda else describe_onednn(),
-        "GPU": f"{gpu_count()} found" if gpu_count() else "none",
-        "CUDA": nvcc if use_cuda else f"not used: {why_not or 'the CPU was asked for'}",
-        "cuDNN": "through Jittor" if use_cuda and getattr(jt, "cudnn", None) else "not used",
+        **found,
         "MPI": shutil.which("mpirun") or "not found (only needed for several processes)",
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
@@ -113,7 +109,8 @@ def announced(use_cuda):
     if glob.glob(os.path.join(glob.escape(jittor_utils.cache_path), core)):
         yield
         return
-    say("Jittor compiles itself for this machine, once (about two minutes on two cores) …")
+    say("Jittor compiles itself for this machine, once (about "
+        f"{'five' if use_cuda else 'two'} minutes on two cores) …")
     start, done = time.time(), threading.Event()
 
     def tick():
@@ -184,35 +181,31 @@ def load_onednn_operators(jt):
     return operators
 
 
+def check_cuda_operators(jt):
+    """Raise BackendError where Jittor's operators for CUDA are not there: it only logs that."""
+    missing = [name for name in CUDA_OPERATORS if not getattr(jt.compile_extern, name, None)]
+    if missing or not jt.has_cuda:
+        raise BackendError(f"Jittor could not compile or load {', '.join(missing) or 'CUDA'}: type "
+                           "log_silent=0 python -m backend --device cuda, to see why")
+
+
 def describe_onednn():
     found = find_onednn()
     return f"{found[2]} at {found[1]}" if found else "MISSING: convolutions are very slow"
 
 
-def find_cuda():
-    """(path of nvcc, None) where Jittor can use CUDA by itself, else (None, reason)."""
-    places = [os.environ.get("nvcc_path"), shutil.which("nvcc"),
-              "/usr/local/cuda/bin/nvcc", "/opt/cuda/bin/nvcc"]
-    nvcc = next((p for p in places if p and os.path.isfile(p)), None)
-    if gpu_count() == 0:
-        return None, "no NVIDIA GPU with a working driver was found"
-    if nvcc is None:
-        return None, "no CUDA toolkit (nvcc) was found"
-    release = version_line(nvcc, "release ").split("release ")[-1].split(",")[0]
-    if not release or int(release.split(".")[0]) > 12:
-        return None, f"Jittor 1.3.11 knows CUDA up to 12, and {nvcc} is {release or 'unreadable'}"
-    return nvcc, None
-
-
-def gpu_count():
-    """Number of CUDA devices that the driver reports; 0 where there is no driver."""
+def find_cuda(device, cuda_home):
+    """(nvcc that Jittor is to use, {name: what was found}); "" for the CPU."""
+    if device == "cpu":
+        return "", {"CUDA": "not used: the CPU was asked for"}
     try:
-        driver, count = ctypes.CDLL("libcuda.so.1"), ctypes.c_int(0)
-    except OSError:
-        return 0
-    if driver.cuInit(0) != 0 or driver.cuDeviceGetCount(ctypes.byref(count)) != 0:
-        return 0
-    return count.value
+        return cuda.set_up(cuda_home)
+    except BackendError as error:
+        if device == "cuda":
+            raise BackendError(f"--device cuda: {error}. Or type --device cpu") from None
+        if cuda.driver()[1]:
+            say(f"warning: there is a GPU, but {error}. Working on the CPU")
+        return "", {"CUDA": f"not used: {error}"}
 
 
 def threads():

@@ -4,10 +4,11 @@
 
 With --vs they take turns, each in a process of its own with the same number of threads: "torch" is
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
-"lazy" and "shared" are ours with a flag that changes the recipe: --r1_interval 16 (the mean of
-sixteen iterations) and --share_fakes. `ratio` is the median over the rounds of the other's time ÷
-ours; GFLOP/s counts the arithmetic of plain direct convolutions, whatever a side really does. With
---generate, pictures are painted instead, truncation on.
+"lazy", "shared" and "amp" are ours with a flag that changes the recipe: --r1_interval 16 (the mean
+of sixteen iterations), --share_fakes and --amp. On a GPU "torch" convolves in float32 as ours does,
+"torch_tf32" in TF32 as PyTorch does by itself and ours with --amp. `ratio` is the median over the
+rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct convolutions,
+whatever a side really does. With --generate, pictures are painted instead, truncation on.
 """
 import argparse
 import json
@@ -19,7 +20,8 @@ import sys
 import time
 
 # Ours with a flag of train.py.
-FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}}
+FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True}}
+TWINS = ("torch", "fused", "torch_tf32")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -38,8 +40,10 @@ def main():
                         help="paint --batch pictures instead of a training iteration")
     parser.add_argument("--latent", type=int, help="length of the latent (default: --fmap_max)")
     parser.add_argument("--pairs", type=int, default=5, help="measured iterations (default 5)")
-    parser.add_argument("--vs", default="", help="take turns with torch, fused, lazy, shared")
-    parser.add_argument("--worker", choices=["jittor", "torch", "fused", *FLAGS],
+    parser.add_argument("--vs", default="", help=f"take turns with: {', '.join([*TWINS, *FLAGS])}")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu",
+                        help="where both sides compute (default cpu)")
+    parser.add_argument("--worker", choices=["jittor", *TWINS, *FLAGS],
                         help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
@@ -87,7 +91,8 @@ class Worker:
         self.process = subprocess.Popen(
             [sys.executable, os.path.abspath(__file__), "--worker", side, "--size", str(size),
              "--batch", str(batch), "--fmap_max", str(args.fmap_max),
-             "--latent", str(args.latent or args.fmap_max)] + ["--generate"] * args.generate,
+             "--latent", str(args.latent or args.fmap_max), "--device", args.device]
+            + ["--generate"] * args.generate,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def ask(self, line):
@@ -108,13 +113,12 @@ class Worker:
 def work(args):
     size, batch = int(args.size), int(args.batch)
     kind = "generate" if args.generate else "step"
-    library = "torch" if args.worker in ("torch", "fused") else "jittor"
+    library = "torch" if args.worker in TWINS else "jittor"
     changes = FLAGS.get(args.worker, {})
     step = globals()[f"{library}_{kind}"](args, size, batch, **changes)
     for line in sys.stdin:
         if line.strip() == "finish":
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            print("\n" + json.dumps({"peak_kib": peak}), flush=True)
+            print("\n" + json.dumps({"peak_kib": peak_memory(library, args.device)}), flush=True)
             return
         start = time.perf_counter()
         steps = changes.get("r1_interval", 1)
@@ -123,10 +127,24 @@ def work(args):
         print("\n" + json.dumps({"seconds": (time.perf_counter() - start) / steps}), flush=True)
 
 
+def peak_memory(library, device):
+    """KiB that this process has used at most: of the GPU where it computes there."""
+    if device == "cpu":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if library == "torch":
+        import torch
+        return torch.cuda.max_memory_reserved() / 1024
+    from backend import jt
+    return jt.get_mem_info().total_cuda_used / 1024     # it gives nothing back
+
+
 def jittor_step(args, size, batch, **changes):
     import numpy as np
 
+    import backend
     import settings
+    backend.use_device(args.device)
+    backend.use_amp(changes.get("amp", False))
     from training import Training
     s = settings.OFFICIAL | dict(
         data="-", name="-", init_size=size, max_size=size, batch=str(batch),
@@ -142,6 +160,8 @@ def jittor_step(args, size, batch, **changes):
 def jittor_generate(args, size, batch):
     import numpy as np
 
+    import backend
+    backend.use_device(args.device)
     from model import StyledGenerator
     from painter import paint, styles_of
     generator = StyledGenerator(ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent))
@@ -154,6 +174,8 @@ def twin(args, size):
 
     from bench.torch_twin import Twin
     torch.set_num_threads(len(os.sched_getaffinity(0)))
+    torch.set_default_device(args.device)
+    torch.backends.cudnn.allow_tf32 = args.worker == "torch_tf32"
     config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
     twin = Twin(config, fused=args.worker == "fused")
     twin.begin(size, False, 1e-3)
@@ -162,13 +184,14 @@ def twin(args, size):
 
 def torch_step(args, size, batch):
     import torch
-    step, images = twin(args, size).step, torch.randn(batch, 3, size, size)
+    step = twin(args, size).step
+    images = torch.randn(batch, 3, size, size)
     return lambda: step(images)
 
 
 def torch_generate(args, size, batch):
     generate = twin(args, size).generate
-    return lambda: generate(batch, size)
+    return lambda: generate(batch, size).cpu()
 
 
 if __name__ == "__main__":

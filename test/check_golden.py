@@ -37,7 +37,7 @@ import foreign  # noqa: E402
 import official  # noqa: E402
 import port  # noqa: E402
 import snapshot  # noqa: E402
-from cli import Parser, UserError, add_device_argument, bring_up, run  # noqa: E402
+from cli import Parser, UserError, add_device_arguments, bring_up, run  # noqa: E402
 from config import PORT, ModelConfig, discriminator_shapes, generator_shapes  # noqa: E402
 
 STYLES, IMAGES, R1_IMAGES, R1_PARAMETERS = 1e-5, 2e-5, 1e-4, 1e-3
@@ -52,7 +52,7 @@ def main(argv=None):
     parser.add_argument("--conv", choices=["direct", "winograd"], default="direct",
                         help="kernels of the CPU; Winograd's bounds are twice as wide (default "
                         "direct)")
-    add_device_argument(parser)
+    add_device_arguments(parser)
     args = parser.parse_args(argv)
     if len(args.files) != 2 and not (args.port and len(args.files) == 1):
         parser.error("wanted PICKLE.pkl GOLDEN.npz, or --port GOLDEN.npz")
@@ -67,7 +67,7 @@ def main(argv=None):
         source = OfficialOutputs(golden, args.files[0])
     import backend
     backend.use_conv(args.conv)
-    bring_up(args.device)
+    bring_up(args.device, args.cuda_home)
     source.make_networks()
     wrong, dump = [], {}
     for name, wanted in golden.items():

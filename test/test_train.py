@@ -57,6 +57,12 @@ def train_on(training, count):
     return np.array(losses)
 
 
+def test_only_what_was_typed_counts_as_typed():
+    assert settings.parse(["data/x"]) == {"data": "data/x", "name": "x"}
+    typed = settings.parse(["data/x", "--kimg", "3", "--cuda_home", "/cuda", "--amp"])
+    assert typed == {"data": "data/x", "name": "x", "kimg": 3, "cuda_home": "/cuda", "amp": True}
+
+
 def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
     training = Training(*in_process(symbols))
     before = training.state_of_networks()
