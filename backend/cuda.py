@@ -90,6 +90,16 @@ def set_up(cuda_home=None):
     raise problem
 
 
+def settings(nvcc):
+    """What Jittor is told of the home by the environment.
+
+    A cache for each home: Python would find a core compiled for the CPU before one for CUDA in the
+    same cache, and load that.
+    """
+    home = os.path.dirname(os.path.dirname(nvcc))
+    return {"nvcc_path": nvcc, "cache_name": f"stylegan1-{os.path.basename(home)}"}
+
+
 def shown(version):
     return ".".join(map(str, version))
 

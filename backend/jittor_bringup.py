@@ -41,7 +41,8 @@ def bring_up(device, conv, cuda_home=None):
     nvcc, found = find_cuda(device, cuda_home)
     use_cuda = bool(nvcc)
 
-    with environment(SETTINGS | {"nvcc_path": nvcc}), announced(use_cuda):
+    where = cuda.settings(nvcc) if use_cuda else {"nvcc_path": ""}
+    with environment(SETTINGS | where), announced(use_cuda):
         import jittor as jt
         operators = None if use_cuda else load_onednn_operators(jt)
     if use_cuda:
@@ -110,7 +111,7 @@ def announced(use_cuda):
         yield
         return
     say("Jittor compiles itself for this machine, once (about "
-        f"{'five' if use_cuda else 'two'} minutes on two cores) …")
+        f"{'three' if use_cuda else 'two'} minutes on two cores) …")
     start, done = time.time(), threading.Event()
 
     def tick():

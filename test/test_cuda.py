@@ -212,12 +212,13 @@ from backend import cuda, jittor_bringup
 folder, release = sys.argv[1], tuple(map(int, sys.argv[2].split(".")))
 toolkit = cuda.Toolkit(folder, release, "test")
 home = cuda.lay_out(toolkit, cuda.contents(toolkit), [90])
-with jittor_bringup.environment(jittor_bringup.SETTINGS | {
-        "nvcc_path": home + "/bin/nvcc", "cuda_archs": "90", "log_silent": "0"}):
+with jittor_bringup.environment(jittor_bringup.SETTINGS | cuda.settings(home + "/bin/nvcc") |
+                                {"cuda_archs": "90", "log_silent": "0"}):
     import jittor as jt
 for name in ("cublas", "cudnn", "curand", "cub", "cufft", "cusparse"):
     operators = getattr(jt.compile_extern, name + "_ops")
     print(name, *sorted(n for n in dir(operators) if not n.startswith("_")))
+print(jt.flags.cache_path)
 """
 
 
@@ -285,3 +286,4 @@ def test_jittor_and_its_cuda_operators_compile_and_load_without_a_gpu():
     for name, operator in (("cublas", "cublas_matmul"), ("cudnn", "cudnn_conv_backward_w"),
                            ("curand", "curand_random"), ("cub", "cub_arg_reduce")):
         assert operator in loaded[name], (name, loaded)
+    assert "/stylegan1-cuda-" in result.stdout.splitlines()[-1]
