@@ -1,7 +1,7 @@
 """Whether a GPU computes: the operations that training needs, there and on the CPU."""
 import numpy as np
 
-BOUND = 1e-3                    # of the largest value; cuDNN may multiply in TF32
+BOUND = 1e-3                    # of the largest value; a GPU's kernels sum in another order
 
 
 def arrays(*shapes):

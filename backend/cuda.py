@@ -36,8 +36,9 @@ WRAPPED = {"cuda_runtime.h": "fields of cudaDeviceProp that CUDA 13 dropped",
            "cudnn.h": "functions for recurrent networks that cuDNN 9 dropped; none is called here",
            "cub/cub.cuh": "iterators and functors that CUB 3 dropped",
            "npp.h": "in the place of a library of which only eight constants are used"}
-LINKED = re.compile(r"lib(cudart|cudadevrt|cublas|cublasLt|cudnn\w*|curand|cufft|cufftw|cusparse|"
-                    r"nvJitLink|nvrtc|nvrtc-builtins)\.(so|a)\b")
+# Libraries, also those that nvcc (cudart_static, cudadevrt) and these load by themselves.
+LINKED = re.compile(r"lib(cudart|cudart_static|cudadevrt|cublas|cublasLt|cudnn\w*|curand|cufft|"
+                    r"cufftw|cusparse|nvJitLink|nvrtc|nvrtc-builtins)\.(so|a)\b")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,12 +7,12 @@ Each stage ends within --minutes, goes on where it stopped, and writes its part 
 numbers with GPU, driver, toolkit and commit: OUT/NAME.json, and the same to read in OUT/NAME.txt.
 """
 import argparse
-import csv
 import datetime
 import glob
 import json
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -20,7 +20,8 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from cli import replacing  # noqa: E402
+import stats  # noqa: E402
+from cli import UserError, replacing  # noqa: E402
 
 # Size, batch and width of the iterations that are measured: the paper's, and a narrow one.
 SPEEDS = ((8, 128, 512), (16, 128, 512), (32, 64, 512), (64, 32, 512), (128, 16, 512), (32, 64, 64))
@@ -82,7 +83,7 @@ def attempt(command, seconds):
         text, _ = process.communicate(timeout=max(1, seconds))
         code = process.returncode
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, 15)
+        process.terminate()             # not its children: compilers that die look like a crash
         try:
             text, _ = process.communicate(timeout=15)
         except subprocess.TimeoutExpired:
@@ -158,20 +159,22 @@ def train(report, end, device):
     code, text, seconds = attempt(
         ["train.py", "data/gpu", *(["--resume"] if there else TRAIN), "--device", device,
          "--max_minutes", f"{minutes:.2f}"], end - time.monotonic())
-    attempt(["plot.py", "gpu"], end - time.monotonic())
-    measured = {"exit_code": code, "seconds": seconds}
-    with open(os.path.join(ROOT, "sample/gpu/stats.csv"), newline="") as file:
-        rows = list(csv.DictReader(file))
-    speeds = {}
-    for row in rows:
-        speeds.setdefault(row["size"], []).append(float(row["images_per_second"]))
-    measured |= {f"images/s at {size}": round(sorted(values)[len(values) // 2], 1)
-                 for size, values in speeds.items()}
-    last = rows[-1]
-    report.add("train", f"{last['kimg']} kimg", size=last["size"], skipped=last["skipped"],
-               swd=[row["swd"] for row in rows if row["swd"]], **measured)
     if code != 0:
         print(text[-3000:])
+    attempt(["plot.py", "gpu"], end - time.monotonic())
+    try:
+        rows = stats.read(os.path.join(ROOT, "sample/gpu/stats.csv"))
+    except UserError:                               # it ended before its first thousand images
+        rows = []
+    speeds = {}
+    for row in rows:
+        speeds.setdefault(int(row["size"]), []).append(row["images_per_second"])
+    last = rows[-1] if rows else {"kimg": 0, "size": None, "skipped": None}
+    report.add("train", f"{last['kimg']:g} kimg", size=last["size"], skipped=last["skipped"],
+               swd=[row["swd"] for row in rows if row["swd"] is not None],
+               exit_code=code, seconds=seconds,
+               **{f"images/s at {size}": round(statistics.median(values), 1)
+                  for size, values in speeds.items()})
 
 
 STAGES = {stage.__name__: stage for stage in (backend, tests, speed, train)}

@@ -47,6 +47,7 @@ def make_toolkit(folder, release="13.0", archs="75 80 90 100 120", cudnn=9, with
     write(folder / cccl / "thrust/sort.h")
     for name in LIBRARIES:
         write(folder / f"lib64/lib{name}.so.{ending}")
+    write(folder / "lib64/libcudart_static.a")
     write(folder / "include/cudnn.h")
     write(folder / "include/cudnn_version.h", f"#define CUDNN_MAJOR {cudnn}\n"
           "#define CUDNN_MINOR 2\n#define CUDNN_PATCHLEVEL 1\n")
@@ -88,6 +89,7 @@ def test_a_home_has_every_name_that_jittor_looks_for(machine, release, archs, cu
     for name in ("cudart", "cublas", "cublasLt", "cudnn", "curand", "cufft", "cusparse",
                  "cudnn_ops_infer", "cudnn_ops_train", "cudnn_cnn_infer", "cudnn_cnn_train"):
         assert os.path.isfile(f"{home}/lib64/lib{name}.so"), name
+    assert os.path.isfile(f"{home}/lib64/libcudart_static.a")       # nvcc links it by itself
     for name in (*HEADERS, "cudnn.h", "npp.h", "cub/cub.cuh", "cub/version.cuh", "thrust/sort.h"):
         assert os.path.isfile(f"{home}/include/{name}"), name
     for name in ("cuda_runtime.h", "cudnn.h", "cub/cub.cuh"):
