@@ -6,6 +6,7 @@
 This is the run: what it begins with, its loop, what it writes. One iteration is in training.py.
 """
 import os
+import re
 import shlex
 import sys
 import time
@@ -76,13 +77,19 @@ def main(argv=None):
     try:
         return loop(training, started)
     except (RuntimeError, MemoryError) as error:
-        if "memory" not in str(error).lower() and "alloc" not in str(error).lower():
+        if not is_out_of_memory(error):
             raise
         size = schedule.at(training.images_seen).size
         batch = schedule.batch[size]
         raise UserError(f"out of memory at size {size} with batch {batch}: type --batch "
                         f"{size}:{max(4, batch // 8 * 4)}, or --fmap_max or --max_size for a "
                         "smaller network") from None
+
+
+def is_out_of_memory(error):
+    """Jittor says "Maybe out of memory" also of a compiler that was killed."""
+    return isinstance(error, MemoryError) or bool(re.search(
+        r"unable to alloc|cannot allocate|bad_alloc|(?<!maybe )out of memory", str(error), re.I))
 
 
 def find_run(typed):

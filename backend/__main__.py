@@ -27,7 +27,7 @@ def conv_check(jt):
     slope = float((jt.grad(penalty(w), w).numpy().astype("float64") * direction).sum())
     h = 1e-2
     high, low = (float(penalty(jt.array(w0 + s * h * direction)).item()) for s in (1, -1))
-    return abs((high - low) / (2 * h) - slope) / abs(slope)
+    return abs((high - low) / (2 * h) - slope) / max(abs(slope), 1e-30)
 
 
 def main():

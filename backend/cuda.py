@@ -289,12 +289,13 @@ def check_complete(toolkit, links):
 
 
 SCRIPT = """#!/bin/sh
-# Jittor asks for C++14 and for GPUs up to 90. A script, for Jittor would follow a link.
+# Jittor asks for C++14, for GPUs up to 90, and for short cuts in exp, log and division. A script,
+# for Jittor would follow a link.
 for x; do
     shift
     case "$x" in
         -std=c++14) x=-std={standard} ;;
-        -arch=*|-code=*) continue ;;
+        -arch=*|-code=*|--use_fast_math) continue ;;
     esac
     set -- "$@" "$x"
 done

@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -20,6 +21,7 @@ import sys
 import sysconfig
 import threading
 import time
+import traceback
 
 from backend import BackendError, cuda
 from cli import cores
@@ -43,7 +45,7 @@ def bring_up(device, conv, cuda_home=None):
 
     where = cuda.settings(nvcc) if use_cuda else {"nvcc_path": ""}
     with environment(SETTINGS | where), announced(use_cuda):
-        import jittor as jt
+        jt = import_jittor(use_cuda)
         operators = None if use_cuda else load_onednn_operators(jt)
     if use_cuda:
         check_cuda_operators(jt)
@@ -63,6 +65,22 @@ def bring_up(device, conv, cuda_home=None):
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
             "has_winograd": operators is not None and conv == "winograd"}
+
+
+def import_jittor(use_cuda):
+    """The module. Where it does not start the process ends, with one line and exit code 2: one
+    that is loaded by half cannot be left, and aborts at the end of the program."""
+    try:
+        import jittor
+        return jittor
+    except Exception as error:
+        lines = re.sub(r"\x1b\[[\d;]*m|\[f [^]]*\]", "", str(error)).split("\n")
+        why = next((line.strip(" :") for line in lines if line.strip()), type(error).__name__)
+        say(f"error: Jittor did not start: {why[:120]}. Type log_silent=0 python -m backend, "
+            "to see more" + (", or --device cpu" if use_cuda else ""))
+        if SETTINGS["log_silent"] == "0":
+            traceback.print_exc()
+        os._exit(2)
 
 
 def check_machine():

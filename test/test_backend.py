@@ -55,6 +55,16 @@ def test_environment_is_as_it_was():
     assert result.returncode == 0 and "3.0" in result.stdout, result.stderr
 
 
+def test_a_compiler_that_fails_is_one_line_and_exit_code_2(tmp_path):
+    (tmp_path / "g++").write_text('#!/bin/sh\ncase "$*" in *--version*|*-dumpversion*) exec '
+                                  '/usr/bin/g++ "$@";; esac\necho disk full >&2; exit 1\n')
+    (tmp_path / "g++").chmod(0o755)
+    result = python("from backend import jt", HOME=str(tmp_path),
+                    PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    assert result.stderr.splitlines()[-1].startswith("error: Jittor did not start: Run cmd failed")
+
+
 def test_an_nvcc_on_the_path_changes_nothing_without_a_gpu(tmp_path):
     (tmp_path / "nvcc").write_text("#!/bin/sh\necho release 11.8, V11.8\n")
     (tmp_path / "nvcc").chmod(0o755)

@@ -101,10 +101,11 @@ def test_a_home_has_every_name_that_jittor_looks_for(machine, release, archs, cu
 
 
 def test_the_compiler_is_asked_for_these_gpus_and_a_standard_that_cub_takes(machine, monkeypatch):
-    """Jittor asks for C++14, and for GPUs up to 90; everything else reaches nvcc as it was."""
+    """Jittor asks for C++14, GPUs up to 90 and short cuts in the maths; the rest is as it was."""
     monkeypatch.setattr(cuda, "driver", lambda: ((13, 0), [H200, B200, H200]))
     kept = ["a file.cc", "-DX=\"a b\"", "-o", "$x"]
-    asked = ["-std=c++14", *kept[:2], "-arch=compute_90", "-code=sm_90", *kept[2:]]
+    asked = ["-std=c++14", *kept[:2], "-arch=compute_90", "-code=sm_90",
+             "--use_fast_math", *kept[2:]]
     for release, standard in (("11.8", "c++14"), ("13.0", "c++17")):
         home, _ = set_up(make_toolkit(machine / release, release, "52 80 90"))
         told = subprocess.run([f"{home}/bin/nvcc", *asked], capture_output=True, text=True,

@@ -9,6 +9,7 @@ from conftest import ROOT, command
 from test_train import TINY, in_process, train_on, training_process
 
 import runs
+import train
 from dataset import Loader
 from training import Training
 
@@ -148,3 +149,13 @@ def test_a_second_run_of_the_name_is_refused(symbols, tmp_path):
     held = runs.lock(str(tmp_path / "checkpoint"), "twice")
     code, _, error = command("train.py", symbols, "--name", "twice", cwd=tmp_path, check=False)
     assert code == 2 and "is being written by process" in error and held
+
+
+@pytest.mark.parametrize("error, ours", [
+    (MemoryError(), True), (RuntimeError("std::bad_alloc"), True),
+    (RuntimeError("[f cuda_device_allocator.cc:31] Unable to alloc cuda device memory"), True),
+    (RuntimeError("CUDA error code=2( out of memory ) cudaMallocHost"), True),
+    (RuntimeError("Caught SIGCHLD. Maybe out of memory, please reduce your worker size"), False),
+    (RuntimeError("compile failed: shared_memory.h: no such file"), False)])
+def test_only_a_want_of_memory_is_told_as_one(error, ours):
+    assert train.is_out_of_memory(error) == ours
