@@ -23,13 +23,12 @@ class Adam:
         self.steps = jt.zeros(1).stop_grad()
         self.v = {name: jt.zeros(p.shape).stop_grad() for name, p in parameters.items()}
 
-    def propose(self, terms):
-        """Step along the gradient of a loss, the sum of `terms`, Vars of one element.
+    def gradients(self, terms):
+        """[loss, its gradients]: of the sum of `terms`, Vars of one element.
 
-        `terms` is emptied: what a term needed is free before the next one begins. Returns (the
-        loss, a Var [1]: 1 where it and all gradients are finite, else 0, the gradient's norm).
+        `terms` is emptied: what a term needed is free before the next one begins.
         """
-        parameters, moments = list(self.parameters.values()), list(self.v.values())
+        parameters = list(self.parameters.values())
         loss, gradients = 0, None
         while terms:
             term = terms.pop(0)
@@ -40,6 +39,14 @@ class Adam:
             gradients = [a + b for a, b in zip(gradients, more)] if gradients else more
             del more
             jt.sync([loss, *gradients])
+        return [loss, *gradients]
+
+    def propose(self, loss, *gradients):
+        """Step along the gradients of a loss, as `gradients` gives them.
+
+        Returns (a Var [1]: 1 where the loss and all gradients are finite, else 0, their norm).
+        """
+        parameters, moments = list(self.parameters.values()), list(self.v.values())
         size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
         self.before = [v.detach() for v in parameters + moments]
         new, new_moments, sound, norm = adam_step(
@@ -47,7 +54,7 @@ class Adam:
             size, BETA2, EPSILON)
         for v, value in zip(parameters + moments, new + new_moments):
             v.update(value)
-        return loss, sound, norm
+        return sound, norm
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+import traceback
 
 
 class UserError(Exception):
@@ -21,21 +22,47 @@ class Parser(argparse.ArgumentParser):
         raise UserError(f"{message.removeprefix('argument ')}; {self.prog} --help lists the flags")
 
 
-def run(main):
-    """Call `main` and end the process: errors a user can cause are one line and exit code 2."""
+def run(main, parallel=False):
+    """Call `main` and end the process: errors a user can cause are one line and exit code 2.
+
+    parallel: whether it may run under mpirun. Only the first process prints then, but for errors.
+    """
+    from backend import mpi
+    if not mpi.FIRST:
+        sys.stdout = sys.stderr = open(os.devnull, "w")
     try:
-        sys.exit(main())
+        if mpi.SIZE > 1 and not parallel:
+            raise UserError(f"{os.path.basename(sys.argv[0])} is for one process: leave mpirun out")
+        code = main()
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        end(2, f"error: {error}")
     except KeyboardInterrupt:
-        print("\nstopped", file=sys.stderr)
-        sys.exit(130)
+        end(130, "\nstopped")
+    except Exception:
+        if mpi.SIZE == 1:
+            raise
+        end(1, traceback.format_exc().rstrip())
+    sys.exit(code)
+
+
+def end(code, message):
+    """Print the message and leave; under mpirun that ends the other processes too."""
+    from backend import mpi
+    if mpi.SIZE == 1:
+        print(message, file=sys.stderr)
+        sys.exit(code)
+    if not mpi.FIRST:
+        time.sleep(2)           # the first may say the same, and then mpirun ends this one
+        message += f" (process {mpi.RANK} of {mpi.SIZE}, on {os.uname().nodename})"
+    print(message, file=sys.__stderr__, flush=True)
+    os._exit(code)              # a regular end would wait for the others
 
 
 def cores():
-    """Number of processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """Number of processor cores that this process may use; mpirun's share the machine."""
+    from backend import mpi
+    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return max(1, min(mine, os.cpu_count() // mpi.LOCAL_SIZE))
 
 
 def power_of_two(text):
@@ -56,13 +83,13 @@ size_argument.__name__ = "power of two (8, 16 … 1024)"
 
 
 class StopSignals:
-    """Ctrl-C, SIGTERM and --max_minutes ask for a stop after the iteration; a second signal stops
-    at once."""
+    """Ctrl-C, SIGTERM, SIGUSR1 and --max_minutes ask for a stop after the iteration; a second
+    signal stops at once."""
 
     def __init__(self, started, max_minutes):
         self.end = started + 60 * max_minutes
         self.signalled = False
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
             signal.signal(number, self.receive)
 
     def asked(self):
@@ -73,7 +100,7 @@ class StopSignals:
             os._exit(128 + number)
         self.signalled = True
         # Not print: the signal may have come in the middle of one.
-        os.write(2, "\nStopping after this iteration …\n".encode())
+        os.write(sys.stderr.fileno(), "\nStopping after this iteration …\n".encode())
 
 
 @contextlib.contextmanager

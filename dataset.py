@@ -58,10 +58,9 @@ class PictureFolder:
         return {"count": len(self),
                 "names": hashlib.sha1("\n".join(self.names).encode(errors="replace")).hexdigest()}
 
-    def files(self, first, count, seed):
-        """Paths of the images number `first` … `first` + `count` − 1 of the endless shuffle."""
-        indices = (shuffled(len(self), (first + i) // len(self), seed)[(first + i) % len(self)]
-                   for i in range(count))
+    def files(self, positions, seed):
+        """Paths of the images at these positions of the endless shuffle."""
+        indices = (shuffled(len(self), i // len(self), seed)[i % len(self)] for i in positions)
         return [os.path.join(self.path, self.names[i]) for i in indices]
 
 
@@ -135,6 +134,7 @@ class Loader:
     def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print):
         self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
         self.workers, self.pool, self.warn, self.unreadable = workers, None, warn, set()
+        self.folders = {}
 
     def __enter__(self):
         if self.workers:
@@ -148,15 +148,25 @@ class Loader:
         if self.pool:
             self.pool.shutdown(wait=False, cancel_futures=True)
 
-    def batches(self, size, batch, images_seen):
-        """Endless (images_seen, float32 [batch, channels, size, size] in [-1, 1])."""
-        folder = PictureFolder(self.root, size)
+    def folder(self, size):
+        """The PictureFolder of a size, with the names that it had when it was first asked for."""
+        if size not in self.folders:
+            self.folders[size] = PictureFolder(self.root, size)
+        return self.folders[size]
+
+    def batches(self, size, batch, images_seen, part=None):
+        """Endless (images_seen, float32 [N, channels, size, size] in [-1, 1]).
+
+        part: which images of each batch, as a list of N indices; all of them by default.
+        """
+        folder = self.folder(size)
+        part = range(batch) if part is None else part
         ahead = []
         position = images_seen
         while True:
             while len(ahead) < 2 * self.workers + 1:
-                job = (folder.files(position, batch, self.seed), self.flips(position, batch), size,
-                       self.channels)
+                wanted = [position + int(i) for i in part]
+                job = folder.files(wanted, self.seed), self.flips(wanted), size, self.channels
                 ahead.append((position, job, self.submit(job)))
                 position += batch
             first, job, future = ahead.pop(0)
@@ -192,12 +202,10 @@ class Loader:
             raise UserError(f"{folder.path}: {len(self.unreadable)} of its {len(folder)} pictures "
                             f"cannot be read, the last {path}: make them anew with resize.py")
 
-    def flips(self, first, count):
-        """Which of the images `first` … are mirrored; image i has a coin of its own."""
-        if not self.mirror:
-            return [False] * count
-        return [np.random.default_rng([self.seed, 1, first + i]).random() < 0.5
-                for i in range(count)]
+    def flips(self, positions):
+        """Which of the images at these positions are mirrored; each has a coin of its own."""
+        return [self.mirror and np.random.default_rng([self.seed, 1, i]).random() < 0.5
+                for i in positions]
 
 
 def start_worker(parent):

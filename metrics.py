@@ -107,7 +107,7 @@ def evaluate(measure, perceptual, generator, size, alpha, folder, channels, coun
     perceptual: an LPIPS, for ppl. done(n): called after n pictures. Raises Stopped.
     """
     seed = measure.seed
-    files = folder.files(0, count, seed)
+    files = folder.files(range(count), seed)
     for first in range(0, count if measure.wanted - {"ppl"} else 0, CHUNK):
         if stopped():
             raise Stopped

@@ -14,6 +14,7 @@ import sys
 
 import estimate
 import snapshot
+from backend import mpi
 from cli import UserError, sync_folder
 
 
@@ -112,7 +113,15 @@ class Saver:
         self.problem = None
 
     def save(self, training):
-        """Write both files. Returns whether that went well; where not, says why."""
+        """Write both files. Returns whether that went well; where not, says why.
+
+        All processes have to call it, whose networks are equal; the first writes.
+        """
+        if not mpi.same(training.checksum()):
+            raise UserError("the networks of the processes are not equal any more; nothing was "
+                            "saved: type --resume to go on from the last file")
+        if not mpi.FIRST:
+            return True
         header, arrays = training.state()
         generator = {k: v for k, v in arrays.items() if k.startswith("ema/")}
         path = model_path(self.folder, self.name, training.images_seen)

@@ -7,6 +7,8 @@ last size goes on to the end.
 """
 import dataclasses
 
+import numpy as np
+
 BATCH = {4: 128, 8: 128, 16: 128, 32: 64, 64: 32, 128: 16, 256: 8, 512: 4, 1024: 4}
 LEARNING_RATE = {4: 1e-3, 8: 1e-3, 16: 1e-3, 32: 1e-3, 64: 1e-3, 128: 1.5e-3, 256: 2e-3,
                  512: 3e-3, 1024: 3e-3}
@@ -69,6 +71,27 @@ class Phase:
     def optimizer_epoch(self):
         """Adam starts afresh whenever this changes: at a new size, and where its fade ends."""
         return (self.size, self.fading)
+
+
+def default_batch(processes=1):
+    """The official table for 1 to 8 GPUs: larger at 8 for several; at least 4 for each."""
+    return {size: multiple(max(batch, 256 if processes > 1 and size <= 8 else 0), 4 * processes)
+            for size, batch in BATCH.items()}
+
+
+def multiple(number, of):
+    """The smallest multiple of `of` that is not below `number`."""
+    return -(-number // of) * of
+
+
+def parts(batch, count):
+    """Which images of a batch are in each of `count` equal parts, int [count, batch ÷ count].
+
+    Whole groups of the minibatch stddev, which are the images i, i + M, i + 2 M and i + 3 M with
+    M = batch ÷ 4 (Karras et al. 2017, section 3): a part alone has the groups that it has in the
+    batch. One part is the batch in its order.
+    """
+    return np.arange(batch).reshape(4, count, -1).swapaxes(0, 1).reshape(count, -1)
 
 
 def ema_beta(batch, ema_kimg):

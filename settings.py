@@ -6,6 +6,7 @@ import os
 import dataset
 import metrics
 import schedule
+from backend import mpi
 from cli import Parser, UserError, add_device_arguments, cores, size_argument
 from config import ModelConfig
 
@@ -16,7 +17,7 @@ OFFICIAL = dict(
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
-    tensorboard=False, amp=False)
+    tensorboard=False, amp=False, grad_accum=1)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
@@ -29,10 +30,10 @@ PRESETS = {"official": {}, "small": SMALL}
 # What may be another on --resume: none of it changes what is learned.
 MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
               "max_minutes", "metrics", "metric_kimg", "metric_images", "metric_share",
-              "inception", "lpips", "tensorboard"}
+              "inception", "lpips", "tensorboard", "grad_accum"}
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
-         "metric_share", "inception", "lpips", "tensorboard", "amp")
+         "metric_share", "inception", "lpips", "tensorboard", "amp", "grad_accum")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -74,8 +75,12 @@ def make_parser():
     add("--kimg", "length of the run in thousands of images", type=float)
     add("--phase_kimg", "thousands of images at each size after its fade", type=float)
     add("--fade_kimg", "thousands of images over which a new size fades in", type=float)
-    add("--batch", "images per step: one number, or by size such as 8:128,16:64; multiples of 4 "
-        "(default 128 up to 16, 64 at 32, 32 at 64, 16 at 128, 8 at 256, 4 above; small: 16)")
+    add("--batch", "images per step, of all processes together: one number, or by size such as "
+        "8:128,16:64; multiples of 4 for each process (default 128 up to 16, 64 at 32, 32 at 64, "
+        "16 at 128, 8 at 256, 4 above; of several processes 256 at 8, and at least 4 for each; "
+        "small: 16)")
+    add("--grad_accum", "compute each batch in N parts one after the other, for the memory of one: "
+        "the same training, a little slower", type=int)
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
         "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512; small: 0.006)")
     add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
@@ -154,6 +159,8 @@ def new_run(typed, init=None):
         settings["max_size"] = max(larger)
     elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
         raise UserError(too_small(typed, init, settings["max_size"]))
+    # In full, for another number of processes goes on with the same batches.
+    settings["batch"] = table_text(batches(settings, schedule.default_batch(mpi.SIZE)))
     check(settings)
     return settings
 
@@ -186,7 +193,9 @@ def too_small(typed, init, largest):
 def resumed_run(typed, saved):
     """The saved settings, and of what was typed that which may change. Else a UserError."""
     for flag, value in typed.items():
-        if flag in saved and flag not in MAY_CHANGE and value != saved[flag]:
+        same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
+            flag == "batch" and batches(typed, batches(saved)) == batches(saved))
+        if not same:
             raise UserError(f"--{flag} {value}, but the run {typed['name']} was started with "
                             f"--{flag} {saved[flag]}: leave it out, or begin another run with "
                             "--name")
@@ -209,7 +218,7 @@ def check(s):
         s.setdefault(flag, OFFICIAL[flag])
     s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
-                 "fmap_max", "r1_interval", "max_minutes", "metric_kimg"):
+                 "fmap_max", "r1_interval", "max_minutes", "metric_kimg", "grad_accum"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):
@@ -227,23 +236,60 @@ def check(s):
     if s["max_size"] < s["init_size"]:
         raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "
                         f"type --init_size {s['max_size']}")
-    for size, batch in make_schedule(s).batch.items():
-        if batch % 4 and s["init_size"] <= size <= s["max_size"]:
-            raise UserError(f"--batch: found {batch} at size {size}, wanted a multiple of 4 (the "
-                            f"minibatch stddev works on groups of 4): type --batch "
-                            f"{size}:{batch + 4 - batch % 4}")
+    if s["grad_accum"] > 1 and s["share_fakes"]:
+        raise UserError("--share_fakes keeps the pictures of a whole batch, which --grad_accum is "
+                        "to spare the memory of: leave one out")
+    check_batches(make_schedule(s), s["grad_accum"])
+
+
+def check_batches(plan, grad_accum):
+    """Raise UserError where a batch of the schedule cannot be divided into groups of 4."""
+    unit = 4 * mpi.SIZE * grad_accum
+    used = {size: plan.batch[size] for size in plan.sizes}
+    wrong = {size: batch for size, batch in used.items() if batch % unit}
+    if not wrong:
+        return
+    size, batch = next(iter(wrong.items()))
+    of = [f"{mpi.SIZE} processes"] * (mpi.SIZE > 1) + \
+        [f"--grad_accum {grad_accum}"] * (grad_accum > 1)
+    fits = {s: schedule.multiple(b, unit) for s, b in used.items()}
+    raise UserError(
+        f"--batch: found {batch} at size {size}, wanted a multiple of {unit}"
+        + (f", 4 for each of {' and '.join(of)}" if of else "")
+        + " (the minibatch stddev works on groups of 4): type --batch "
+        + table_text(fits))
+
+
+def check_division(s, config):
+    """Raise UserError for a network whose batches cannot be divided among processes or parts."""
+    if s["grad_accum"] * mpi.SIZE > 1 and not 1 <= config.stddev_group <= 4:
+        raise UserError("the minibatch stddev of this network is over the whole batch, which "
+                        "cannot be divided: leave mpirun and --grad_accum out")
+
+
+def batches(s, default=schedule.BATCH):
+    """{size: batch} of a run with these settings, or of these flags."""
+    return table(s["batch"], "--batch", default)
+
+
+def table(text, flag, default, number=int):
+    try:
+        return schedule.parse_table(text, flag, default, number) if text else dict(default)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def table_text(by_size):
+    """{8: 64, 16: 32} → "8:64,16:32", what parse_table reads; one number where all are equal."""
+    if len(set(by_size.values())) == 1:
+        return str(next(iter(by_size.values())))
+    return ",".join(f"{size}:{number}" for size, number in by_size.items())
 
 
 def make_schedule(s):
-    try:
-        batch = schedule.parse_table(s["batch"], "--batch", schedule.BATCH) if s["batch"] \
-            else dict(schedule.BATCH)
-        lr = schedule.parse_table(s["lr"], "--lr", schedule.LEARNING_RATE, float) if s["lr"] \
-            else dict(schedule.LEARNING_RATE)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    return schedule.Schedule(s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"],
-                             s["phase_kimg"], batch, lr)
+    return schedule.Schedule(
+        s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"], s["phase_kimg"], batches(s),
+        table(s["lr"], "--lr", schedule.LEARNING_RATE, float))
 
 
 def model_config(s, init=None):

@@ -7,6 +7,7 @@ import sys
 import time
 
 import metrics
+from backend import mpi
 from cli import UserError, replacing
 
 # From loss_D to grad_norm_G, means over the images since the line before.
@@ -46,6 +47,8 @@ class Stats:
 
     def write(self, training, phase):
         """Append a line, and begin the next. Numbers of skipped steps are not in its means."""
+        if not mpi.FIRST:
+            return self.begin()
         row = {}
         for name, values in self.gathered.items():
             finite = [value for value in (v.item() for v in values) if math.isfinite(value)]

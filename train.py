@@ -18,6 +18,7 @@ import runs
 import settings as flags
 import snapshot
 import stats
+from backend import mpi
 from cli import StopSignals, UserError, bring_up, run
 from dataset import Loader, PictureFolder, load_batch, to_float
 from grid import save_grid
@@ -33,7 +34,7 @@ def main(argv=None):
     started = time.monotonic()
     typed = flags.parse(argv)
     name = typed["name"]
-    lock = None if typed.get("dry_run") else runs.lock(CHECKPOINTS, name)
+    lock = None if typed.get("dry_run") or not mpi.FIRST else runs.lock(CHECKPOINTS, name)
     saved = find_run(typed)
     init = (*snapshot.load_any(typed["init"]), typed["init"]) if "init" in typed else None
     if saved:
@@ -42,6 +43,7 @@ def main(argv=None):
     else:
         s = flags.new_run(typed, init and init[0])
         config = flags.model_config(s, init and init[0])
+    flags.check_division(s, config)
     schedule = flags.make_schedule(s)
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
@@ -53,11 +55,12 @@ def main(argv=None):
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. Type --kimg to make it longer.")
         return 0
-    for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
-        runs.try_writing(folder)
-    lock = lock or runs.lock(CHECKPOINTS, name)         # held until this process ends
-    runs.remove_leftovers(CHECKPOINTS, name)
-    runs.check_space(CHECKPOINTS, s, config)
+    if mpi.FIRST:                       # the only one that writes
+        for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
+            runs.try_writing(folder)
+        lock = lock or runs.lock(CHECKPOINTS, name)     # held until this process ends
+        runs.remove_leftovers(CHECKPOINTS, name)
+        runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"])
     if s["amp"] and not jt.flags.use_cuda:
@@ -72,6 +75,7 @@ def main(argv=None):
         training.restore(*saved)
     elif init:
         training.start_from(*init)
+    training.start_together()
     saved = init = None                 # their arrays are large, and copied
     say_how_long(jt, training)
     try:
@@ -124,6 +128,14 @@ def check_pictures(s, schedule):
     return pictures
 
 
+def check_same_pictures(folder):
+    """Raise UserError in all processes where one sees others; each reads the folder itself."""
+    names = folder.fingerprint()["names"]
+    if not mpi.same(int(names[:12], 16)):
+        raise UserError(f"{folder.path}: not all processes see the same pictures there: leave it "
+                        "alone while training starts or grows, and give every machine a whole copy")
+
+
 # The loop ----------------------------------------------------------------------------------------
 
 
@@ -140,44 +152,55 @@ def loop(training, started):
         saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
 
         def write_samples():
+            """By the first process alone: of what it waits for nothing needs the others."""
             path = os.path.join(samples, f"{training.images_seen:09d}.png")
             with saver.trying("training goes on"):
-                os.makedirs(samples, exist_ok=True)
-                save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+                if mpi.FIRST:
+                    os.makedirs(samples, exist_ok=True)
+                    save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
             return path
 
-        if training.images_seen == 0:
+        if training.images_seen == 0 and mpi.FIRST:
             folder = PictureFolder(s["data"], schedule.max_size)
             count = columns * rows
-            real, _ = load_batch(folder.files(0, count, s["seed"]), [False] * count,
+            real, _ = load_batch(folder.files(range(count), s["seed"]), [False] * count,
                                  schedule.max_size, training.config.channels)
             with saver.trying("training goes on"):
                 save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
-        course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen,
-                             s["tensorboard"] and stats.Events(os.path.join(samples, "events"),
-                                                               training.images_seen))
+        events = s["tensorboard"] and mpi.FIRST and stats.Events(
+            os.path.join(samples, "events"), training.images_seen)
+        course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen, events)
         size = None
-        while training.images_seen < schedule.total_images and not stop.asked():
+        while training.images_seen < schedule.total_images:
             phase = schedule.at(training.images_seen)
-            if phase.size != size:
+            begins = phase.size != size
+            if begins:
                 if size:
                     saver.save(training)                # the larger one may not fit into memory
                 say_growth(training, phase, bar)
                 size = phase.size
-                batches = loader.batches(size, phase.batch, training.images_seen)
-            before = training.images_seen
+                batches = loader.batches(size, phase.batch, training.images_seen,
+                                         training.my_parts(phase.batch).ravel())
+            before, problem = training.images_seen, None
             try:
                 _, images = next(batches)
-            except UserError:                           # the pictures are gone
+            except UserError as error:                  # the pictures are gone
+                problem = error
+            verdict = mpi.largest(2 if problem else int(stop.asked()))
+            if verdict == 2:
                 saver.save(training)
-                raise
+                raise problem or UserError("another process cannot read its pictures")
+            if verdict == 1:
+                break
+            if begins:
+                check_same_pictures(loader.folder(size))
             measured = training.step(images)
             bar.step(phase, measured)
             course.add(measured, phase.batch)
             if (crossed(before, training.images_seen, s["metric_kimg"])
                     or training.images_seen >= schedule.total_images):
                 with bar.paused() as seconds:
-                    found = watch.measure(training, bar.write, stop.asked)
+                    found = watch.measure(training, bar.write, stop.asked) if mpi.FIRST else {}
                 course.add_metrics(found, seconds())
             if crossed(before, training.images_seen, stats.KIMG):
                 with saver.trying("training goes on"):
@@ -226,7 +249,8 @@ def give_up(training, phase, first):
 def resume_command(s):
     name = "" if s["name"] == os.path.basename(os.path.abspath(s["data"])) else \
         f" --name {shlex.quote(s['name'])}"
-    return f"python train.py {shlex.quote(s['data'])}{name} --resume"
+    start = f"mpirun -np {mpi.SIZE} " * (mpi.SIZE > 1)
+    return f"{start}python train.py {shlex.quote(s['data'])}{name} --resume"
 
 
 def grid_shape(max_size):
@@ -236,4 +260,4 @@ def grid_shape(max_size):
 
 
 if __name__ == "__main__":
-    run(main)
+    run(main, parallel=True)

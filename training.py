@@ -7,6 +7,7 @@ is derived from (seed, images seen): a resumed run goes on as if it had not stop
 import contextlib
 import dataclasses
 import sys
+import zlib
 
 import numpy as np
 
@@ -16,12 +17,12 @@ import model
 import settings as flags
 import snapshot
 from adam import Adam
-from backend import jt
+from backend import jt, mpi
 from backend.fused import move
 from cli import UserError
 from config import num_layers
 from painter import paint, styles_of
-from schedule import ema_beta, lazy, r1_gamma
+from schedule import ema_beta, lazy, parts, r1_gamma
 
 TRUNCATION_PSI = 0.7            # of the sample grids
 
@@ -45,6 +46,7 @@ class Training:
     def step(self, images):
         """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
 
+        Of several processes each brings its part of the batch, and all have to take the step.
         Returns what was measured, Vars of one element: both losses, the norms of both gradients,
         the mean scores of real and generated pictures, and r1, the penalty before γ, where it was
         computed.
@@ -55,36 +57,34 @@ class Training:
         for adam in (self.adam_G, self.adam_D):
             adam.lr = phase.lr
         rng = np.random.default_rng([self.s["seed"], 2, self.images_seen])
-        jt.set_seed(int(rng.integers(2 ** 31)))             # for the noise maps
+        # For the noise maps, which are others in every process.
+        jt.set_seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
         alpha = model.fade(phase.alpha)
 
         # Discriminator: real pictures up, generated ones down, R1.
-        real = self.fade_reals(jt.array(images), alpha)
-        share = self.s["share_fakes"]
-        with contextlib.nullcontext() if share else jt.no_grad():
-            fake, w = self.generate(rng, phase, alpha)
-        gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
-        if self.s["loss"] == "logistic":
-            gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
-        terms, *scores, penalty = self.discriminator_loss(
-            lambda x: self.D(x, alpha), real, fake.detach(), gamma)
-        real_score, fake_score = (score.mean().detach() for score in scores)
-        measured = dict(score_real=real_score, score_fake=fake_score)
-        if penalty is not None:
-            measured["r1"] = penalty.detach()
-        del real, scores, penalty
-        if not share:
-            del fake, w
-        measured["loss_D"], sound, measured["grad_norm_D"] = self.adam_D.propose(terms)
+        sums = made = None
+        for real, inputs in zip(np.split(images, self.s["grad_accum"]), self.draw(rng, phase)):
+            terms, values, made = self.discriminator_terms(real, inputs, phase, alpha)
+            sums = add(sums, [*self.adam_D.gradients(terms), *values])
+        loss_D, *means = self.means(sums)
+        gradients, values = means[:len(self.adam_D.v)], means[len(self.adam_D.v):]
+        measured = dict(zip(("score_real", "score_fake", "r1"), values), loss_D=loss_D)
+        sound, measured["grad_norm_D"] = self.adam_D.propose(loss_D, *gradients)
+        del sums, means, gradients, values
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
-        if not share:
-            fake, w = self.generate(rng, phase, alpha)
-        g_loss = self.generator_loss(self.D(fake, alpha))
-        del fake
-        measured["loss_G"], sound_too, measured["grad_norm_G"] = self.adam_G.propose([g_loss])
+        sums = None
+        for inputs in [None] if made else self.draw(rng, phase):
+            fake, w = made or self.generate(inputs, phase, alpha)
+            made = None
+            g_loss = self.generator_loss(self.D(fake, alpha))
+            del fake
+            sums = add(sums, [*self.adam_G.gradients([g_loss]), w.detach().mean(0)])
+        measured["loss_G"], *gradients, w_mean = self.means(sums)
+        sound_too, measured["grad_norm_G"] = self.adam_G.propose(measured["loss_G"], *gradients)
         sound = sound * sound_too
+        del sums, gradients
 
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
         self.adam_D.commit(sound)
@@ -93,7 +93,7 @@ class Training:
         self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
 
         # Averages: of the style, and of the generator.
-        w_avg = self.G.w_avg * 0.995 + w.detach().mean(0) * 0.005
+        w_avg = self.G.w_avg * 0.995 + w_mean * 0.005
         self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
         self.G_ema.w_avg.update(self.G.w_avg.detach())
         new = sound * (1 - ema_beta(phase.batch, self.s["ema_kimg"]))
@@ -105,15 +105,50 @@ class Training:
         jt.sync_all()
         return measured
 
-    def generate(self, rng, phase, alpha):
-        """(pictures of new latents, mixed with probability --mixing, and their style w)."""
+    def my_parts(self, batch):
+        """Which images of a batch are this process's, int [--grad_accum, images of each part]."""
+        count = self.s["grad_accum"]
+        return parts(batch, count * mpi.SIZE)[count * mpi.RANK:count * (mpi.RANK + 1)]
+
+    def draw(self, rng, phase):
+        """For each part of this process (latents, latents to mix with, crossover layer)."""
         layers = num_layers(phase.size)
-        latents = rng.standard_normal((2 * phase.batch, self.config.latent), "float32")
+        latents = rng.standard_normal((2, phase.batch, self.config.latent), "float32")
         crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
-        both = self.G.mapping(jt.array(latents))
-        w, w_other = both[:phase.batch], both[phase.batch:]
-        styles = model.mix_styles(w, w_other, crossover, layers)
-        noise = model.make_noise(phase.batch, phase.size)
+        return [(*latents[:, part], crossover) for part in self.my_parts(phase.batch)]
+
+    def discriminator_terms(self, images, inputs, phase, alpha):
+        """(terms of its loss, what was measured, the generated pictures and their w to share)."""
+        gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
+        if self.s["loss"] == "logistic":
+            gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
+        real = self.fade_reals(jt.array(images), alpha)
+        share = self.s["share_fakes"]
+        with contextlib.nullcontext() if share else jt.no_grad():
+            fake, w = self.generate(inputs, phase, alpha)
+        terms, *values, penalty = self.discriminator_loss(
+            lambda x: self.D(x, alpha), real, fake.detach(), gamma)
+        values = [scores.mean().detach() for scores in values]
+        values += [] if penalty is None else [penalty.detach()]
+        return terms, values, (fake, w) if share else None
+
+    def means(self, sums):
+        """The means over all parts of a batch, of Vars that are sums over this process's parts."""
+        count = self.s["grad_accum"] * mpi.SIZE
+        if mpi.SIZE > 1:                                # in one message
+            flat = mpi.total(jt.concat([v.reshape(-1) for v in sums]))
+            ends = np.cumsum([v.numel() for v in sums])
+            sums = [flat[int(end) - v.numel():int(end)].reshape(v.shape)
+                    for v, end in zip(sums, ends)]
+        return [v / count for v in sums] if count > 1 else sums
+
+    def generate(self, inputs, phase, alpha):
+        """(pictures of latents, mixed with others from a layer on, and their style w)."""
+        latents, others, crossover = inputs
+        both = self.G.mapping(jt.array(np.concatenate([latents, others])))
+        w, w_other = both[:len(latents)], both[len(latents):]
+        styles = model.mix_styles(w, w_other, crossover, num_layers(phase.size))
+        noise = model.make_noise(len(latents), phase.size)
         return self.G.synthesis(styles, noise, phase.size, alpha), w
 
     def fade_reals(self, images, alpha):
@@ -172,6 +207,23 @@ class Training:
                    self.skipped_in_a_row.numpy()}
         return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch}, arrays
 
+    def checksum(self):
+        """Of all weights, to compare processes; of a single one 0."""
+        if mpi.SIZE == 1:
+            return 0
+        total = 0
+        for array in self.state_of_networks().values():
+            total = zlib.crc32(array, total)
+        return total
+
+    def start_together(self):
+        """All processes take the first one's weights."""
+        for _, network in self.networks():
+            for p in network.parameters():
+                array = p.numpy()
+                mpi.give_from_first(array)
+                p.assign(array)
+
     def start_from(self, header, arrays, path):
         """Take the weights of a file, up to the size that it was trained to; the rest is new."""
         there = {name.split("/")[0] for name in arrays}
@@ -202,6 +254,15 @@ class Training:
         self.make_optimizers(phase)
         self.adam_G.restore(arrays, "adam_generator")
         self.adam_D.restore(arrays, "adam_discriminator")
+
+
+def add(sums, more):
+    """`more` added to the Vars in `sums`, None for the first; what they needed is free then."""
+    if sums is None:
+        return more
+    sums = [a + b for a, b in zip(sums, more)]
+    jt.sync(sums)
+    return sums
 
 
 def copy_weights(source, target):

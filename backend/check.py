@@ -66,7 +66,7 @@ def adam(jt):
     p, target = map(jt.array, arrays((50, 20), (50, 20)))
     optimizer = Adam({"p": p}, 0.01)
     for _ in range(3):
-        _, sound, _ = optimizer.propose([((p - target) ** 2).sum()])
+        sound, _ = optimizer.propose(*optimizer.gradients([((p - target) ** 2).sum()]))
         optimizer.commit(sound)
     return [p]
 

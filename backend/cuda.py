@@ -38,7 +38,7 @@ WRAPPED = {"cuda_runtime.h": "fields of cudaDeviceProp that CUDA 13 dropped",
            "npp.h": "in the place of a library of which only eight constants are used"}
 # Libraries, also those that nvcc (cudart_static, cudadevrt) and these load by themselves.
 LINKED = re.compile(r"lib(cudart|cudart_static|cudadevrt|cublas|cublasLt|cudnn\w*|curand|cufft|"
-                    r"cufftw|cusparse|nvJitLink|nvrtc|nvrtc-builtins)\.(so|a)\b")
+                    r"cufftw|cusparse|nvJitLink|nvrtc|nvrtc-builtins|nccl)\.(so|a)\b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +242,7 @@ def contents(toolkit):
     for root in roots(toolkit):
         for folder in (os.path.join(root, "include"), os.path.join(root, "include", "cccl")):
             for name in os.listdir(folder) if os.path.isdir(folder) else []:
-                if root != SYSTEM or name.startswith("cu"):
+                if root != SYSTEM or name.startswith(("cu", "nccl")):
                     there = "include_real" if name in behind else "include"
                     links.setdefault(f"{there}/{name}", os.path.join(folder, name))
         for folder in library_folders(root):

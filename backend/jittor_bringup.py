@@ -23,7 +23,7 @@ import threading
 import time
 import traceback
 
-from backend import BackendError, cuda
+from backend import BackendError, cuda, mpi
 from cli import cores
 
 ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
@@ -44,6 +44,11 @@ def bring_up(device, conv, cuda_home=None):
     use_cuda = bool(nvcc)
 
     where = cuda.settings(nvcc) if use_cuda else {"nvcc_path": ""}
+    where |= mpi.settings(use_cuda, os.path.dirname(os.path.dirname(nvcc)))
+    if mpi.SIZE > 1 and use_cuda:
+        mpi.check_gpus(len(cuda.driver()[1]))
+    if mpi.SIZE > 1 and "OMP_NUM_THREADS" not in os.environ:
+        where["OMP_NUM_THREADS"] = str(cores())
     with environment(SETTINGS | where), announced(use_cuda):
         jt = import_jittor(use_cuda)
         operators = None if use_cuda else load_onednn_operators(jt)
@@ -60,7 +65,7 @@ def bring_up(device, conv, cuda_home=None):
         "compiler": f"{jt.flags.cc_path} {version_line(jt.flags.cc_path)}",
         "oneDNN": "not used on CUDA" if use_cuda else describe_onednn(),
         **found,
-        "MPI": shutil.which("mpirun") or "not found (only needed for several processes)",
+        "MPI": mpi.describe(),
         "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
@@ -108,9 +113,12 @@ def python_config():
 
 @contextlib.contextmanager
 def environment(settings):
-    """os.environ with `settings` inside the block, and exactly as it was after it."""
+    """os.environ with `settings`, None for what is to be away, inside the block; then as before."""
     before = dict(os.environ)
-    os.environ.update(settings)
+    for name, value in settings.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     if "python_config_path" not in before and python_config():
         os.environ["python_config_path"] = python_config()
     try:
