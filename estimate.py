@@ -38,12 +38,15 @@ def run_gflop(config, schedule, images_seen=0):
     return total
 
 
-def memory_gib(config, schedule):
-    """Rough peak: activations of an iteration at the worst size, and the copies of the weights."""
+def memory_gib(config, schedule, parts=1):
+    """Rough peak of a process: activations at the worst size, and the copies of the weights.
+
+    parts: into how many each batch is divided, among processes and by --grad_accum.
+    """
     worst = 0
     for size in schedule.sizes:
         activations = sum(config.width(s) * s * s for s in config.sizes if s <= size)
-        worst = max(worst, 16 * activations * schedule.batch[size])
+        worst = max(worst, 16 * activations * schedule.batch[size] / parts)
     weights = sum(9 * config.width(s) * (config.width(s) + config.width(s // 2))
                   for s in config.sizes)
     return 0.45 + (worst + 2 * 5 * weights) * 4 / 2 ** 30

@@ -7,6 +7,7 @@ import time
 from tqdm import tqdm
 
 import estimate
+from backend import mpi
 
 
 class ProgressBar(contextlib.AbstractContextManager):
@@ -93,10 +94,11 @@ def say_how_long(jt, training):
     width = training.config.width(training.schedule.sizes[0])
     rate = conv_gflops(jt, batch=training.schedule.batch[16], channels=width, size=16)
     left = estimate.run_gflop(training.config, training.schedule, training.images_seen)
-    seconds = left / (0.8 * rate)      # 0.8: what bench/train_step.py shows of it
-    print(f"The whole run will take about {estimate.duration(seconds)} on this "
-          f"{'GPU' if jt.flags.use_cuda else 'CPU'} (guessed from one convolution at "
-          f"{rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
+    seconds = left / (0.8 * rate * mpi.SIZE)    # 0.8: what bench/train_step.py shows of it
+    device = "GPU" if jt.flags.use_cuda else "CPU"
+    where = f"on this {device}" if mpi.SIZE == 1 else f"in {mpi.SIZE} processes like this one"
+    print(f"The whole run will take about {estimate.duration(seconds)} {where} (guessed from one "
+          f"convolution at {rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
     if not jt.flags.use_cuda and seconds > 2 * 86400 and training.s["preset"] != "small":
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
 
@@ -115,7 +117,7 @@ def say_what_changed(training, header):
               "the last digits from a run that did not stop", file=sys.stderr)
 
 
-def dry_run(config, schedule):
+def dry_run(config, schedule, parts):
     """Print what a run would do. Nothing is written."""
     import model
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
@@ -128,6 +130,6 @@ def dry_run(config, schedule):
     for kind in (model.StyledGenerator, model.Discriminator):
         count = sum(p.numel() for _, p in kind(config).named_parameters())
         print(f"{kind.__name__}: {count:,} parameters")
-    print(f"memory: about {estimate.memory_gib(config, schedule):.1f} GiB (a guess)")
+    print(f"memory: about {estimate.memory_gib(config, schedule, parts):.1f} GiB (a guess)")
     print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
     return 0

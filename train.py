@@ -50,7 +50,7 @@ def main(argv=None):
     backend.use_amp(s["amp"])
     if s.get("dry_run"):
         bring_up(s["device"], s["cuda_home"])
-        return dry_run(config, schedule)
+        return dry_run(config, schedule, s["grad_accum"] * mpi.SIZE)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. Type --kimg to make it longer.")
@@ -73,9 +73,13 @@ def main(argv=None):
     if saved:
         say_what_changed(training, saved[0])
         training.restore(*saved)
-    elif init:
-        training.start_from(*init)
-    training.start_together()
+        if not mpi.same(training.checksum()):
+            raise UserError(f"{saved[2]}: the processes have read different files: give every "
+                            "machine the same folder checkpoint/")
+    else:
+        if init:
+            training.start_from(*init)
+        training.start_together()
     saved = init = None                 # their arrays are large, and copied
     say_how_long(jt, training)
     try:
@@ -83,11 +87,17 @@ def main(argv=None):
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        size = schedule.at(training.images_seen).size
-        batch = schedule.batch[size]
-        raise UserError(f"out of memory at size {size} with batch {batch}: type --batch "
-                        f"{size}:{max(4, batch // 8 * 4)}, or --fmap_max or --max_size for a "
-                        "smaller network") from None
+        raise UserError(what_to_do(s, schedule, training.images_seen)) from None
+
+
+def what_to_do(s, schedule, images_seen):
+    """Where memory was not enough."""
+    phase, accum = schedule.at(images_seen), 2 * s["grad_accum"]
+    remedy = "begin another run with a smaller --fmap_max or --max_size"
+    if not any(schedule.batch[size] % (4 * mpi.SIZE * accum) for size in schedule.sizes):
+        resume = "--resume " * os.path.exists(runs.resume_path(CHECKPOINTS, s["name"]))
+        remedy = f"type {resume}--grad_accum {accum}, which trains the same in less memory"
+    return f"out of memory at size {phase.size} with batch {phase.batch}: {remedy}"
 
 
 def is_out_of_memory(error):

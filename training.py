@@ -37,6 +37,7 @@ class Training:
         jt.set_seed(s["seed"])
         self.G = model.StyledGenerator(self.config)
         self.D = model.Discriminator(self.config)
+        jt.sync_all()           # or D's weights would be drawn in the first step, after its seed
         self.G_ema = model.StyledGenerator(self.config)
         copy_weights(self.G, self.G_ema)
         self.images_seen = 0
@@ -171,7 +172,8 @@ class Training:
         """NumPy pictures of the averaged generator at the current size, for NumPy latents."""
         phase = self.schedule.at(self.images_seen)
         styles = styles_of(self.G_ema, latents, phase.size, TRUNCATION_PSI)
-        return paint(self.G_ema, styles, phase.size, phase.alpha, chunk=phase.batch)
+        return paint(self.G_ema, styles, phase.size, phase.alpha,
+                     chunk=phase.batch // self.s["grad_accum"])
 
     # What is saved, and read again.
 
@@ -208,21 +210,20 @@ class Training:
         return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch}, arrays
 
     def checksum(self):
-        """Of all weights, to compare processes; of a single one 0."""
-        if mpi.SIZE == 1:
-            return 0
-        total = 0
-        for array in self.state_of_networks().values():
-            total = zlib.crc32(array, total)
+        """Of all state, to compare processes."""
+        total = self.images_seen
+        for array in self.state()[1].values() if mpi.SIZE > 1 else []:
+            total = zlib.crc32(np.ascontiguousarray(array), total)
         return total
 
     def start_together(self):
         """All processes take the first one's weights."""
-        for _, network in self.networks():
-            for p in network.parameters():
-                array = p.numpy()
+        if mpi.SIZE > 1:
+            arrays = self.state_of_networks()
+            for array in arrays.values():
                 mpi.give_from_first(array)
-                p.assign(array)
+            for prefix, network in self.networks():
+                snapshot.load_network(network, arrays, prefix, "the first process")
 
     def start_from(self, header, arrays, path):
         """Take the weights of a file, up to the size that it was trained to; the rest is new."""

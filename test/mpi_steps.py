@@ -45,8 +45,9 @@ def main():
             call = next(calls)
             part = training.my_parts(plan.at(training.images_seen).batch)[call % s["grad_accum"]]
             rng = np.random.default_rng([training.images_seen, call // s["grad_accum"] % 2])
-            return [jt.array(rng.standard_normal((plan.batch[size], 1, side, side), "float32")[part])
+            maps = [rng.standard_normal((plan.batch[size], 1, side, side), "float32")[part]
                     for side in model.sizes_to(size) for _ in range(2)]
+            return [jt.array(one) for one in maps]
         model.make_noise = make_noise
         return training
 

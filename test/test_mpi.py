@@ -145,6 +145,33 @@ def test_a_divided_batch_trains_as_a_whole_one(steps, alone, rounding, processes
     assert np.median(ratios) <= 1.5 and max(ratios) <= 4
 
 
+STEP = """
+import resource, sys
+import numpy as np
+import backend, settings
+backend.use_device("cpu")
+from training import Training
+batch, accum = map(int, sys.argv[1:])
+s = settings.OFFICIAL | dict(data="-", name="-", init_size=32, max_size=32, batch=str(batch),
+                             latent=16, fmap_max=32, grad_accum=accum)
+training = Training(s, settings.make_schedule(s), settings.model_config(s))
+images = np.zeros((batch, 3, 32, 32), "float32")
+for _ in range(3):
+    training.step(images)
+print("\\nKiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def test_accumulating_takes_the_memory_of_a_part():
+    def peak(batch, accum):
+        result = subprocess.run([sys.executable, "-c", STEP, str(batch), str(accum)], cwd=ROOT,
+                                capture_output=True, text=True)
+        return int(result.stdout.split("KiB")[1])
+    small, whole, divided = peak(8, 1), peak(128, 1), peak(128, 16)
+    print(f"peak {small / 1024:.0f}, {whole / 1024:.0f}, {divided / 1024:.0f} MiB")
+    assert whole > 1.3 * small and divided - small < 0.2 * (whole - small)
+
+
 # Runs --------------------------------------------------------------------------------------------
 
 
@@ -236,6 +263,35 @@ def test_processes_that_see_other_pictures_do_not_train_together(symbols, tmp_pa
          str(other), *map(str, TINY), "--name", "x"], cwd=tmp_path, capture_output=True, text=True,
         timeout=100)
     assert result.returncode == 2 and "not all processes see the same pictures" in result.stderr
+
+
+@needs_mpirun
+@pytest.mark.parametrize("flag, first, second, message", [
+    ("--seed", 1, 2, None), ("--lr", 0.001, 0.002, "are not equal any more")])
+def test_all_begin_with_the_same_weights_and_drifting_apart_is_found(symbols, tmp_path, flag,
+                                                                     first, second, message):
+    both = [sys.executable, os.path.join(ROOT, "train.py"), symbols, *map(str, TINY), "--max_size",
+            "8", "--name", "x", "--kimg", "0.064", flag]
+    result = subprocess.run([*MPIRUN, "1", *both, str(first), ":", "-np", "1", *both, str(second)],
+                            cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    if message:
+        assert result.returncode == 2 and result.stderr.count("error: ") == 1, result.stderr
+        assert message in result.stderr and not os.listdir(tmp_path / "checkpoint")[1:]
+    else:
+        assert result.returncode == 0 and "Finished." in result.stdout, result.stderr
+
+
+@needs_mpirun
+def test_processes_that_would_resume_from_different_files_do_not(symbols, tmp_path):
+    other = tmp_path / "other"
+    for folder, kimg in (tmp_path, 0.016), (other, 0.032):
+        folder.mkdir(exist_ok=True)
+        train(1, symbols, *TINY, "--max_size", 8, "--name", "x", "--kimg", kimg, cwd=folder)
+    both = [sys.executable, os.path.join(ROOT, "train.py"), symbols, "--device", "cpu", "--name",
+            "x", "--resume", "--kimg", "1"]
+    result = subprocess.run([*MPIRUN, "1", *both, ":", "-np", "1", "-wdir", str(other), *both],
+                            cwd=tmp_path, capture_output=True, text=True, timeout=100)
+    assert result.returncode == 2 and "have read different files" in result.stderr
 
 
 # Stopping ----------------------------------------------------------------------------------------
