@@ -52,7 +52,7 @@ def end(code, message):
         print(message, file=sys.stderr)
         sys.exit(code)
     if not mpi.FIRST:
-        time.sleep(2)           # the first may say the same, and then mpirun ends this one
+        time.sleep(5)           # the first may say the same, and mpirun ends this one within 3 s
         message += f" (process {mpi.RANK} of {mpi.SIZE}, on {os.uname().nodename})"
     print(message, file=sys.__stderr__, flush=True)
     os._exit(code)              # a regular end would wait for the others
