@@ -12,9 +12,11 @@ time spent waiting for the other process and in the messages.
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -30,6 +32,7 @@ def main():
     parser.add_argument("--fmap_max", type=int, default=512, help="width (default 512)")
     parser.add_argument("--rounds", type=int, default=7, help="measured rounds (default 7)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--pipes", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.worker:
         return work(args)
@@ -69,34 +72,49 @@ def measure(args, size, batch):
           f"{100 * shares['messages']:.1f} % in messages", flush=True)
     for workers in sides.values():
         for worker in workers:
-            worker.stdin.close()
-            worker.wait()
+            worker.end()
 
 
-def Worker(args, size, batch, core):
+class Worker:
     """A process, or with core "rank" two under mpirun, that makes steps when told to."""
-    command = [sys.executable, os.path.abspath(__file__), "--worker", core, "--size", str(size),
-               "--batch", str(batch), "--fmap_max", str(args.fmap_max)]
-    if core == "rank":
-        command = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "--stdin", "all", "-np",
-                   "2", *command]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __init__(self, args, size, batch, core):
+        # mpirun hands its input to the first process only; a pipe keeps the other one off its core.
+        self.folder = tempfile.mkdtemp()
+        names = [os.path.join(self.folder, str(rank)) for rank in range(2 if core == "rank" else 1)]
+        for name in names:
+            os.mkfifo(name)
+        command = [sys.executable, os.path.abspath(__file__), "--worker", core, "--pipes",
+                   self.folder, "--size", str(size), "--batch", str(batch), "--fmap_max",
+                   str(args.fmap_max)]
+        if core == "rank":
+            command = ["mpirun", "--allow-run-as-root", "--bind-to", "none", "-np", "2", *command]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.pipes = [open(name, "w") for name in names]
+
+    def tell(self, line):
+        for pipe in self.pipes:
+            pipe.write(line + "\n")
+            pipe.flush()
+
+    def answer(self):
+        for line in self.process.stdout:                # Jittor prints while it compiles
+            if line.startswith("{"):
+                return json.loads(line)
+        sys.exit("error: a worker ended; its message is above")
+
+    def end(self):
+        for pipe in self.pipes:
+            pipe.close()
+        self.process.wait()
+        shutil.rmtree(self.folder)
 
 
 def ask(workers, line):
     """What the workers answer to a line that all of them get at once."""
     for worker in workers:
-        worker.stdin.write(line + "\n")
-        worker.stdin.flush()
-    answers = []
-    for worker in workers:
-        for answer in worker.stdout:                    # Jittor prints while it compiles
-            if answer.startswith("{"):
-                answers.append(json.loads(answer))
-                break
-        else:
-            sys.exit("error: a worker ended; its message is above")
-    return answers
+        worker.tell(line)
+    return [worker.answer() for worker in workers]
 
 
 def work(args):
@@ -132,7 +150,7 @@ def work(args):
         spent["messages"] += time.perf_counter() - together
         return found
 
-    for line in sys.stdin:
+    for line in open(os.path.join(args.pipes, str(mpi.RANK))):
         what, steps = line.split()
         mpi.total = watched if what == "shares" else total
         mpi.largest(0)

@@ -4,11 +4,12 @@
 
 With --vs they take turns, each in a process of its own with the same number of threads: "torch" is
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
-"lazy", "shared" and "amp" are ours with a flag that changes the recipe: --r1_interval 16 (the mean
-of sixteen iterations), --share_fakes and --amp. On a GPU "torch" convolves in float32 as ours does,
-"torch_tf32" in TF32 as PyTorch does by itself and ours with --amp. `ratio` is the median over the
-rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct convolutions,
-whatever a side really does. With --generate, pictures are painted instead, truncation on.
+"lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen iterations),
+--share_fakes, --amp (these change the recipe) and --grad_accum 4. On a GPU "torch" convolves in
+float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp. `ratio` is
+the median over the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct
+convolutions, whatever a side really does. With --generate, pictures are painted instead, truncation
+on.
 """
 import argparse
 import json
@@ -20,7 +21,8 @@ import sys
 import time
 
 # Ours with a flag of train.py.
-FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True}}
+FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True},
+         "accum": {"grad_accum": 4}}
 TWINS = ("torch", "fused", "torch_tf32")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

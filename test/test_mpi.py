@@ -17,6 +17,7 @@ from test_train import is_running
 import dataset
 import runs
 import schedule
+from backend import BackendError, mpi
 from dataset import Loader, PictureFolder
 from stats import read
 
@@ -230,6 +231,54 @@ def test_what_is_wrong_is_said_once_before_anything_is_written(symbols, tmp_path
     assert code == 2 and errors.count("error: ") == 1 and message in errors, errors
     assert not output.replace("-", "").strip().startswith("Traceback")
     assert os.listdir(tmp_path) == []
+
+
+def test_a_single_process_knows_nothing_of_mpi():
+    code = ("import os; from backend import jt; ours = jt.compile_extern; "
+            "assert not ours.has_mpi and ours.mpi is None and not ours.in_mpi; "
+            "assert 'libmpi' not in open('/proc/self/maps').read()")
+    for inside in {}, {"OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}:
+        result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True,
+                                text=True, env=os.environ | inside)
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("have, use_cuda, gpus, message", [
+    ("", False, 0, "several processes need Open MPI's mpicc, found none: type apt-get install"),
+    ("MPICH", False, 0, "several processes need Open MPI's mpicc, found /"),
+    ("Open MPI", True, 2, "need NCCL, which was not found: type pip install nvidia-nccl-cu13"),
+    ("Open MPI nccl", True, 1, "2 processes on .* and 1 GPUs, wanted one for each"),
+    ("Open MPI nccl", True, 2, None), ("Open MPI", False, 0, None)])
+def test_what_several_processes_need_is_said_in_one_line(tmp_path, monkeypatch, have, use_cuda,
+                                                         gpus, message):
+    for name in "SIZE", "LOCAL_SIZE":
+        monkeypatch.setattr(mpi, name, 2)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "lib64").mkdir()
+    if have:
+        (tmp_path / "mpicc").write_text(f"#!/bin/sh\necho 'mpicc: {have} 4.1'\n")
+        (tmp_path / "mpicc").chmod(0o755)
+    if "nccl" in have:
+        (tmp_path / "lib64" / "libnccl.so").touch()
+
+    def check():
+        told = mpi.settings(use_cuda, str(tmp_path))
+        if use_cuda:
+            mpi.check_gpus(gpus)
+        return told
+    if message:
+        with pytest.raises(BackendError, match=message) as error:
+            check()
+        assert "\n" not in str(error.value)
+    else:
+        told = check()
+        assert told["use_mpi"] == "1" and (told.get("use_nccl") == "1") == use_cuda
+
+
+def test_another_mpi_is_named(monkeypatch):
+    monkeypatch.setenv("PMI_SIZE", "4")
+    with pytest.raises(BackendError, match="not Open MPI's"):
+        mpi.settings(False, "")
 
 
 @needs_mpirun
