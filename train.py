@@ -199,7 +199,10 @@ def loop(training, started):
             verdict = mpi.largest(2 if problem else int(stop.asked()))
             if verdict == 2:
                 saver.save(training)
-                raise problem or UserError("another process cannot read its pictures")
+                mpi.largest(0)                          # until the first has saved
+                if problem is None:
+                    mpi.largest(0)                      # until another has told its problem
+                raise problem
             if verdict == 1:
                 break
             if begins:

@@ -394,6 +394,26 @@ def goes_on(symbols, folder):
 
 
 @needs_mpirun
+def test_pictures_that_vanish_for_one_process_end_the_run_saved(symbols, tmp_path):
+    other = tmp_path / "other"
+    shutil.copytree(symbols, other)
+    both = [sys.executable, os.path.join(ROOT, "train.py")]
+    flags = [*map(str, TINY), "--max_size", "8", "--name", "x", "--kimg", "10000", "--save_kimg",
+             "1000"]
+    process = subprocess.Popen(
+        [*MPIRUN, "1", *both, symbols, *flags, ":", "-np", "1", *both, str(other), *flags],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not os.path.exists(tmp_path / "sample" / "x" / "stats.csv"):
+        assert process.poll() is None
+        time.sleep(0.1)
+    shutil.rmtree(other / "8")
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 2 and errors.count("error: ") == 1, errors
+    assert f"can be read: {other}/8/" in errors and "(process 1 of 2" in errors
+    goes_on(symbols, tmp_path)
+
+
+@needs_mpirun
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_process_ends_the_run_within_a_minute(symbols, tmp_path, rank):
     with training(symbols, tmp_path) as (process, pids):
