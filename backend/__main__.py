@@ -1,10 +1,12 @@
 """python -m backend [--device auto|cpu|cuda]: what was found, and whether it computes.
 
-On a GPU, the operations of training are compared with the CPU's.
+On a GPU, the operations of training are compared with the CPU's; under mpirun, what the processes
+tell each other is looked at too.
 """
 import numpy as np
 
 import backend
+from backend import mpi
 from cli import Parser, add_device_arguments, bring_up, run
 
 
@@ -43,6 +45,9 @@ def main():
     if jt.flags.use_cuda:
         from backend.check import compare
         checks += compare(jt)
+    if mpi.SIZE > 1:
+        error = abs(mpi.total(jt.array([mpi.RANK + 1.0])).item() * 2 / mpi.SIZE / (mpi.SIZE + 1) - 1)
+        checks.append((f"sum over {mpi.SIZE} processes", error, error < 1e-6))
     for name, error, sound in checks:
         print(f"check     {name}: relative error {error:.1e}", "ok" if sound else "WRONG")
     print(f"speed     3x3 convolution, 256 channels, 32x32, batch 8: {conv_gflops(jt):.0f} GFLOP/s")

@@ -282,6 +282,15 @@ def test_another_mpi_is_named(monkeypatch):
 
 
 @needs_mpirun
+def test_the_report_of_several_processes_shows_mpi_and_checks_a_sum(tmp_path):
+    result = subprocess.run([*MPIRUN, "2", sys.executable, "-m", "backend", "--device", "cpu"],
+                            cwd=ROOT, capture_output=True, text=True, timeout=200)
+    assert result.returncode == 0 and result.stdout.count("\nMPI ") == 1, result.stderr
+    assert "process 0 of 2" in result.stdout
+    assert "sum over 2 processes: relative error 0.0e+00 ok" in result.stdout
+
+
+@needs_mpirun
 def test_other_commands_are_for_one_process(tmp_path):
     result = subprocess.run([*MPIRUN, "2", sys.executable, os.path.join(ROOT, "generate.py"), "x"],
                             capture_output=True, text=True, cwd=tmp_path, timeout=100)
