@@ -159,3 +159,11 @@ def test_a_second_run_of_the_name_is_refused(symbols, tmp_path):
     (RuntimeError("compile failed: shared_memory.h: no such file"), False)])
 def test_only_a_want_of_memory_is_told_as_one(error, ours):
     assert train.is_out_of_memory(error) == ours
+
+
+def test_where_memory_is_not_enough_the_batch_is_divided_further(symbols):
+    for batch, remedy in ("8", "type --grad_accum 2, which trains the same"), \
+            ("4", "smaller --fmap_max or --max_size"):
+        s, plan, _ = in_process(symbols, batch=batch)
+        message = train.what_to_do(s, plan, 0)
+        assert f"out of memory at size 8 with batch {batch}" in message and remedy in message
