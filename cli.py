@@ -27,14 +27,15 @@ def run(main, parallel=False):
 
     parallel: whether it may run under mpirun. Only the first process prints then, but for errors.
     """
-    from backend import mpi
+    from backend import BackendError, mpi
     if not mpi.FIRST:
         sys.stdout = sys.stderr = open(os.devnull, "w")
     try:
+        mpi.check_launcher()
         if mpi.SIZE > 1 and not parallel:
             raise UserError(f"{os.path.basename(sys.argv[0])} is for one process: leave mpirun out")
         code = main()
-    except UserError as error:
+    except (UserError, BackendError) as error:
         end(2, f"error: {error}")
     except KeyboardInterrupt:
         end(130, "\nstopped")
@@ -53,8 +54,7 @@ def end(code, message):
         sys.exit(code)
     if not mpi.FIRST:
         time.sleep(5)           # the first may say the same, and mpirun ends this one within 3 s
-        message += f" (process {mpi.RANK} of {mpi.SIZE}, on {os.uname().nodename})"
-    print(message, file=sys.__stderr__, flush=True)
+    print(message + mpi.who(), file=sys.__stderr__, flush=True)
     os._exit(code)              # a regular end would wait for the others
 
 

@@ -162,7 +162,7 @@ def loop(training, started):
         saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
 
         def write_samples():
-            """By the first process alone: of what it waits for nothing needs the others."""
+            """By the first process alone; no step leaves anything open that needs the others."""
             path = os.path.join(samples, f"{training.images_seen:09d}.png")
             with saver.trying("training goes on"):
                 if mpi.FIRST:

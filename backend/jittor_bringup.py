@@ -81,8 +81,9 @@ def import_jittor(use_cuda):
     except Exception as error:
         lines = re.sub(r"\x1b\[[\d;]*m|\[f [^]]*\]", "", str(error)).split("\n")
         why = next((line.strip(" :") for line in lines if line.strip()), type(error).__name__)
-        say(f"error: Jittor did not start: {why[:120]}. Type log_silent=0 python -m backend, "
-            "to see more" + (", or --device cpu" if use_cuda else ""))
+        print(f"error: Jittor did not start: {why[:120]}. Type log_silent=0 python -m backend, to "
+              f"see more{', or --device cpu' if use_cuda else ''}{mpi.who()}", file=sys.__stderr__,
+              flush=True)
         if SETTINGS["log_silent"] == "0":
             traceback.print_exc()
         os._exit(2)

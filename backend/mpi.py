@@ -24,9 +24,6 @@ def settings(use_cuda, home):
 
     home: the CUDA home (cuda.py), where it is used.
     """
-    if int(os.environ.get("PMI_SIZE", 1)) > 1 and SIZE == 1:
-        raise BackendError("this mpirun is not Open MPI's, the only one that Jittor knows: type "
-                           "apt-get install openmpi-bin libopenmpi-dev, then mpirun.openmpi")
     if SIZE == 1:
         return {"OMPI_COMM_WORLD_SIZE": None}           # Jittor takes mpirun -np 1 for several
     compiler = shutil.which("mpicc")
@@ -43,6 +40,18 @@ def settings(use_cuda, home):
         told |= {"use_nccl": "1", "nccl_include_path": os.path.join(home, "include"),
                  "nccl_lib_path": os.path.join(home, "lib64"), "device_id": str(LOCAL_RANK)}
     return told
+
+
+def check_launcher():
+    """Raise BackendError where another MPI started this process: each would think it is alone."""
+    if int(os.environ.get("PMI_SIZE", 1)) > 1 and SIZE == 1:
+        raise BackendError("this mpirun is not Open MPI's, the only one that Jittor knows: type "
+                           "apt-get install openmpi-bin libopenmpi-dev, then mpirun.openmpi")
+
+
+def who():
+    """This process, for a person; "" where it is the first, or alone."""
+    return "" if FIRST else f" (process {RANK} of {SIZE}, on {os.uname().nodename})"
 
 
 def describe():

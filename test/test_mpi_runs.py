@@ -8,7 +8,7 @@ import sys
 import time
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 from test_mpi import MPIRUN, TINY, needs_mpirun
 from test_train import is_running
 
@@ -146,10 +146,10 @@ def test_what_several_processes_need_is_said_in_one_line(tmp_path, monkeypatch, 
         assert told["use_mpi"] == "1" and (told.get("use_nccl") == "1") == use_cuda
 
 
-def test_another_mpi_is_named(monkeypatch):
+def test_another_mpi_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv("PMI_SIZE", "4")
-    with pytest.raises(BackendError, match="not Open MPI's"):
-        mpi.settings(False, "")
+    code, _, errors = command("train.py", "data", cwd=tmp_path, check=False)
+    assert code == 2 and errors.startswith("error: this mpirun is not Open MPI's")
 
 
 @needs_mpirun
