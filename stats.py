@@ -2,6 +2,7 @@
 import contextlib
 import math
 import os
+import re
 import resource
 import sys
 import time
@@ -143,5 +144,9 @@ def read(path):
 
 def peak_memory():
     """GiB that this process has used at most."""
+    # getrusage's may be that of the process that started this one.
+    with contextlib.suppress(OSError, TypeError):
+        with open("/proc/self/status") as file:
+            return int(re.search(r"VmHWM:\s+(\d+) kB", file.read())[1]) / 2 ** 20
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2 ** 30

@@ -73,7 +73,7 @@ def main(argv=None):
     if saved:
         say_what_changed(training, saved[0])
         training.restore(*saved)
-        if not mpi.same(training.checksum()):
+        if mpi.SIZE > 1 and not mpi.same(training.checksum()):
             raise UserError(f"{saved[2]}: the processes have read different files: give every "
                             "machine the same folder checkpoint/")
     else:
@@ -250,7 +250,7 @@ def too_many_skipped(training, phase):
 def give_up(training, phase, first):
     """Nothing is written; the pictures of the last step are named."""
     s = training.s
-    files = PictureFolder(s["data"], phase.size).files(first, phase.batch, s["seed"])
+    files = PictureFolder(s["data"], phase.size).files(range(first, first + phase.batch), s["seed"])
     print(f"error: the numbers of {MOST_SKIPPED} steps in a row were not finite, up to "
           f"{training.images_seen:,} images; the last file saved is "
           f"{runs.newest(CHECKPOINTS, s['name']) or 'none'}. The pictures of the last step:\n  "

@@ -125,9 +125,9 @@ def test_a_divided_batch_trains_as_a_whole_one(steps, alone, rounding, processes
 
 
 STEP = """
-import resource, sys
+import sys
 import numpy as np
-import backend, settings
+import backend, settings, stats
 backend.use_device("cpu")
 from training import Training
 batch, accum = map(int, sys.argv[1:])
@@ -137,7 +137,7 @@ training = Training(s, settings.make_schedule(s), settings.model_config(s))
 images = np.zeros((batch, 3, 32, 32), "float32")
 for _ in range(3):
     training.step(images)
-print("\\nKiB", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print("\\nKiB", round(stats.peak_memory() * 2 ** 20))
 """
 
 
