@@ -87,10 +87,10 @@ def main(argv=None):
     except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError(what_to_do(s, schedule, training.images_seen)) from None
+        raise UserError(memory_advice(s, schedule, training.images_seen)) from None
 
 
-def what_to_do(s, schedule, images_seen):
+def memory_advice(s, schedule, images_seen):
     """Where memory was not enough."""
     phase, accum = schedule.at(images_seen), 2 * s["grad_accum"]
     remedy = "begin another run with a smaller --fmap_max or --max_size"

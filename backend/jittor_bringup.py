@@ -85,7 +85,7 @@ def import_jittor(use_cuda):
               f"see more{', or --device cpu' if use_cuda else ''}{mpi.who()}", file=sys.__stderr__,
               flush=True)
         if SETTINGS["log_silent"] == "0":
-            traceback.print_exc()
+            traceback.print_exc(file=sys.__stderr__)
         os._exit(2)
 
 

@@ -73,8 +73,8 @@ def check_gpus(count):
 
 
 def total(x):
-    """The sum over the processes of a Var, which all have to ask for: the same bits for all."""
-    return x if SIZE == 1 else x.mpi_all_reduce("add")
+    """The sum of a Var over several processes, the same bits for all. All have to ask."""
+    return x.mpi_all_reduce("add")
 
 
 def largest(number):
@@ -96,10 +96,8 @@ def same(number):
 
 def give_from_first(array):
     """Overwrite a NumPy array with the first process's. All have to take part."""
-    if SIZE > 1:
-        check(ctypes.CDLL(None).MPI_Bcast(ctypes.c_void_p(array.ctypes.data), array.nbytes,
-                                          handle("ompi_mpi_byte"), 0,
-                                          handle("ompi_mpi_comm_world")))
+    check(ctypes.CDLL(None).MPI_Bcast(ctypes.c_void_p(array.ctypes.data), array.nbytes,
+                                      handle("ompi_mpi_byte"), 0, handle("ompi_mpi_comm_world")))
 
 
 def handle(name):

@@ -165,5 +165,5 @@ def test_where_memory_is_not_enough_the_batch_is_divided_further(symbols):
     for batch, remedy in ("8", "type --grad_accum 2, which trains the same"), \
             ("4", "smaller --fmap_max or --max_size"):
         s, plan, _ = in_process(symbols, batch=batch)
-        message = train.what_to_do(s, plan, 0)
+        message = train.memory_advice(s, plan, 0)
         assert f"out of memory at size 8 with batch {batch}" in message and remedy in message
