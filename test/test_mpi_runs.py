@@ -224,12 +224,12 @@ def test_processes_that_would_resume_from_different_files_do_not(symbols, tmp_pa
 
 @contextlib.contextmanager
 def training(symbols, folder, count=2):
-    """mpirun, and its train.py processes by rank, after the first file was saved."""
+    """mpirun, and its train.py processes by rank, from when the run can be resumed."""
     process = start(count, symbols, *TINY, "--max_size", 8, "--name", "x", "--kimg", 10000,
                     "--save_kimg", 0.016, "--keep", 1, cwd=folder)
     try:
         end = time.monotonic() + 200
-        while not runs.model_files(str(folder / "checkpoint"), "x"):
+        while not os.path.exists(runs.resume_path(str(folder / "checkpoint"), "x")):
             assert process.poll() is None and time.monotonic() < end
             time.sleep(0.1)
         yield process, ranks(process.pid)
