@@ -47,8 +47,8 @@ torture: .venv/installed-dev
 	$(PYTHON_IN_VENV) test/torture/torture.py
 
 test-cuda-compile: .venv/installed-dev
-	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt
-	$(PYTHON_IN_VENV) -m pytest -s -m cuda_compile
+	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt nvidia-nccl-cu13==2.32.3
+	$(PYTHON_IN_VENV) -m pytest -s test/test_cuda_compile.py
 
 clean-demo:
 	rm -rf data/demo sample/demo checkpoint/demo_*.model

@@ -195,6 +195,20 @@ def driver():
     return (version.value // 1000, version.value % 1000 // 10), gpus
 
 
+def use_gpu(ordinal):
+    """Make one of driver()'s GPUs this process's, before Jittor is loaded. Raises BackendError.
+
+    Jittor makes a stream while it is loaded, and by that a context of some hundred megabytes on
+    the GPU that is chosen then: without this, every process on the first.
+    """
+    library = ctypes.CDLL("libcuda.so.1")
+    device, context = ctypes.c_int(0), ctypes.c_void_p()
+    if (library.cuDeviceGet(ctypes.byref(device), ordinal)
+            or library.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+            or library.cuCtxSetCurrent(context)):
+        raise BackendError(f"GPU {ordinal} cannot be used: type nvidia-smi to see its state")
+
+
 def check_driver(toolkit, runs, gpus):
     """Raise BackendError where driver, GPUs and toolkit do not fit; a newer minor release does."""
     if runs[0] < toolkit.release[0]:

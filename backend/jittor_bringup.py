@@ -47,6 +47,7 @@ def bring_up(device, conv, cuda_home=None):
     where |= mpi.settings(use_cuda, os.path.dirname(os.path.dirname(nvcc)))
     if mpi.SIZE > 1 and use_cuda:
         mpi.check_gpus(len(cuda.driver()[1]))
+        cuda.use_gpu(mpi.LOCAL_RANK)
     if mpi.SIZE > 1 and "OMP_NUM_THREADS" not in os.environ:
         where["OMP_NUM_THREADS"] = str(cores())
     with environment(SETTINGS | where), announced(use_cuda):

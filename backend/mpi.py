@@ -36,9 +36,8 @@ def settings(use_cuda, home):
         if not os.path.exists(os.path.join(home, "lib64", "libnccl.so")):
             raise BackendError("several GPUs need NCCL, which was not found: type pip install "
                                "nvidia-nccl-cu13 (with CUDA 12: nvidia-nccl-cu12)")
-        # device_id: the handles of cuBLAS and cuDNN are made before NCCL chooses a GPU.
         told |= {"use_nccl": "1", "nccl_include_path": os.path.join(home, "include"),
-                 "nccl_lib_path": os.path.join(home, "lib64"), "device_id": str(LOCAL_RANK)}
+                 "nccl_lib_path": os.path.join(home, "lib64")}
     return told
 
 

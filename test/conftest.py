@@ -8,11 +8,11 @@ import pytest
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def command(*arguments, cwd, check=True):
+def command(*arguments, cwd, check=True, timeout=600):
     """Run `python arguments…` of the project in `cwd`: (exit code, stdout, stderr)."""
     script = [os.path.join(ROOT, arguments[0]) if arguments[0].endswith(".py") else arguments[0]]
     result = subprocess.run([sys.executable, *script, *map(str, arguments[1:])], cwd=cwd,
-                            capture_output=True, text=True, timeout=600,
+                            capture_output=True, text=True, timeout=timeout,
                             env=os.environ | {"PYTHONPATH": ROOT})
     if check:
         assert result.returncode == 0, result.stdout + result.stderr

@@ -1,13 +1,11 @@
 """backend/cuda.py: a CUDA home out of what is installed, and one line where something is missing.
 
-The toolkits here are folders of empty files with an nvcc that prints what a real one does. Where a
-real nvcc and the libraries are, Jittor and its CUDA operators are compiled too, for which no GPU is
-needed: `make test-cuda-compile` runs that on its own.
+The toolkits here are folders of empty files with an nvcc that prints what a real one does. What
+a real one compiles is in test_cuda_compile.py.
 """
 import os
 import stat
 import subprocess
-import sys
 
 import pytest
 from conftest import ROOT, command
@@ -189,104 +187,3 @@ def test_mixed_precision_without_a_gpu_is_refused_before_anything_is_written(sym
                              check=False)
     assert code == 2 and error.splitlines()[-1].startswith("error: --amp: found no GPU")
     assert not list(tmp_path.glob("sample/*/*")) and not list(tmp_path.glob("checkpoint/*.model"))
-
-
-# Compiling, where there is something to compile with -------------------------------------------
-
-
-def real_toolkit():
-    """The first complete toolkit of this machine, or None."""
-    try:
-        for folder, origin in cuda.toolkits():
-            try:
-                toolkit = cuda.Toolkit(folder, cuda.release(f"{folder}/bin/nvcc"), origin)
-                cuda.contents(toolkit)
-                return toolkit
-            except BackendError:
-                continue
-    except BackendError:
-        pass
-    return None
-
-
-COMPILE = """
-import sys
-from backend import cuda, jittor_bringup
-folder, release = sys.argv[1], tuple(map(int, sys.argv[2].split(".")))
-toolkit = cuda.Toolkit(folder, release, "test")
-home = cuda.lay_out(toolkit, cuda.contents(toolkit), [90])
-with jittor_bringup.environment(jittor_bringup.SETTINGS | cuda.settings(home + "/bin/nvcc") |
-                                {"cuda_archs": "90", "log_silent": "0"}):
-    import jittor as jt
-for name in ("cublas", "cudnn", "curand", "cub", "cufft", "cusparse"):
-    operators = getattr(jt.compile_extern, name + "_ops")
-    print(name, *sorted(n for n in dir(operators) if not n.startswith("_")))
-print(jt.flags.cache_path)
-"""
-
-
-# What Jittor's sources call of what newer versions dropped, and the precision of convolutions.
-CALLS = """
-#include <cub/cub.cuh>
-#include <cuda_runtime.h>
-#include <cudnn.h>
-#include <npp.h>
-#include <thrust/sort.h>
-struct Square { __host__ __device__ int operator()(int x) const { return x * x; } };
-__global__ void kernel(int* out) {
-    cub::CountingInputIterator<int> numbers(3);
-    cub::TransformInputIterator<int, Square, cub::CountingInputIterator<int>> squares(
-        numbers, Square());
-    out[cub::LaneId()] = cub::Max()(cub::Min()(squares[0], squares[1]), cub::Sum()(1, 2));
-}
-int main() {
-    int count = 7, padding[2] = {1, 1};
-    cudaGetDeviceCount(&count);
-    cudaDeviceProp properties;
-    properties.clockRate = 3;
-    properties.computeMode = 0;
-    cudnnConvolutionDescriptor_t convolution;
-    cudnnCreateConvolutionDescriptor(&convolution);
-    cudnnStatus_t status = cudnnSetConvolutionNdDescriptor(
-        convolution, 2, padding, padding, padding, CUDNN_CROSS_CORRELATION, CUDNN_DATA_FLOAT);
-    cudnnMathType_t math;
-    cudnnGetConvolutionMathType(convolution, &math);
-    printf("%d devices, status %d, math %s\\n", count, status,
-           math == CUDNN_FMA_MATH ? "float32" : math == CUDNN_TENSOR_OP_MATH ? "TF32" : "?");
-    return properties.clockRate - 3 + (NPP_MAX_64U == 0);
-}
-"""
-
-
-@pytest.mark.cuda_compile
-def test_our_headers_compile_and_convolutions_are_float32_unless_amp_is_asked_for(tmp_path):
-    toolkit = real_toolkit()
-    if toolkit is None:
-        pytest.skip("no complete CUDA toolkit here: pip install -r requirements-cuda13.txt")
-    home = cuda.lay_out(toolkit, cuda.contents(toolkit), [90])
-    write(tmp_path / "calls.cu", CALLS)
-    program = str(tmp_path / "calls")
-    subprocess.run([f"{home}/bin/nvcc", "-std=c++14", "-arch=compute_90", "-code=sm_90",
-                    f"-I{home}/include", tmp_path / "calls.cu", "-o", program, f"-L{home}/lib64",
-                    "-lcudnn", f"-Xlinker=-rpath={home}/lib64"], check=True)
-    for environment, math in (({}, "float32"), ({"STYLEGAN1_AMP": "1"}, "TF32")):
-        said = subprocess.run([program], env=os.environ | environment, capture_output=True,
-                              text=True, check=True).stdout
-        assert f"status 0, math {math}" in said
-        assert cuda.driver()[1] or said.startswith("0 devices")
-
-
-@pytest.mark.cuda_compile
-def test_jittor_and_its_cuda_operators_compile_and_load_without_a_gpu():
-    toolkit = real_toolkit()
-    if toolkit is None:
-        pytest.skip("no complete CUDA toolkit here: pip install -r requirements-cuda13.txt")
-    result = subprocess.run([sys.executable, "-c", COMPILE, toolkit.folder,
-                             cuda.shown(toolkit.release)], cwd=ROOT, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
-    print(result.stdout)
-    loaded = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines() if line}
-    for name, operator in (("cublas", "cublas_matmul"), ("cudnn", "cudnn_conv_backward_w"),
-                           ("curand", "curand_random"), ("cub", "cub_arg_reduce")):
-        assert operator in loaded[name], (name, loaded)
-    assert "/stylegan1-cuda-" in result.stdout.splitlines()[-1]
