@@ -156,13 +156,40 @@ def test_a_run_compiles_for_cuda_and_reaches_its_end(symbols, stand_ins, tmp_pat
         "train.py", symbols, "--device", "cuda", "--amp", "--preset", "small", "--max_size", 16,
         "--kimg", 0.3, "--phase_kimg", 0.064, "--fade_kimg", 0.064, "--name", "x", "--workers", 0,
         "--sample_kimg", 0.1, "--metrics", "swd,ms_ssim", "--metric_kimg", 0.2,
-        "--metric_images", 40, "--metric_share", 1, cwd=tmp_path,
-        timeout=1800)
+        "--metric_images", 40, "--metric_share", 1, cwd=tmp_path, timeout=1800)
     print(told[-1000:])
     assert "SWD" in told and int(re.search(r"stand-in: (\d+) launches", told)[1]) > 1000
     model = max(tmp_path.glob("checkpoint/x_0*.model"))
     _, _, told = command("generate.py", model, "--device", "cuda", cwd=tmp_path)
     assert "stand-in" in told and list(tmp_path.glob("sample/**/*.png"))
+
+
+STEP = """
+import types
+from bench import train_step
+args = types.SimpleNamespace(device="cuda", fmap_max=8, latent=8)
+step = train_step.jittor_step(args, 16, 4)
+step()
+from backend import jt
+with jt.profile_scope() as report:
+    step()
+for name, _, count, *_ in report[1:]:
+    print("kernel", count, name)
+"""
+
+
+def test_every_convolution_of_an_iteration_is_cudnns(stand_ins):
+    """Jittor writes them as loops over seven indices, and gives cuDNN those that it recognises,
+    also in gradients and their gradients; one that it misses would be some hundred times slower."""
+    result = subprocess.run([sys.executable, "-c", STEP], cwd=ROOT, env=os.environ | stand_ins,
+                            capture_output=True, text=True, timeout=1800)
+    assert result.returncode == 0, result.stdout + result.stderr
+    kernels = [(name, int(count)) for count, name in
+               re.findall(r"^kernel (\d+) (.+)$", result.stdout, re.MULTILINE)]
+    loops = [(name, count) for name, count in kernels if "«DIM=7" in name]
+    assert loops and all("«choices:relay0:1," in name for name, _ in loops), loops
+    assert sum(count for _, count in loops) == sum(
+        count for name, count in kernels if name.startswith("cudnn_conv"))
 
 
 TOTAL = """

@@ -80,9 +80,14 @@ def test_bias_and_leaky_relu_with_gradients_up_to_the_second(monkeypatch, shape)
     assert_equal(*both(monkeypatch, compute), bound=2e-5)
 
 
-def test_blur_of_every_small_size(monkeypatch):
-    for shape in ((1, 1, 1, 1), (2, 3, 1, 5), (2, 3, 4, 1), (1, 2, 9, 17)):
-        assert_equal(*both(monkeypatch, lambda shape=shape: [blur(jt.array(random(0, *shape)))]))
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 1, 5), (2, 3, 4, 1), (1, 2, 9, 17)])
+def test_blur_of_every_small_size_and_its_gradients(monkeypatch, shape):
+    def compute():
+        x = jt.array(random(0, *shape))
+        y = blur(x)
+        gradient = jt.grad((y ** 3).sum(), x, retain_graph=True)
+        return [y, gradient, jt.grad((gradient ** 2).sum(), x)]
+    assert_equal(*both(monkeypatch, compute))
 
 
 SHAPES = [(7,), (70_000,), (3, 2, 5, 1), (1, 1)]
