@@ -322,7 +322,8 @@ def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
     moments = [v * beta2 + g * g * (1 - beta2) for v, g in zip(moments, gradients)]
     parameters = [p - g * size / (jt.sqrt(v) + epsilon)
                   for p, g, v in zip(parameters, gradients, moments)]
-    total = loss + sum(g.sum() for g in gradients)
+    # So much smaller that a sum of large numbers stays one.
+    total = sum((g * 1e-10).sum() for g in [loss, *gradients])
     norm = jt.sqrt(sum((g * g).sum() for g in gradients))
     return parameters, moments, jt.isfinite(total).float32().reshape(1), norm
 

@@ -5,7 +5,10 @@ import sys
 
 import pytest
 
+from backend import cuda
+
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+without_gpu = pytest.mark.skipif(bool(cuda.driver()[1]), reason="there is a GPU")
 
 
 def command(*arguments, cwd, check=True, timeout=600):

@@ -7,10 +7,10 @@ import sys
 import numpy as np
 import pytest
 import reference
-from conftest import ROOT, command
+from conftest import ROOT, command, without_gpu
 
 import backend
-from backend import cuda, jittor_bringup, jt
+from backend import jittor_bringup, jt
 from backend.kernels import conv2d
 
 
@@ -27,6 +27,7 @@ def test_report_names_what_was_found_and_checks_a_convolution():
     assert "relative error" in output and "GFLOP/s" in output and "MISSING" not in output
 
 
+@without_gpu
 @pytest.mark.parametrize("groups", [1, 2, 6])
 def test_jittors_own_convolutions_run_on_onednn(groups):
     """Any nn.Conv2d is fast, also one that is not this project's; gradients too."""
@@ -65,6 +66,7 @@ def test_a_compiler_that_fails_is_one_line_and_exit_code_2(tmp_path):
     assert result.stderr.splitlines()[-1].startswith("error: Jittor did not start: Run cmd failed")
 
 
+@without_gpu
 def test_an_nvcc_on_the_path_changes_nothing_without_a_gpu(tmp_path):
     (tmp_path / "nvcc").write_text("#!/bin/sh\necho release 11.8, V11.8\n")
     (tmp_path / "nvcc").chmod(0o755)
@@ -73,7 +75,7 @@ def test_an_nvcc_on_the_path_changes_nothing_without_a_gpu(tmp_path):
     assert result.returncode == 0 and result.stdout.strip().endswith("0"), result.stderr
 
 
-@pytest.mark.skipif(bool(cuda.driver()[1]), reason="there is a GPU")
+@without_gpu
 def test_cuda_where_there_is_none_is_one_line():
     code, _, stderr = command("-m", "backend", "--device", "cuda", cwd=ROOT, check=False)
     assert code == 2 and stderr.count("\n") == 1 and "--device cpu" in stderr

@@ -8,7 +8,7 @@ import stat
 import subprocess
 
 import pytest
-from conftest import ROOT, command
+from conftest import ROOT, command, without_gpu
 
 from backend import BackendError, cuda
 
@@ -181,7 +181,7 @@ def test_an_nvcc_that_is_a_script_or_a_link_leads_to_its_toolkit(machine, monkey
     assert f"at {folder}" in found["CUDA"]
 
 
-@pytest.mark.skipif(bool(cuda.driver()[1]), reason="there is a GPU")
+@without_gpu
 def test_mixed_precision_without_a_gpu_is_refused_before_anything_is_written(symbols, tmp_path):
     code, _, error = command("train.py", symbols, "--preset", "small", "--amp", cwd=tmp_path,
                              check=False)

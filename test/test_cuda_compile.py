@@ -1,24 +1,27 @@
 """What compiles for CUDA, on machines with a toolkit, none of which needs a GPU.
 
-`make test-cuda-compile` runs this on its own, for it takes minutes. Whole runs are gone through
-too, with stand-ins (cuda_stand_in/) for the driver and the libraries, which compute nothing: that
-every kernel of a run compiles and that everything is called in its order is seen, numbers are not.
+`make test-cuda-compile` runs this on its own, for it takes minutes. With stand-ins for the driver
+and the libraries (cuda_stand_in/), whole runs are gone through too: every kernel compiles for a
+GPU, and is not run; then every kernel is compiled for the CPU instead, and computes.
 """
 import glob
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from conftest import ROOT, command
 from test_cuda import write
-from test_mpi import MPIRUN
+from test_mpi import MPIRUN, PHASES, gradient_errors
 
 from backend import BackendError, cuda
 
 STAND_IN = os.path.join(ROOT, "test", "cuda_stand_in")
+EMULATED = ("adam", "convert", "fused", "generate", "golden", "loss", "model", "swd")
 
 
 def real_toolkit():
@@ -122,7 +125,7 @@ def test_jittor_and_its_cuda_operators_compile_and_load_without_a_gpu():
 
 @pytest.fixture(scope="module")
 def stand_ins(tmp_path_factory):
-    """The environment in which all of CUDA but its compiler is our stand-ins.
+    """The environment in which all of CUDA but its compiler is stand-ins.
 
     One library has the functions; those that Jittor's files are linked to by name and version are
     empty and lead to it. Where there is a GPU, it is not seen.
@@ -135,7 +138,7 @@ def stand_ins(tmp_path_factory):
     core = f"{folder}/libcuda.so.1"
 
     def link(path, *arguments):
-        subprocess.run(["gcc", "-shared", "-fPIC", "-O1", *arguments, "-o", path,
+        subprocess.run(["gcc", "-shared", "-fPIC", "-O2", *arguments, "-o", path, "-lm",
                         f"-Wl,-soname,{os.path.basename(path)}"], check=True)
     link(core, *glob.glob(f"{STAND_IN}/*.c"), f"-I{home}/include")
     preloaded = [core]
@@ -218,3 +221,48 @@ def test_each_process_takes_its_own_gpu_before_anything_is_made_on_one(stand_ins
         assert {"cudaStreamCreateWithFlags", "cudaMalloc", "cublasCreate_v2", "cudnnCreate",
                 "ncclCommInitRank", "ncclAllReduce"} < {name for name, _ in calls}
         assert {gpu for name, gpu in calls} == {str(rank)}, calls
+
+
+@pytest.fixture(scope="module")
+def emulated(stand_ins):
+    """The environment of stand_ins, in which a compiler of ours compiles kernels for the CPU."""
+    real = os.path.join(stand_ins["CUDA_HOME"], "bin", "nvcc")
+    try:
+        cuda.contents(cuda.Toolkit(STAND_IN, cuda.release(real), "test"))
+    except BackendError as error:
+        pytest.skip(f"only with a toolkit from pip: {error}")
+    return stand_ins | {"CUDA_HOME": STAND_IN, "REAL_NVCC": real}
+
+
+def test_an_emulated_gpu_computes_what_the_cpu_does(emulated):
+    result = subprocess.run([sys.executable, "-m", "backend", "--device", "cuda"], cwd=ROOT,
+                            env=os.environ | emulated, capture_output=True, text=True, timeout=1800)
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+    checks = re.findall(r"^check .* (\w+)$", result.stdout, re.MULTILINE)
+    assert len(checks) == 10 and set(checks) == {"ok"}
+
+
+def test_training_on_an_emulated_gpu_has_the_gradients_of_a_cpu(symbols, emulated, tmp_path):
+    found = {}
+    for device, environment in (("cpu", {}), ("cuda", emulated)):
+        out = str(tmp_path / f"{device}.npz")
+        positions = [str(i) for images_seen in PHASES.values() for i in images_seen]
+        result = subprocess.run(
+            [sys.executable, "test/steps.py", symbols, out, json.dumps({"device": device}), "0",
+             *positions], cwd=ROOT, capture_output=True, text=True, timeout=3600,
+            env=os.environ | environment | {"PYTHONPATH": f"{ROOT}:{ROOT}/test"})
+        assert result.returncode == 0, result.stderr[-5000:]
+        found[device] = np.load(out)
+    for phase, errors in gradient_errors(found["cuda"], found["cpu"]).items():
+        assert min(errors) <= 1e-5, (phase, errors)
+
+
+def test_the_tests_of_what_is_computed_pass_on_an_emulated_gpu(emulated):
+    """Networks, losses, Adam and pictures, against float64 and golden outputs."""
+    result = subprocess.run(
+        [sys.executable, "-m", "pytest", *(f"test/test_{name}.py" for name in EMULATED)], cwd=ROOT,
+        env=os.environ | emulated, capture_output=True, text=True, timeout=3600)
+    print(result.stdout[-3000:])
+    assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-3000:]
+    assert int(re.search(r"stand-in: (\d+) launches", result.stderr)[1]) > 10_000

@@ -1,6 +1,7 @@
 """backend/fused.py: the loops of the CPU mean what Jittor's own operators mean."""
 import numpy as np
 import pytest
+from conftest import without_gpu
 
 from backend import fused, jt
 from backend.fused import adam_step, bias_leaky_relu, blur, epilogue, move
@@ -41,6 +42,7 @@ def test_epilogue_and_every_gradient(monkeypatch, blurred, maps, one, eps):
     assert_equal(*both(monkeypatch, compute))
 
 
+@without_gpu
 @pytest.mark.parametrize("size", [4, 16])
 def test_epilogue_blurs_in_its_own_loop_where_noise_has_no_gradient(monkeypatch, size):
     arrays = [random(0, 2, 20, size, size), random(2, 20), random(3, 20), random(4, 2, 40)]
@@ -58,6 +60,7 @@ def test_epilogue_blurs_in_its_own_loop_where_noise_has_no_gradient(monkeypatch,
     assert any("BLURRED = 1" in row[0] for row in report[1:])
 
 
+@without_gpu
 def test_second_derivatives_of_the_epilogue_are_refused_not_wrong():
     x, style = jt.array(random(0, 2, 3, 4, 4)), jt.array(random(1, 2, 6))
     y = epilogue(x, jt.zeros(1, 1, 4, 4), jt.zeros(3), jt.zeros(3), style)
@@ -93,6 +96,7 @@ def test_blur_of_every_small_size_and_its_gradients(monkeypatch, shape):
 SHAPES = [(7,), (70_000,), (3, 2, 5, 1), (1, 1)]
 
 
+@without_gpu
 def test_operators_hold_no_more_than_their_gradients_need():
     """Activations, one per layer, and those of ten layers are gone when the gradient arrives at the
     two large ones before them. Jittor by itself would hold every array of both passes."""
@@ -125,6 +129,15 @@ def test_adam_step_of_many_parameters(monkeypatch):
         return [*new, *moments, *others]
 
     assert_equal(*both(monkeypatch, compute))
+
+
+@pytest.mark.parametrize("value, sound", [(3e38, 1), (np.nan, 0), (np.inf, 0), (-np.inf, 0)])
+def test_adam_step_finds_a_number_that_is_none(monkeypatch, value, sound):
+    p, g, v = ([random(k, *shape) for shape in SHAPES] for k in (0, 1, 2))
+    g[0][:] = g[1][40_000] = value
+    for found in both(monkeypatch, lambda: [adam_step(
+            jt.ones(1), *(list(map(jt.array, x)) for x in (p, g, v)), jt.ones(1), 0.99, 1e-8)[2]]):
+        assert found == [np.float32(sound)]
 
 
 def test_move_of_many_parameters(monkeypatch):

@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 import reference
+from conftest import without_gpu
 
 import layers
 import model
@@ -60,7 +61,7 @@ def test_every_form_of_sampling_equals_plain(layer, channels):
         x = jt.array(rng.randn(2, channels, size, size).astype("float32"))
         weight = jt.array(rng.randn(8, channels, 3, 3).astype("float32"))
         results = []
-        for form in (layer.plain, layer.fused, layer.winograd):
+        for form in (layer.plain, layer.fused, layer.winograd)[:3 if kernels.on_cpu() else 2]:
             y = form(x, weight, 0.5)
             results.append([y] + jt.grad((y * y).sum(), [x, weight]))
         for plain, *others in zip(*results):
@@ -68,6 +69,7 @@ def test_every_form_of_sampling_equals_plain(layer, channels):
                 assert relative(other, plain.numpy()) < 2e-5
 
 
+@without_gpu
 @pytest.mark.parametrize("winograd, forms", [
     (True, {"same": "plain winograd winograd", "up": "fused fused winograd"}),
     (False, {"same": "plain plain plain", "up": "fused fused fused"})])

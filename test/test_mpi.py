@@ -61,12 +61,12 @@ PHASES = {"size 8": [0, 16, 32, 48], "fading to 16": [64, 80, 96, 112], "size 16
 
 @pytest.fixture(scope="module")
 def steps(symbols, tmp_path_factory):
-    """A function: what test/mpi_steps.py finds with so many processes, settings, order."""
+    """A function: what test/steps.py finds with so many processes, settings, order."""
     folder = tmp_path_factory.mktemp("steps")
 
     def take(processes, changes=None, permute=0):
         out = folder / f"{processes}_{permute}_{len(changes or {})}.npz"
-        command = [sys.executable, os.path.join(ROOT, "test/mpi_steps.py"), symbols, str(out),
+        command = [sys.executable, os.path.join(ROOT, "test/steps.py"), symbols, str(out),
                    json.dumps(changes or {}), str(permute),
                    *(str(i) for positions in PHASES.values() for i in positions)]
         if processes > 1:
@@ -98,6 +98,21 @@ def distance(a, b):
     return {name: np.linalg.norm(a[name] - b[name]) for name in weights(a)}
 
 
+def gradient_errors(found, wanted):
+    """{phase and network: [largest difference ÷ largest value, of each iteration]}."""
+    result = {}
+    for phase, positions in PHASES.items():
+        for network in "DG":
+            for images_seen in positions:
+                names = [n for n in wanted if n.startswith(f"{images_seen}/{network}/")]
+                result.setdefault(f"{phase} {network}", []).append(
+                    max(np.abs(found[n] - wanted[n]).max() for n in names)
+                    / max(np.abs(wanted[n]).max() for n in names))
+    for phase, errors in result.items():
+        print(f"{phase}: {min(errors):.1e} to {max(errors):.1e}")
+    return result
+
+
 @pytest.mark.parametrize("processes, changes", [
     (1, {"grad_accum": 2}),
     pytest.param(2, {}, marks=needs_mpirun), pytest.param(4, {}, marks=needs_mpirun),
@@ -110,15 +125,8 @@ def test_a_divided_batch_trains_as_a_whole_one(steps, alone, rounding, processes
     weights; how far that goes is measured by changing the order of summation alone.
     """
     divided = steps(processes, changes)
-    for phase, positions in PHASES.items():
-        for network in "DG":
-            errors = []
-            for images_seen in positions:
-                names = [n for n in alone if n.startswith(f"{images_seen}/{network}/")]
-                errors.append(max(np.abs(alone[n] - divided[n]).max() for n in names)
-                              / max(np.abs(alone[n]).max() for n in names))
-            print(f"{phase} {network}: {min(errors):.1e} to {max(errors):.1e}")
-            assert min(errors) <= 1e-5, (phase, network, errors)
+    for phase, errors in gradient_errors(divided, alone).items():
+        assert min(errors) <= 1e-5, (phase, errors)
     ratios = [d / rounding[name] for name, d in distance(alone, divided).items() if d]
     print(f"weights: {np.median(ratios):.2f}, at most {max(ratios):.2f} times rounding alone")
     assert np.median(ratios) <= 1.5 and max(ratios) <= 4

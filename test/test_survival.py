@@ -88,7 +88,7 @@ def test_few_such_steps_are_counted_and_training_goes_on(symbols, tmp_path):
 
 
 def test_a_stop_before_the_first_step_saves_too(symbols, tmp_path):
-    name = ["--name", "early", "--workers", 0]
+    name = ["--name", "early", "--workers", 0, "--device", "cpu"]
     _, output, _ = command("train.py", symbols, *TINY, "--max_size", 8, *name, "--kimg", 0.016,
                            "--max_minutes", 1e-4, cwd=tmp_path)
     assert "Stopped at 0 images" in output
@@ -111,7 +111,7 @@ def test_max_minutes_stops_and_saves_like_ctrl_c(symbols, tmp_path):
 
 
 def test_kernels_are_saved_with_the_run(symbols, tmp_path):
-    flags = ["--name", "direct", "--workers", 0]
+    flags = ["--name", "direct", "--workers", 0, "--device", "cpu"]
     command("train.py", symbols, *TINY, "--max_size", 8, *flags, "--kimg", 0.016, "--conv",
             "direct", cwd=tmp_path)
     header, *_ = runs.load_resume(str(tmp_path / "checkpoint"), "direct")

@@ -1,6 +1,7 @@
 /* CUDA's driver and libraries, as far as Jittor calls them, for machines without a GPU: memory is
-   the CPU's, copies are made, and whatever would compute returns at once and leaves zeros. With
-   them a whole run can be compiled for CUDA and gone through (../test_cuda.py). */
+   the CPU's, and convolutions and products are plain loops. Kernels are launched and do nothing,
+   but where bin/nvcc has compiled them for the CPU. See ../test_cuda_compile.py. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,16 +122,49 @@ int __cudaLaunchKernel(void) { launches++; return 0; }
 NOTHING(__cudaRegisterFatBinaryEnd) NOTHING(__cudaUnregisterFatBinary) NOTHING(__cudaInitModule)
 NOTHING(__cudaRegisterFunction) NOTHING(__cudaRegisterVar) NOTHING(__cudaPushCallConfiguration)
 
-/* cuBLAS, cuFFT, cuSPARSE */
+/* cuBLAS: matrices lie column by column. Also cuFFT, cuSPARSE, which nobody calls. */
 TOLD(cublasCreate_v2)
-int cublasGemmEx(void) { launches++; return 0; }
-int cublasSgemm_v2(void) { launches++; return 0; }
-int cublasGemmStridedBatchedEx(void) { launches++; return 0; }
-NOTHING(cublasDestroy_v2) NOTHING(cufftDestroy) NOTHING(cusparseCreate) NOTHING(cusparseDestroy)
+static void multiply(int ta, int tb, int m, int n, int k, const float* a, int lda, const float* b,
+                     int ldb, float* c, int ldc) {
+    launches++;
+    for (int j = 0; j < n; j++)
+        for (int i = 0; i < m; i++) {
+            double sum = 0;
+            for (int l = 0; l < k; l++)
+                sum += a[ta ? i * lda + l : l * lda + i] * b[tb ? l * ldb + j : j * ldb + l];
+            c[j * ldc + i] = sum;
+        }
+}
+int cublasGemmEx(handle h, int ta, int tb, int m, int n, int k, void* alpha, const float* a,
+                 int a_type, int lda, const float* b, int b_type, int ldb, void* beta, float* c,
+                 int c_type, int ldc) {
+    multiply(ta, tb, m, n, k, a, lda, b, ldb, c, ldc);
+    return 0;
+}
+int cublasGemmStridedBatchedEx(handle h, int ta, int tb, int m, int n, int k, void* alpha,
+                               const float* a, int a_type, int lda, long a_step, const float* b,
+                               int b_type, int ldb, long b_step, void* beta, float* c, int c_type,
+                               int ldc, long c_step, int count) {
+    for (int i = 0; i < count; i++)
+        multiply(ta, tb, m, n, k, a + i * a_step, lda, b + i * b_step, ldb, c + i * c_step, ldc);
+    return 0;
+}
+NOTHING(cublasSgemm_v2) NOTHING(cublasDestroy_v2) NOTHING(cufftDestroy) NOTHING(cusparseCreate)
+NOTHING(cusparseDestroy)
 
-/* cuRAND */
+/* cuRAND: xorshift, and for normal numbers Box and Muller. */
+static unsigned long state = 1;
 int curandCreateGenerator(handle* p, int kind) { say("curandCreateGenerator"); return get(p, 64); }
-static float uniform(void) { return rand() / (RAND_MAX + 1.0f); }
+int curandSetPseudoRandomGeneratorSeed(handle g, unsigned long seed) {
+    state = (seed + 1) * 0x9E3779B97F4A7C15ul;
+    return 0;
+}
+static double uniform(void) {
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return ((state >> 11) + 1) / 9007199254740992.0;
+}
 int curandGenerateUniform(handle g, float* p, size_t count) {
     while (count--)
         *p++ = uniform();
@@ -138,11 +172,11 @@ int curandGenerateUniform(handle g, float* p, size_t count) {
 }
 int curandGenerateNormal(handle g, float* p, size_t count, float mean, float deviation) {
     while (count--)
-        *p++ = mean + deviation * 3.46f * (uniform() - 0.5f);
+        *p++ = mean + deviation * sqrt(-2 * log(uniform())) * cos(6.283185307179586 * uniform());
     return 0;
 }
 NOTHING(curandGenerateUniformDouble) NOTHING(curandGenerateNormalDouble)
-NOTHING(curandDestroyGenerator) NOTHING(curandSetPseudoRandomGeneratorSeed)
+NOTHING(curandDestroyGenerator)
 
 /* cuDNN. Its answer to which algorithm is best: each, in the order of their numbers. */
 struct performance { int algorithm, status; float time; size_t memory; int rest[5]; };
@@ -167,17 +201,88 @@ WORKSPACE(cudnnGetConvolutionBackwardFilterWorkspaceSize)
 TOLD(cudnnCreate) CREATE(cudnnCreateTensorDescriptor) CREATE(cudnnCreateFilterDescriptor)
 CREATE(cudnnCreateConvolutionDescriptor) CREATE(cudnnCreateRNNDescriptor)
 CREATE(cudnnCreateDropoutDescriptor)
-int cudnnConvolutionForward(void) { launches++; return 0; }
-int cudnnConvolutionBackwardData(void) { launches++; return 0; }
-int cudnnConvolutionBackwardFilter(void) { launches++; return 0; }
+
+typedef struct { int size[4], step[4]; } array;         /* N C H W, or O I H W */
+typedef struct { int padding[2], stride[2], groups; } convolution;
+
+int cudnnSetTensorNdDescriptor(array* a, int type, int count, const int* size, const int* step) {
+    memcpy(a->size, size, sizeof a->size);
+    memcpy(a->step, step, sizeof a->step);
+    return 0;
+}
+int cudnnSetFilterNdDescriptor(array* a, int type, int format, int count, const int* size) {
+    memcpy(a->size, size, sizeof a->size);
+    for (int i = 3, step = 1; i >= 0; step *= size[i--])
+        a->step[i] = step;
+    return format;                                      /* other than OIHW: an error */
+}
+int cudnnSetConvolutionNdDescriptor(convolution* c, int count, const int* padding,
+                                    const int* stride) {
+    memcpy(c->padding, padding, sizeof c->padding);
+    memcpy(c->stride, stride, sizeof c->stride);
+    c->groups = 1;
+    return 0;
+}
+int cudnnSetConvolutionGroupCount(convolution* c, int groups) { c->groups = groups; return 0; }
+
+/* y = x * w; or, of the others, the array `result`, by the same multiplications. */
+static int convolve(const array* xs, float* x, const array* ws, float* w, const array* ys, float* y,
+                    const convolution* c, float* result) {
+    const int outputs = ws->size[0] / c->groups, inputs = ws->size[1];
+    const array* of = result == x ? xs : result == w ? ws : ys;
+    launches++;
+    for (int i = 0; i < of->size[0]; i++)
+        for (int j = 0; j < of->size[1]; j++)
+            for (int k = 0; k < of->size[2]; k++)
+                for (int l = 0; l < of->size[3]; l++)
+                    result[i * of->step[0] + j * of->step[1] + k * of->step[2] + l * of->step[3]] =
+                        0;
+    for (int n = 0; n < ys->size[0]; n++)
+    for (int o = 0; o < ys->size[1]; o++)
+    for (int i = 0; i < inputs; i++)
+    for (int h = 0; h < ys->size[2]; h++)
+    for (int dh = 0; dh < ws->size[2]; dh++) {
+        const int row = h * c->stride[0] - c->padding[0] + dh;
+        if (row < 0 || row >= xs->size[2])
+            continue;
+        float* from = x + n * xs->step[0] + (o / outputs * inputs + i) * xs->step[1]
+                      + row * xs->step[2];
+        float* to = y + n * ys->step[0] + o * ys->step[1] + h * ys->step[2];
+        float* by = w + o * ws->step[0] + i * ws->step[1] + dh * ws->step[2];
+        for (int v = 0; v < ys->size[3]; v++)
+        for (int dv = 0; dv < ws->size[3]; dv++) {
+            const int column = v * c->stride[1] - c->padding[1] + dv;
+            if (column < 0 || column >= xs->size[3])
+                continue;
+            if (result == y)
+                to[v * ys->step[3]] += from[column * xs->step[3]] * by[dv];
+            else if (result == x)
+                from[column * xs->step[3]] += to[v * ys->step[3]] * by[dv];
+            else
+                by[dv] += from[column * xs->step[3]] * to[v * ys->step[3]];
+        }
+    }
+    return 0;
+}
+int cudnnConvolutionForward(handle h, void* alpha, array* xs, float* x, array* ws, float* w,
+                            convolution* c, int algorithm, void* space, size_t size, void* beta,
+                            array* ys, float* y) {
+    return convolve(xs, x, ws, w, ys, y, c, y);
+}
+int cudnnConvolutionBackwardData(handle h, void* alpha, array* ws, float* w, array* ys, float* y,
+                                 convolution* c, int algorithm, void* space, size_t size,
+                                 void* beta, array* xs, float* x) {
+    return convolve(xs, x, ws, w, ys, y, c, x);
+}
+int cudnnConvolutionBackwardFilter(handle h, void* alpha, array* xs, float* x, array* ys, float* y,
+                                   convolution* c, int algorithm, void* space, size_t size,
+                                   void* beta, array* ws, float* w) {
+    return convolve(xs, x, ws, w, ys, y, c, w);
+}
 const char* cudnnGetErrorString(int error) { return "?"; }
 NOTHING(cudnnDestroy) NOTHING(cudnnDestroyTensorDescriptor) NOTHING(cudnnDestroyFilterDescriptor)
 NOTHING(cudnnDestroyConvolutionDescriptor) NOTHING(cudnnDestroyRNNDescriptor)
 NOTHING(cudnnDestroyDropoutDescriptor) NOTHING(cudnnDropoutGetStatesSize)
-NOTHING(cudnnSetTensorNdDescriptor) NOTHING(cudnnSetTensor4dDescriptorEx)
-NOTHING(cudnnSetTensor4dDescriptor) NOTHING(cudnnSetFilterNdDescriptor)
-NOTHING(cudnnSetFilter4dDescriptor) NOTHING(cudnnSetConvolutionNdDescriptor)
-NOTHING(cudnnSetConvolution2dDescriptor) NOTHING(cudnnSetConvolutionGroupCount)
 NOTHING(cudnnSetConvolutionMathType) NOTHING(cudnnSetDropoutDescriptor)
 
 /* NCCL: what is there stays, as if the other processes had zeros. Numbers are of 4 bytes. */

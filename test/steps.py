@@ -1,6 +1,6 @@
 """Takes steps of training, alone or as one of several processes; the first writes what came of it.
 
-    mpirun -np 2 python test/mpi_steps.py DATA OUT.npz '{"grad_accum": 1}' PERMUTE IMAGES_SEEN …
+    mpirun -np 2 python test/steps.py DATA OUT.npz '{"grad_accum": 1}' PERMUTE IMAGES_SEEN …
 
 Writes the gradients of one iteration at each IMAGES_SEEN, as "<images seen>/<D or G>/<parameter>",
 and the weights after 20 iterations from the beginning, as "weights/<network>/<parameter>". Noise
@@ -23,7 +23,7 @@ ITERATIONS = 20
 
 def main():
     data, out, changes, permute = sys.argv[1], sys.argv[2], json.loads(sys.argv[3]), sys.argv[4]
-    backend.use_device("cpu")
+    backend.use_device(changes.pop("device", "cpu"))
     backend.use_conv(changes.get("conv", "winograd"))
     s = settings.OFFICIAL | dict(data=data, name="x", batch="16", latent=16, fmap_max=8,
                                  max_size=32, phase_kimg=0.064, fade_kimg=0.064) | changes
@@ -39,6 +39,11 @@ def main():
     def new():
         training = module.Training(s, plan, settings.model_config(s))
         training.start_together()
+        rng = np.random.RandomState(0)
+        for network in training.G, training.D:
+            for p in network.parameters():              # the same on every device
+                p.assign((p.numpy().std() > 0.5) * (100 if p.numpy().std() > 10 else 1)
+                         * rng.randn(*p.shape).astype("float32"))
         calls = iter(range(10 ** 9))
 
         def make_noise(count, size):
