@@ -2,13 +2,14 @@
 # make test    sets up everything and runs the tests
 # make bench   measures speed beside PyTorch (bench/README.md)
 # make torture sets up everything and tries to make training lose work
-# make test-cuda-compile  compiles Jittor for CUDA 13, which needs no GPU (bench/gpu.sh is for those)
+# make test-cuda-compile   compiles a run for CUDA 13, which needs no GPU (bench/gpu.sh is for those)
+# make test-cuda-emulated  computes on a GPU that is emulated, and compares with the CPU
 
 PYTHON_IN_VENV = .venv/bin/python
 CHARS = OXTLHC+♥★◆●■▲
 DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 110 --phase_kimg 24 --fade_kimg 4 --sample_kimg 10
 
-.PHONY: demo test bench torture test-cuda-compile clean-demo
+.PHONY: demo test bench torture test-cuda-compile test-cuda-emulated clean-demo
 .DELETE_ON_ERROR:
 
 demo: .venv/installed
@@ -49,6 +50,10 @@ torture: .venv/installed-dev
 test-cuda-compile: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt nvidia-nccl-cu13==2.32.3
 	$(PYTHON_IN_VENV) -m pytest -s test/test_cuda_compile.py
+
+test-cuda-emulated: .venv/installed-dev
+	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt
+	$(PYTHON_IN_VENV) -m pytest -s -m emulated
 
 clean-demo:
 	rm -rf data/demo sample/demo checkpoint/demo_*.model

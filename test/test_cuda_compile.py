@@ -1,8 +1,8 @@
 """What compiles for CUDA, on machines with a toolkit, none of which needs a GPU.
 
 `make test-cuda-compile` runs this on its own, for it takes minutes. With stand-ins for the driver
-and the libraries (cuda_stand_in/), whole runs are gone through too: every kernel compiles for a
-GPU, and is not run; then every kernel is compiled for the CPU instead, and computes.
+and the libraries (cuda_stand_in/), a whole run is gone through too: every kernel compiles for a
+GPU, and is not run. `make test-cuda-emulated` compiles kernels for the CPU instead, and computes.
 """
 import glob
 import json
@@ -234,6 +234,7 @@ def emulated(stand_ins):
     return stand_ins | {"CUDA_HOME": STAND_IN, "REAL_NVCC": real}
 
 
+@pytest.mark.emulated
 def test_an_emulated_gpu_computes_what_the_cpu_does(emulated):
     result = subprocess.run([sys.executable, "-m", "backend", "--device", "cuda"], cwd=ROOT,
                             env=os.environ | emulated, capture_output=True, text=True, timeout=1800)
@@ -243,6 +244,7 @@ def test_an_emulated_gpu_computes_what_the_cpu_does(emulated):
     assert len(checks) == 10 and set(checks) == {"ok"}
 
 
+@pytest.mark.emulated
 def test_training_on_an_emulated_gpu_has_the_gradients_of_a_cpu(symbols, emulated, tmp_path):
     found = {}
     for device, environment in (("cpu", {}), ("cuda", emulated)):
@@ -258,6 +260,7 @@ def test_training_on_an_emulated_gpu_has_the_gradients_of_a_cpu(symbols, emulate
         assert min(errors) <= 1e-5, (phase, errors)
 
 
+@pytest.mark.emulated
 def test_the_tests_of_what_is_computed_pass_on_an_emulated_gpu(emulated):
     """Networks, losses, Adam and pictures, against float64 and golden outputs."""
     result = subprocess.run(

@@ -109,7 +109,7 @@ def gradient_errors(found, wanted):
                     max(np.abs(found[n] - wanted[n]).max() for n in names)
                     / max(np.abs(wanted[n]).max() for n in names))
     for phase, errors in result.items():
-        print(f"{phase}: {min(errors):.1e} to {max(errors):.1e}")
+        print(phase, *(f"{error:.1e}" for error in errors))
     return result
 
 

@@ -122,7 +122,8 @@ int __cudaLaunchKernel(void) { launches++; return 0; }
 NOTHING(__cudaRegisterFatBinaryEnd) NOTHING(__cudaUnregisterFatBinary) NOTHING(__cudaInitModule)
 NOTHING(__cudaRegisterFunction) NOTHING(__cudaRegisterVar) NOTHING(__cudaPushCallConfiguration)
 
-/* cuBLAS: matrices lie column by column. Also cuFFT, cuSPARSE, which nobody calls. */
+/* cuBLAS: matrices lie column by column; alpha is 1, beta 0, as in cuDNN. Also what of cuFFT and
+   cuSPARSE is called at the start and the end. */
 TOLD(cublasCreate_v2)
 static void multiply(int ta, int tb, int m, int n, int k, const float* a, int lda, const float* b,
                      int ldb, float* c, int ldc) {
