@@ -4,19 +4,17 @@
 and the libraries (cuda_stand_in/), a whole run is gone through too: every kernel compiles for a
 GPU, and is not run. `make test-cuda-emulated` compiles kernels for the CPU instead, and computes.
 """
+import contextlib
 import glob
-import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 from conftest import ROOT, command
 from test_cuda import write
-from test_mpi import MPIRUN, PHASES, gradient_errors
+from test_mpi import MPIRUN, gradient_errors, needs_mpirun, take_steps
 
 from backend import BackendError, cuda
 
@@ -24,19 +22,16 @@ STAND_IN = os.path.join(ROOT, "test", "cuda_stand_in")
 EMULATED = ("adam", "convert", "fused", "generate", "golden", "loss", "model", "swd")
 
 
-def real_toolkit():
-    """The first complete toolkit of this machine, or None."""
-    try:
+@pytest.fixture(scope="module")
+def toolkit():
+    """The first complete toolkit of this machine."""
+    with contextlib.suppress(BackendError):
         for folder, origin in cuda.toolkits():
-            try:
-                toolkit = cuda.Toolkit(folder, cuda.release(f"{folder}/bin/nvcc"), origin)
-                cuda.contents(toolkit)
-                return toolkit
-            except BackendError:
-                continue
-    except BackendError:
-        pass
-    return None
+            with contextlib.suppress(BackendError):
+                found = cuda.Toolkit(folder, cuda.release(f"{folder}/bin/nvcc"), origin)
+                cuda.contents(found)
+                return found
+    pytest.skip("no complete CUDA toolkit here: pip install -r requirements-cuda13.txt")
 
 
 COMPILE = """
@@ -88,10 +83,8 @@ int main() {
 """
 
 
-def test_our_headers_compile_and_convolutions_are_float32_unless_amp_is_asked_for(tmp_path):
-    toolkit = real_toolkit()
-    if toolkit is None:
-        pytest.skip("no complete CUDA toolkit here: pip install -r requirements-cuda13.txt")
+def test_our_headers_compile_and_convolutions_are_float32_unless_amp_is_asked_for(
+        toolkit, tmp_path):
     home = cuda.lay_out(toolkit, cuda.contents(toolkit), [90])
     write(tmp_path / "calls.cu", CALLS)
     program = str(tmp_path / "calls")
@@ -105,10 +98,7 @@ def test_our_headers_compile_and_convolutions_are_float32_unless_amp_is_asked_fo
         assert cuda.driver()[1] or said.startswith("0 devices")
 
 
-def test_jittor_and_its_cuda_operators_compile_and_load_without_a_gpu():
-    toolkit = real_toolkit()
-    if toolkit is None:
-        pytest.skip("no complete CUDA toolkit here: pip install -r requirements-cuda13.txt")
+def test_jittor_and_its_cuda_operators_compile_and_load_without_a_gpu(toolkit):
     result = subprocess.run([sys.executable, "-c", COMPILE, toolkit.folder,
                              cuda.shown(toolkit.release)], cwd=ROOT, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-3000:]
@@ -124,15 +114,12 @@ def test_jittor_and_its_cuda_operators_compile_and_load_without_a_gpu():
 
 
 @pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory):
+def stand_ins(toolkit, tmp_path_factory):
     """The environment in which all of CUDA but its compiler is stand-ins.
 
     One library has the functions; those that Jittor's files are linked to by name and version are
     empty and lead to it. Where there is a GPU, it is not seen.
     """
-    toolkit = real_toolkit()
-    if toolkit is None:
-        pytest.skip("no complete CUDA toolkit here: pip install -r requirements-cuda13.txt")
     folder = tmp_path_factory.mktemp("stand_ins")
     home = cuda.lay_out(toolkit, cuda.contents(toolkit), [90])
     core = f"{folder}/libcuda.so.1"
@@ -205,7 +192,7 @@ print("process", mpi.RANK, "sees", mpi.largest(mpi.RANK), jt.flags.use_cuda)
 """
 
 
-@pytest.mark.skipif(not shutil.which("mpirun"), reason="no Open MPI here")
+@needs_mpirun
 def test_each_process_takes_its_own_gpu_before_anything_is_made_on_one(stand_ins, tmp_path):
     if not any("libnccl" in path for path in stand_ins["LD_PRELOAD"].split(":")):
         pytest.skip("no NCCL here: pip install nvidia-nccl-cu13")
@@ -246,16 +233,9 @@ def test_an_emulated_gpu_computes_what_the_cpu_does(emulated):
 
 @pytest.mark.emulated
 def test_training_on_an_emulated_gpu_has_the_gradients_of_a_cpu(symbols, emulated, tmp_path):
-    found = {}
-    for device, environment in (("cpu", {}), ("cuda", emulated)):
-        out = str(tmp_path / f"{device}.npz")
-        positions = [str(i) for images_seen in PHASES.values() for i in images_seen]
-        result = subprocess.run(
-            [sys.executable, "test/steps.py", symbols, out, json.dumps({"device": device}), "0",
-             *positions], cwd=ROOT, capture_output=True, text=True, timeout=3600,
-            env=os.environ | environment | {"PYTHONPATH": f"{ROOT}:{ROOT}/test"})
-        assert result.returncode == 0, result.stderr[-5000:]
-        found[device] = np.load(out)
+    found = {device: take_steps(symbols, tmp_path / device, {"device": device}, timeout=1800,
+                                **environment)
+             for device, environment in (("cpu", {}), ("cuda", emulated))}
     for phase, errors in gradient_errors(found["cuda"], found["cpu"]).items():
         assert min(errors) <= 1e-5, (phase, errors)
 

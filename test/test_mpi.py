@@ -59,22 +59,27 @@ PHASES = {"size 8": [0, 16, 32, 48], "fading to 16": [64, 80, 96, 112], "size 16
           "fading to 32": [192, 208, 224, 240], "size 32": [256, 272, 288]}
 
 
+def take_steps(symbols, out, changes, permute=0, launcher=(), timeout=300, **environment):
+    """What test/steps.py finds at every phase, with changes of settings, in another order."""
+    result = subprocess.run(
+        [*launcher, sys.executable, os.path.join(ROOT, "test/steps.py"), symbols, f"{out}.npz",
+         json.dumps(changes), str(permute), *(str(i) for i in itertools.chain(*PHASES.values()))],
+        capture_output=True, text=True, timeout=timeout,
+        env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/test"} | environment)
+    assert result.returncode == 0, result.stderr
+    return dict(np.load(f"{out}.npz"))
+
+
 @pytest.fixture(scope="module")
 def steps(symbols, tmp_path_factory):
     """A function: what test/steps.py finds with so many processes, settings, order."""
     folder = tmp_path_factory.mktemp("steps")
 
     def take(processes, changes=None, permute=0):
-        out = folder / f"{processes}_{permute}_{len(changes or {})}.npz"
-        command = [sys.executable, os.path.join(ROOT, "test/steps.py"), symbols, str(out),
-                   json.dumps(changes or {}), str(permute),
-                   *(str(i) for positions in PHASES.values() for i in positions)]
-        if processes > 1:
-            command = [*MPIRUN, "-np", str(processes), *command]
-        result = subprocess.run(command, capture_output=True, text=True, timeout=300,
-                                env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/test"})
-        assert result.returncode == 0, result.stderr
-        return dict(np.load(out))
+        changes = changes or {}
+        launcher = [*MPIRUN, "-np", str(processes)] if processes > 1 else []
+        return take_steps(symbols, folder / f"{processes}_{permute}_{len(changes)}", changes,
+                          permute, launcher)
     return take
 
 
