@@ -14,6 +14,7 @@ import signal
 import numpy as np
 from PIL import Image
 
+import streams
 from cli import UserError, power_of_two
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -67,7 +68,7 @@ class PictureFolder:
 @functools.lru_cache(maxsize=2)
 def shuffled(count, epoch, seed):
     """The order of one pass over `count` pictures."""
-    return np.random.default_rng([seed, epoch]).permutation(count)
+    return streams.rng("order", seed, epoch).permutation(count)
 
 
 def available_sizes(root):
@@ -166,7 +167,8 @@ class Loader:
         while True:
             while len(ahead) < 2 * self.workers + 1:
                 wanted = [position + int(i) for i in part]
-                job = folder.files(wanted, self.seed), self.flips(wanted), size, self.channels
+                job = (folder.files(wanted, self.seed), flips(wanted, self.seed, self.mirror),
+                       size, self.channels)
                 ahead.append((position, job, self.submit(job)))
                 position += batch
             first, job, future = ahead.pop(0)
@@ -202,10 +204,10 @@ class Loader:
             raise UserError(f"{folder.path}: {len(self.unreadable)} of its {len(folder)} pictures "
                             f"cannot be read, the last {path}: make them anew with resize.py")
 
-    def flips(self, positions):
-        """Which of the images at these positions are mirrored; each has a coin of its own."""
-        return [self.mirror and np.random.default_rng([self.seed, 1, i]).random() < 0.5
-                for i in positions]
+
+def flips(positions, seed, mirror):
+    """Which of the images at these positions are mirrored; each has a coin of its own."""
+    return [mirror and streams.rng("mirror", seed, i).random() < 0.5 for i in positions]
 
 
 def start_worker(parent):

@@ -1,6 +1,8 @@
 """FID, KID, precision and recall of two sets of features, [N, D] each, in NumPy."""
 import numpy as np
 
+import streams
+
 NEIGHBOURS = 3
 SUBSETS, SUBSET = 100, 1000
 
@@ -27,7 +29,7 @@ def kernel_distance(a, b, seed=0, subsets=SUBSETS, subset=SUBSET):
     Bińkowski et al. 2018, with the kernel (x · y / D + 1)³; independent of the number of pictures
     but for chance.
     """
-    rng = np.random.default_rng(seed)
+    rng = streams.rng("subsets", seed)
     size = min(subset, len(a), len(b))
     total = 0.0
     for _ in range(subsets):

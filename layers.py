@@ -42,6 +42,7 @@ class EqualLayer(nn.Module):
     """A weight [out, in, …] and a bias [out] under an EqualLR hook."""
 
     def __init__(self, shape, gain=SQRT2, lrmul=1.0, bias=True):
+        self.lrmul = lrmul
         self.weight = jt.randn(*shape) / lrmul
         self.bias = jt.zeros(shape[0]) if bias else None
         self.register_pre_forward_hook(EqualLR(gain, lrmul))

@@ -2,7 +2,8 @@
 
 Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores. The
 discriminator's loss comes as a list of terms to be summed, no two of which share a pass through D,
-so that their gradients can be found one after the other, in the memory of one.
+so that their gradients can be found one after the other, in the memory of one. `scale` is
+schedule.gradient_scale: how long the gradient that a penalty is taken of is, beside that of x.
 """
 from backend import jt
 
@@ -21,16 +22,17 @@ def r1_penalty(scores, images):
     return (gradient * gradient).sum([1, 2, 3])
 
 
-def logistic_discriminator(D, real, fake, gamma):
+def logistic_discriminator(D, real, fake, gamma, scale=1.0):
     """Non-saturating logistic loss (Goodfellow et al. 2014) with R1 on the real images.
 
-    Returns (terms, scores of real, scores of fake, mean R1 penalty before γ/2, None for γ = 0).
+    Returns (terms, scores of real, scores of fake, mean R1 penalty before γ/2 · scale², None for
+    γ = 0).
     """
     real_scores, fake_scores = D(real), D(fake)
     terms, penalty = [softplus(-real_scores).mean(), softplus(fake_scores).mean()], None
     if gamma:
         penalty = r1_penalty(real_scores, real).mean()
-        terms[0] = terms[0] + penalty * (gamma / 2)
+        terms[0] = terms[0] + penalty * (gamma / 2 * scale ** 2)
     return terms, real_scores, fake_scores, penalty
 
 
@@ -38,7 +40,7 @@ def logistic_generator(fake_scores):
     return softplus(-fake_scores).mean()
 
 
-def wgan_gp_discriminator(D, real, fake, gamma, drift=0.001):
+def wgan_gp_discriminator(D, real, fake, gamma, scale=1.0, drift=0.001):
     """Wasserstein loss with gradient penalty (Gulrajani et al. 2017; Karras et al. 2017, A.1).
 
     γ is the penalty's weight λ, 10 in the papers. The penalty is taken at random points between
@@ -49,18 +51,18 @@ def wgan_gp_discriminator(D, real, fake, gamma, drift=0.001):
     terms = [(real_scores ** 2).mean() * drift - real_scores.mean(), fake_scores.mean()]
     penalty = None
     if gamma:
-        penalty = gradient_penalty(D, real, fake)
+        penalty = gradient_penalty(D, real, fake, scale)
         terms.append(penalty * gamma)
     return terms, real_scores, fake_scores, penalty
 
 
-def gradient_penalty(D, real, fake):
-    """(|∇ D(x)| − 1)² at random points between real and fake images, the mean over images."""
+def gradient_penalty(D, real, fake, scale):
+    """(scale · |∇ D(x)| − 1)² at random points between real and fake, the mean over images."""
     between = jt.rand(real.shape[0], 1, 1, 1)
     mixed = real * between + fake.stop_grad() * (1 - between)
     mixed.start_grad()
     squared_norm = r1_penalty(D(mixed), mixed)
-    return ((jt.sqrt(squared_norm + 1e-12) - 1) ** 2).mean()
+    return ((jt.sqrt(squared_norm + 1e-12) * scale - 1) ** 2).mean()
 
 
 def wgan_gp_generator(fake_scores):

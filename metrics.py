@@ -11,6 +11,7 @@ with noise of their own, rounded to 8 bits as the real ones are.
 
 The first two need no pretrained network.
 """
+import dataclasses
 import sys
 import time
 
@@ -23,7 +24,7 @@ import lpips
 import snapshot
 import swd
 from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
-from dataset import PictureFolder, load_batch
+from dataset import PictureFolder, flips, load_batch
 from grid import to_pixels
 from ms_ssim import Diversity, scales
 from painter import latents_of, paint, random_noise, styles_of
@@ -48,9 +49,10 @@ class Measure:
     """
 
     def __init__(self, wanted, seed=0, network=None, floors=True):
-        self.wanted, self.seed, self.floors = wanted, seed, floors
+        self.wanted, self.seed, self.with_floors = wanted, seed, floors
         self.network = network if OF_FEATURES & wanted else None
-        self.real, self.fake = swd.Descriptors(), swd.Descriptors()
+        # Real pictures, generated ones, and further real ones for the floor.
+        self.real, self.fake, self.others = (swd.Descriptors(seed, i) for i in range(3))
         self.real_diversity, self.diversity = Diversity(), Diversity()
         self.features = [], []
 
@@ -67,6 +69,11 @@ class Measure:
                 features.append(self.network.features(pixels))
         self.size = real.shape[-1]
 
+    def add_others(self, real):
+        """uint8 [n, C, size, size]: real pictures that are not among the others, for the floor."""
+        if "swd" in self.wanted:
+            self.others.add(real)
+
     def results(self):
         """Yields (column of stats.csv or None, label, value, what to compare with, filter)."""
         if "swd" in self.wanted:
@@ -79,13 +86,27 @@ class Measure:
             yield from self.of_features(*map(np.concatenate, self.features))
 
     def distances(self):
-        found = swd.distance(self.real, self.fake, self.seed)
-        floor = swd.distance_of_halves(self.real, self.seed) if self.floors else None
+        found, floors = swd.distance(self.real, self.fake, self.seed), self.floors()
         for name, value in found.items():
+            beside = ", ".join(f"{floor[name]:.2f} of {count:,}" for count, floor in floors.items())
             yield ("swd" if name == "mean" else None,
                    f"SWD × 1000, {'mean' if name == 'mean' else f'size {name}'}", value,
-                   floor and f"two halves of the real ones: {floor[name]:.2f}",
+                   beside and f"real ones beside other real ones: {beside}",
                    "Laplacian pyramid, 1 4 6 4 1")
+
+    def floors(self):
+        """{number of pictures: distances of so many real ones and as many others}.
+
+        That of the number that is measured where the real ones suffice; else of smaller numbers,
+        which are all larger, to be seen falling.
+        """
+        if not self.with_floors:
+            return {}
+        if self.others.count:
+            return {self.real.count: swd.distance(self.real, self.others, self.seed)}
+        counts = [self.real.count // part for part in (8, 4, 2)]
+        return {count: swd.distance(self.real.some(0, count), self.real.some(count, 2 * count),
+                                    self.seed) for count in counts if count}
 
     def of_features(self, real, fake):
         scaled = "bilinear to 299"
@@ -100,30 +121,52 @@ class Measure:
             yield "recall", "recall, 3 neighbours", recall, None, scaled
 
 
-def evaluate(measure, perceptual, generator, size, alpha, folder, channels, count, done=None,
+def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=False, done=None,
              stopped=lambda: False):
     """What Measure.results gives for a generator, and path lengths where ppl is wanted.
 
-    perceptual: an LPIPS, for ppl. done(n): called after n pictures. Raises Stopped.
+    real: a Real. perceptual: an LPIPS, for ppl; crop: see path_length.py. done(n): called after n
+    pictures. Raises Stopped.
     """
     seed = measure.seed
-    files = folder.files(range(count), seed)
     for first in range(0, count if measure.wanted - {"ppl"} else 0, CHUNK):
         if stopped():
             raise Stopped
         some = range(first, min(first + CHUNK, count))
-        pictures, _ = load_batch(files[first:some.stop], [False] * len(some), size, channels)
-        fake = generated(generator, size, alpha, range(seed + first, seed + some.stop))
-        measure.add(pictures, fake)
+        measure.add(real.load(some),
+                    generated(generator, size, alpha, range(seed + first, seed + some.stop)))
+        if measure.with_floors and len(real.folder) >= 2 * count:
+            measure.add_others(real.load(range(count + first, count + some.stop)))
         if done:
             done(len(some))
     results = list(measure.results())
     if "ppl" in measure.wanted:
         for space in "zw":
-            value = path_length(perceptual, generator, size, alpha, space, count, seed, done)
+            value = path_length(perceptual, generator, size, alpha, space, count, seed, crop, done)
             results.append((f"ppl_{space}", f"PPL in {space}, whole paths", value, None,
-                            "LPIPS of VGG-16"))
+                            "LPIPS of VGG-16, noise drawn for every 16 paths, " +
+                            ("the official crop of aligned faces" if crop else "whole pictures")))
     return results
+
+
+@dataclasses.dataclass
+class Real:
+    """The real pictures that a generator is compared with, in an order that the seed decides.
+
+    mirror: whether each is mirrored or not by a coin of its own, as where training did that.
+    """
+
+    folder: PictureFolder
+    channels: int
+    mirror: bool
+    seed: int
+
+    def load(self, some):
+        """uint8 [n, channels, size, size]: the pictures of a range of this order."""
+        pictures, _ = load_batch(self.folder.files(some, self.seed),
+                                 flips(some, self.seed, self.mirror), self.folder.size,
+                                 self.channels)
+        return pictures
 
 
 def generated(generator, size, alpha, seeds):
@@ -141,6 +184,10 @@ def main(argv=None):
     folder.check()
     if "ppl" in args.metrics and header["size"] < 16:
         raise UserError(f"ppl: {args.checkpoint} is of size {header['size']}, wanted 16 or more")
+    if args.ppl_crop and header["size"] < 32:
+        raise UserError(f"--ppl_crop: {args.checkpoint} is of size {header['size']}, wanted 32 or "
+                        "more")
+    mirror = args.mirror or bool(header.get("settings", {}).get("mirror"))
     count = min(args.images, len(folder))
     if count < args.images:
         print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
@@ -151,9 +198,11 @@ def main(argv=None):
     total = count * (bool(args.metrics - {"ppl"}) + 2 * ("ppl" in args.metrics))
     with tqdm(total=total, unit="picture", delay=2) as bar:
         found = evaluate(Measure(args.metrics, args.seed, network), perceptual, generator,
-                         header["size"], header["alpha"], folder, header["model"]["channels"],
-                         count, bar.update)
-    print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}; no truncation")
+                         header["size"], header["alpha"],
+                         Real(folder, header["model"]["channels"], mirror, args.seed), count,
+                         args.ppl_crop, bar.update)
+    print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}" +
+          (", mirrored or not as in training" if mirror else "") + "; no truncation")
     for _, label, value, beside, how in found:
         print(f"  {label:24} {value:9.4g}   {count:,} pictures, seed {args.seed}, {how}" +
               (f" ({beside})" if beside else ""))
@@ -198,6 +247,11 @@ def parse_arguments(argv):
                         "8192; all there are where there are fewer; swd needs 0.15 MB of memory "
                         "for each at every level of detail). The papers have 16384 for swd, 10000 "
                         "for ms_ssim, 50000 for fid")
+    parser.add_argument("--mirror", action="store_true", help="mirror half of the real pictures "
+                        "(default: where the file says that training did)")
+    parser.add_argument("--ppl_crop", action="store_true", help="of ppl, compare the part of the "
+                        "pictures that the official code does, made for aligned faces: rows 3/8 "
+                        "to 7/8, columns 1/4 to 3/4 (default: whole pictures)")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
@@ -235,7 +289,7 @@ class DuringTraining:
         """{column: value} at this point, {} where there is no time for it."""
         if not self.wanted:
             return {}
-        s, phase = self.s, training.schedule.at(max(0, training.images_seen - 1))
+        s, phase = self.s, training.schedule.trained(training.images_seen)
         before = time.monotonic()
         try:
             folder = PictureFolder(s["data"], phase.size)
@@ -274,7 +328,8 @@ class DuringTraining:
         wanted = self.wanted - ({"ppl"} if phase.size < 16 else set())
         network, perceptual = self.networks
         return evaluate(Measure(wanted, 0, network, floors=False), perceptual, training.G_ema,
-                        phase.size, phase.alpha, folder, training.config.channels, count,
+                        phase.size, phase.alpha,
+                        Real(folder, training.config.channels, self.s["mirror"], 0), count,
                         stopped=stopped)
 
 

@@ -2,6 +2,7 @@
 import numpy as np
 
 import snapshot
+import streams
 from config import num_layers, sizes_to
 
 # Layers as in figure 3 of Karras et al. 2018, by the sizes that they paint.
@@ -16,7 +17,7 @@ def latents_of(seeds, length):
 
 def random_noise(seeds, size):
     """Noise maps of a picture's own: one NumPy array [N, 1, h, h] per layer."""
-    generators = [np.random.default_rng([4, seed]) for seed in seeds]
+    generators = [streams.rng("noise", seed) for seed in seeds]
     return [np.stack([rng.standard_normal((1, s, s), "float32") for rng in generators])
             for s in sizes_to(size) for _ in range(2)]
 

@@ -7,6 +7,7 @@ import time
 from tqdm import tqdm
 
 import estimate
+import streams
 from backend import mpi
 
 
@@ -111,6 +112,10 @@ def say_what_changed(training, header):
             print(f"warning: {os.path.join(training.s['data'], size)} has other pictures than when "
                   f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
                   "is another from here on", file=sys.stderr)
+    if header.get("streams") != streams.VERSION:
+        print("note: the run was saved by an earlier version, which drew its random numbers "
+              "otherwise: the order of pictures and all latents are others from here on",
+              file=sys.stderr)
     then, now = header.get("kernels"), training.kernels()
     if then not in (None, now):
         print(f"note: the run was saved on {then} and goes on on {now}: the numbers will differ in "

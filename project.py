@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 import film
 import snapshot
+import streams
 import styles_file
 from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
 from config import num_layers, sizes_to
@@ -76,7 +77,7 @@ class Projection:
     def __init__(self, generator, size, alpha, target, space, steps, network, seed):
         from backend import jt
         self.generator, self.size, self.alpha, self.network = generator, size, alpha, network
-        self.steps, self.rng = steps, np.random.default_rng([6, seed])
+        self.steps, self.rng = steps, streams.rng("projection", seed)
         latents = latents_of(range(2 ** 31 + seed, 2 ** 31 + seed + SAMPLES),
                              generator.config.latent)
         w = styles_of(generator, latents, size, 1)[:, 0]

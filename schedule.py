@@ -3,7 +3,7 @@
 The reference recipe is the official one for a single GPU (Karras et al. 2018, appendix C;
 Karras et al. 2017, appendix A). A size begins with the first batch at which images seen ≥ its
 border. Every size after the first fades in for `fade_kimg`, then trains on for `phase_kimg`; the
-last size goes on to the end.
+last size goes on to the end. A run that begins with weights in mid-fade ends that fade first.
 """
 import dataclasses
 
@@ -25,6 +25,7 @@ class Schedule:
     phase_kimg: float = 600
     batch: dict = dataclasses.field(default_factory=lambda: dict(BATCH))
     lr: dict = dataclasses.field(default_factory=lambda: dict(LEARNING_RATE))
+    init_alpha: float = 1.0     # how far the layers of init_size have faded in when it begins
 
     @property
     def sizes(self):
@@ -42,16 +43,33 @@ class Schedule:
         """Images seen at which `size` begins; 0 for the first."""
         if size == self.init_size:
             return 0
+        first = (1 - self.init_alpha) * self.fade_kimg + self.phase_kimg
         earlier = self.sizes.index(size) - 1
-        return round(1000 * (self.phase_kimg + earlier * (self.fade_kimg + self.phase_kimg)))
+        return round(1000 * (first + earlier * (self.fade_kimg + self.phase_kimg)))
 
     def at(self, images_seen):
         """The Phase that the batch beginning at `images_seen` belongs to."""
         size = max(s for s in self.sizes if self.border(s) <= images_seen)
-        alpha = 1.0
-        if size != self.init_size and self.fade_kimg > 0:
-            alpha = min(1.0, (images_seen - self.border(size)) / (1000 * self.fade_kimg))
+        alpha, begun = 1.0, self.init_alpha if size == self.init_size else 0.0
+        if self.fade_kimg > 0:
+            seen = images_seen - self.border(size)
+            alpha = min(1.0, begun + seen / (1000 * self.fade_kimg))
         return Phase(size, alpha, self.batch[size], self.lr[size])
+
+    def trained(self, images_seen):
+        """The Phase of the batch that ends at `images_seen`; before the first, that of the first.
+
+        Not at(images_seen − 1): a batch belongs to the size at which it begins, and goes on over
+        the border of the next.
+        """
+        last, *larger = self.sizes
+        begin = 0                                       # of the first batch of a size
+        for size in larger:
+            begin += multiple(max(0, self.border(size) - begin), self.batch[last])
+            if images_seen <= begin:
+                break
+            last = size
+        return self.at(max(0, images_seen - self.batch[last]))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,13 +117,13 @@ def ema_beta(batch, ema_kimg):
     return 0.5 ** (batch / (1000 * ema_kimg)) if ema_kimg > 0 else 0.0
 
 
-def r1_gamma(gamma, size, max_size, gamma_scale):
-    """γ at `size`.
+def gradient_scale(size, max_size, gamma_scale):
+    """How long the gradient is, of which a penalty is taken, beside that of the image of `size`.
 
     "official": the official code differentiates with respect to the image enlarged to the final
-    size, which makes the effective γ smaller by (size / max_size)². "port": γ at every size.
+    size, whose gradient is shorter by size / max_size. "port": that of the image as it is.
     """
-    return gamma * (size / max_size) ** 2 if gamma_scale == "official" else gamma
+    return size / max_size if gamma_scale == "official" else 1.0
 
 
 def lazy(gamma, images_seen, batch, interval):

@@ -17,7 +17,7 @@ OFFICIAL = dict(
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
-    tensorboard=False, amp=False, grad_accum=1)
+    tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
@@ -33,7 +33,7 @@ MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "
               "inception", "lpips", "tensorboard", "grad_accum"}
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
-         "metric_share", "inception", "lpips", "tensorboard", "amp", "grad_accum")
+         "metric_share", "inception", "lpips", "tensorboard", "amp", "grad_accum", "init_alpha")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -65,8 +65,8 @@ def make_parser():
     add("--resume", "go on where the run of this name stopped; only --" +
         ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")
     add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's, "
-        "the PyTorch or the Jittor port's. It starts at the file's size, larger ones are new; the "
-        "widths are the file's", metavar="FILE")
+        "the PyTorch or the Jittor port's. It starts at the file's size, in its fade where the "
+        "file is in one; larger ones are new; the widths are the file's", metavar="FILE")
     add("--dry_run", "print the schedule, the parameters and the guesses of time and memory, and "
         "stop", action="store_true")
     add("--init_size", "size in pixels to begin with", type=size_argument)
@@ -82,10 +82,12 @@ def make_parser():
     add("--grad_accum", "compute each batch in N parts one after the other, for the memory of one: "
         "the same training, a little slower", type=int)
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
-        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512; small: 0.006)")
+        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
+        "0.006)")
     add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
-    add("--gamma_scale", "of R1, official: gamma · (size / max_size)²; port: gamma at every size",
+    add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "
+        "which R1 is (size / max_size)² of port's, that of the picture as it is",
         choices=["official", "port"])
     add("--r1_interval", "the penalty at every Nth step only, N times as strong; quicker, not the "
         "paper's recipe", type=int)
@@ -182,7 +184,9 @@ def from_weights(typed, init):
     largest = max(dataset.available_sizes(typed["data"]), default=0)
     if "init_size" not in typed and largest < init["size"]:
         raise UserError(too_small(typed, init, largest))
-    return decided | {"init_size": typed.get("init_size", init["size"])}
+    size = typed.get("init_size", init["size"])
+    return decided | {"init_size": size,
+                      "init_alpha": float(init["alpha"]) if size == init["size"] else 1.0}
 
 
 def too_small(typed, init, largest):
@@ -287,9 +291,12 @@ def table_text(by_size):
 
 
 def make_schedule(s):
+    rates = schedule.LEARNING_RATE
+    if s["loss"] == "wgan-gp":                          # as in its official configuration
+        rates = {size: min(rate, 2e-3) for size, rate in rates.items()}
     return schedule.Schedule(
         s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"], s["phase_kimg"], batches(s),
-        table(s["lr"], "--lr", schedule.LEARNING_RATE, float))
+        table(s["lr"], "--lr", rates, float), s["init_alpha"])
 
 
 def model_config(s, init=None):

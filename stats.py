@@ -11,10 +11,10 @@ import metrics
 from backend import mpi
 from cli import UserError, replacing
 
-# From loss_D to grad_norm_G, means over the images since the line before.
-COLUMNS = ("kimg", "size", "alpha", "batch", "lr", "loss_D", "loss_G", "score_real", "score_fake",
-           "r1", "grad_norm_D", "grad_norm_G", "skipped", "images_per_second", "memory_gib",
-           *metrics.COLUMNS)
+# Means over the steps since the line before that were not skipped.
+MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "grad_norm_G")
+COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "skipped", "images_per_second",
+           "memory_gib", *metrics.COLUMNS)
 KIMG = 1
 
 
@@ -32,13 +32,12 @@ class Stats:
         self.begin()
 
     def begin(self):
-        self.gathered, self.images, self.since = {}, 0, time.monotonic()
+        self.gathered, self.images, self.since = [], 0, time.monotonic()
         self.metrics = {}
 
     def add(self, measured, batch):
-        """measured: {name: Var of one element}; nothing waits for their values yet."""
-        for name, value in measured.items():
-            self.gathered.setdefault(name, []).append(value)
+        """measured: what Training.step returned; nothing waits for its values yet."""
+        self.gathered.append(measured)
         self.images += batch
 
     def add_metrics(self, found, seconds):
@@ -47,13 +46,15 @@ class Stats:
         self.since += seconds
 
     def write(self, training, phase):
-        """Append a line, and begin the next. Numbers of skipped steps are not in its means."""
+        """Append a line, and begin the next. Numbers of skipped steps are not in its means, also
+        those of a network whose own numbers were finite."""
         if not mpi.FIRST:
             return self.begin()
-        row = {}
-        for name, values in self.gathered.items():
-            finite = [value for value in (v.item() for v in values) if math.isfinite(value)]
-            row[name] = sum(finite) / len(finite) if finite else None
+        row, steps = {}, [step for step in self.gathered if step["sound"].item()]
+        for name in MEANS:
+            values = [step[name].item() for step in steps if name in step]
+            values = [value for value in values if math.isfinite(value)]    # a norm may overflow
+            row[name] = sum(values) / len(values) if values else None
         row |= dict(kimg=training.images_seen / 1000, size=phase.size, alpha=phase.alpha,
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
                     images_per_second=self.images / (time.monotonic() - self.since),

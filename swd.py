@@ -8,6 +8,7 @@ import concurrent.futures
 
 import numpy as np
 
+import streams
 from cli import cores
 
 PATCH, PATCHES_PER_IMAGE, PROJECTIONS, SMALLEST = 7, 128, 512, 16
@@ -74,20 +75,30 @@ def patches(images, generators):
 class Descriptors:
     """The patches of a set of pictures, gathered some pictures at a time, by level.
 
-    Where they are cut out depends on `seed` and on how many came before, not on how the pictures
-    are divided into calls.
+    Where they are cut out depends on `seed`, on the number `which` of the set (sets that are
+    compared have different ones: patches at the same places would lie nearer), and on how many
+    pictures came before, not on how they are divided into calls.
     """
 
-    def __init__(self, seed=0):
-        self.seed, self.count, self.parts = seed, 0, {}
+    def __init__(self, seed=0, which=0):
+        self.seed, self.which, self.count, self.parts = seed, which, 0, {}
 
     def add(self, images):
         """Float [N, C, size, size], all of one size; any range, the same for both sets."""
         for size, level in laplacian_pyramid(images).items():
-            generators = [np.random.default_rng([self.seed, self.count + i, size])
+            generators = [streams.rng("patches", self.seed, self.which, self.count + i, size)
                           for i in range(len(images))]
             self.parts.setdefault(size, []).append(patches(level, generators))
         self.count += len(images)
+
+    def some(self, first, last):
+        """Those of the pictures from `first` to before `last`."""
+        part = Descriptors(self.seed, self.which)
+        part.count = last - first
+        part.parts = {size: [np.concatenate(parts)[first * PATCHES_PER_IMAGE:
+                                                   last * PATCHES_PER_IMAGE]]
+                      for size, parts in self.parts.items()}
+        return part
 
     def level(self, size):
         """[count · 128, C · 49], each channel with mean 0 and standard deviation 1."""
@@ -115,23 +126,12 @@ def sliced_wasserstein(a, b, rng, projections=PROJECTIONS, at_once=16):
         return float(np.mean([*pool.map(distances, range(0, projections, at_once))]))
 
 
-def distance(real, fake, seed=0):
+def distance(a, b, seed=0):
     """{size: SWD × 1000} of two Descriptors of equally many pictures, and their "mean"."""
-    if real.count != fake.count:
-        raise ValueError(f"{real.count} real and {fake.count} generated pictures: wanted as many")
-    return of_levels(real, seed, lambda size: (real.level(size), fake.level(size)))
-
-
-def distance_of_halves(real, seed=0):
-    """The same of the first and the second half of the pictures of one Descriptors."""
-    half = real.count // 2 * PATCHES_PER_IMAGE
-    return of_levels(real, seed, lambda size: real.level(size)[:2 * half].reshape(2, half, -1))
-
-
-def of_levels(descriptors, seed, sets):
-    result = {}
-    for size in descriptors.parts:
-        rng = np.random.default_rng([seed, size])
-        result[size] = 1000 * sliced_wasserstein(*sets(size), rng)
+    if a.count != b.count:
+        raise ValueError(f"{a.count} pictures beside {b.count}: wanted as many")
+    result = {size: 1000 * sliced_wasserstein(a.level(size), b.level(size),
+                                              streams.rng("projections", seed, size))
+              for size in a.parts}
     result["mean"] = float(np.mean(list(result.values())))
     return result

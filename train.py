@@ -11,13 +11,12 @@ import shlex
 import sys
 import time
 
-import numpy as np
-
 import backend
 import runs
 import settings as flags
 import snapshot
 import stats
+import streams
 from backend import mpi
 from cli import StopSignals, UserError, bring_up, run
 from dataset import Loader, PictureFolder, load_batch, to_float
@@ -152,7 +151,7 @@ def check_same_pictures(folder):
 def loop(training, started):
     s, schedule = training.s, training.schedule
     columns, rows = grid_shape(schedule.max_size)
-    latents = np.random.default_rng([s["seed"], 3]).standard_normal(
+    latents = streams.rng("grid", s["seed"]).standard_normal(
         (columns * rows, training.config.latent), "float32")
     samples = os.path.join(SAMPLES, s["name"])
     stop = StopSignals(started, s["max_minutes"])

@@ -16,15 +16,18 @@ import loss
 import model
 import settings as flags
 import snapshot
+import streams
 from adam import Adam
 from backend import jt, mpi
 from backend.fused import move
 from cli import UserError
 from config import num_layers
+from layers import EqualLayer
 from painter import paint, styles_of
-from schedule import ema_beta, lazy, parts, r1_gamma
+from schedule import ema_beta, gradient_scale, lazy, parts
 
 TRUNCATION_PSI = 0.7            # of the sample grids
+W_AVG_BETA = 0.995              # of the mean style, for each pass of G
 
 
 class Training:
@@ -34,10 +37,10 @@ class Training:
         self.s, self.schedule, self.config = s, schedule, config
         self.pictures = pictures or {}
         self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
-        jt.set_seed(s["seed"])
         self.G = model.StyledGenerator(self.config)
         self.D = model.Discriminator(self.config)
-        jt.sync_all()           # or D's weights would be drawn in the first step, after its seed
+        for i, network in enumerate((self.G, self.D)):
+            draw_weights(network, streams.rng("weights", s["seed"], i))
         self.G_ema = model.StyledGenerator(self.config)
         copy_weights(self.G, self.G_ema)
         self.images_seen = 0
@@ -50,14 +53,14 @@ class Training:
         Of several processes each brings its part of the batch, and all have to take the step.
         Returns what was measured, Vars of one element: both losses, the norms of both gradients,
         the mean scores of real and generated pictures, and r1, the penalty before γ, where it was
-        computed.
+        computed; and sound, 1, or 0 where a number was not finite and the step is skipped.
         """
         phase = self.schedule.at(self.images_seen)
         if phase.optimizer_epoch != self.optimizer_epoch:
             self.make_optimizers(phase)
         for adam in (self.adam_G, self.adam_D):
             adam.lr = phase.lr
-        rng = np.random.default_rng([self.s["seed"], 2, self.images_seen])
+        rng = streams.rng("step", self.s["seed"], self.images_seen)
         # For the noise maps, which are others in every process.
         jt.set_seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
         alpha = model.fade(phase.alpha)
@@ -68,14 +71,15 @@ class Training:
             terms, values, made = self.discriminator_terms(real, inputs, phase, alpha)
             sums = add(sums, [*self.adam_D.gradients(terms), *values])
         loss_D, *means = self.means(sums)
-        gradients, values = means[:len(self.adam_D.v)], means[len(self.adam_D.v):]
+        gradients, (w_mean, *values) = means[:len(self.adam_D.v)], means[len(self.adam_D.v):]
+        w_means = [w_mean]              # of every pass of G
         measured = dict(zip(("score_real", "score_fake", "r1"), values), loss_D=loss_D)
         sound, measured["grad_norm_D"] = self.adam_D.propose(loss_D, *gradients)
         del sums, means, gradients, values
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
-        sums = None
+        sums, shared = None, made is not None
         for inputs in [None] if made else self.draw(rng, phase):
             fake, w = made or self.generate(inputs, phase, alpha)
             made = None
@@ -83,8 +87,9 @@ class Training:
             del fake
             sums = add(sums, [*self.adam_G.gradients([g_loss]), w.detach().mean(0)])
         measured["loss_G"], *gradients, w_mean = self.means(sums)
+        w_means += [] if shared else [w_mean]
         sound_too, measured["grad_norm_G"] = self.adam_G.propose(measured["loss_G"], *gradients)
-        sound = sound * sound_too
+        measured["sound"] = sound = sound * sound_too
         del sums, gradients
 
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
@@ -94,7 +99,9 @@ class Training:
         self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
 
         # Averages: of the style, and of the generator.
-        w_avg = self.G.w_avg * 0.995 + w_mean * 0.005
+        w_avg = self.G.w_avg
+        for mean in w_means:
+            w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
         self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
         self.G_ema.w_avg.update(self.G.w_avg.detach())
         new = sound * (1 - ema_beta(phase.batch, self.s["ema_kimg"]))
@@ -119,17 +126,16 @@ class Training:
         return [(*latents[:, part], crossover) for part in self.my_parts(phase.batch)]
 
     def discriminator_terms(self, images, inputs, phase, alpha):
-        """(terms of its loss, what was measured, the generated pictures and their w to share)."""
+        """(terms of its loss, [mean w, what was measured], the pictures and their w to share)."""
         gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
-        if self.s["loss"] == "logistic":
-            gamma = r1_gamma(gamma, phase.size, self.schedule.max_size, self.s["gamma_scale"])
+        scale = gradient_scale(phase.size, self.schedule.max_size, self.s["gamma_scale"])
         real = self.fade_reals(jt.array(images), alpha)
         share = self.s["share_fakes"]
         with contextlib.nullcontext() if share else jt.no_grad():
             fake, w = self.generate(inputs, phase, alpha)
         terms, *values, penalty = self.discriminator_loss(
-            lambda x: self.D(x, alpha), real, fake.detach(), gamma)
-        values = [scores.mean().detach() for scores in values]
+            lambda x: self.D(x, alpha), real, fake.detach(), gamma, scale)
+        values = [w.detach().mean(0), *(scores.mean().detach() for scores in values)]
         values += [] if penalty is None else [penalty.detach()]
         return terms, values, (fake, w) if share else None
 
@@ -169,8 +175,8 @@ class Training:
         self.optimizer_epoch = phase.optimizer_epoch
 
     def sample(self, latents):
-        """NumPy pictures of the averaged generator at the current size, for NumPy latents."""
-        phase = self.schedule.at(self.images_seen)
+        """NumPy pictures of the averaged generator as it was trained last, for NumPy latents."""
+        phase = self.schedule.trained(self.images_seen)
         styles = styles_of(self.G_ema, latents, phase.size, TRUNCATION_PSI)
         return paint(self.G_ema, styles, phase.size, phase.alpha,
                      chunk=phase.batch // self.s["grad_accum"])
@@ -178,9 +184,9 @@ class Training:
     # What is saved, and read again.
 
     def header(self):
+        phase = self.schedule.trained(self.images_seen)
         return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
-                "size": self.schedule.at(max(0, self.images_seen - 1)).size,
-                "alpha": self.schedule.at(max(0, self.images_seen - 1)).alpha,
+                "size": phase.size, "alpha": phase.alpha, "streams": streams.VERSION,
                 "model": dataclasses.asdict(self.config), "settings": flags.to_save(self.s),
                 "pictures": self.pictures, "kernels": self.kernels()}
 
@@ -264,6 +270,14 @@ def add(sums, more):
     sums = [a + b for a, b in zip(sums, more)]
     jt.sync(sums)
     return sums
+
+
+def draw_weights(network, rng):
+    """Fresh weights of all equalised layers, N(0, 1 / lrmul²), the same on every device."""
+    for module in network.modules():
+        if isinstance(module, EqualLayer):
+            values = rng.standard_normal(module.weight.shape, "float32")
+            module.weight.assign(values / np.float32(module.lrmul))
 
 
 def copy_weights(source, target):

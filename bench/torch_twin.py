@@ -221,7 +221,8 @@ class Twin:
         gradient, = torch.autograd.grad(scores.sum(), real, create_graph=True)
         penalty = gradient.square().sum([1, 2, 3]).mean()
         with torch.no_grad():
-            fake, _ = self.fake(batch, size, alpha, mixing)
+            fake, w = self.fake(batch, size, alpha, mixing)
+            self.G.w_avg.lerp_(w.mean(0), 0.005)        # as in the other pass of G
         loss = (F.softplus(-scores).mean() + F.softplus(self.D(fake, alpha)).mean()
                 + gamma / 2 * penalty)
         self.adam_D.zero_grad()

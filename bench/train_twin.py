@@ -22,7 +22,7 @@ import snapshot  # noqa: E402
 from bench.torch_twin import Twin  # noqa: E402
 from cli import UserError, run  # noqa: E402
 from dataset import Loader  # noqa: E402
-from schedule import crossed, ema_beta, r1_gamma  # noqa: E402
+from schedule import crossed, ema_beta, gradient_scale  # noqa: E402
 
 # What the twin has only the ordinary way.
 ONLY = dict(loss="logistic", r1_interval=1, share_fakes=False)
@@ -49,7 +49,7 @@ def main(argv=None):
             if phase.optimizer_epoch != epoch:
                 epoch = phase.optimizer_epoch
                 twin.begin(size, phase.fading, phase.lr)
-            gamma = r1_gamma(s["gamma"], size, schedule.max_size, s["gamma_scale"])
+            gamma = s["gamma"] * gradient_scale(size, schedule.max_size, s["gamma_scale"]) ** 2
             before = images_seen
             twin.step(torch.from_numpy(next(batches)[1]), phase.alpha, gamma, s["mixing"],
                       ema_beta(phase.batch, s["ema_kimg"]))
@@ -62,7 +62,7 @@ def main(argv=None):
 
 
 def save(twin, s, schedule, images_seen):
-    phase = schedule.at(max(0, images_seen - 1))
+    phase = schedule.trained(images_seen)
     header = {"kind": "generator", "images_seen": images_seen, "name": s["name"],
               "size": phase.size, "alpha": phase.alpha, "settings": flags.to_save(s),
               "model": dataclasses.asdict(twin.config)}

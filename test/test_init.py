@@ -8,6 +8,7 @@ from test_train import train_on
 
 import settings
 import snapshot
+from painter import paint, styles_of
 from training import Training
 
 OFFICIAL = os.path.join(ROOT, "test", "golden", "sg1_r32.pkl")
@@ -43,6 +44,30 @@ def test_init_leaves_larger_sizes_new_and_fades_them_in(symbols, tmp_path):
         assert same == ("16" not in name and "32" not in name) or not arrays[name].any()
     losses = train_on(training, 3)
     assert np.isfinite(losses).all() and training.schedule.at(16).size == 16
+
+
+def test_a_file_in_mid_fade_goes_on_fading_where_it_was(symbols, tmp_path):
+    header, arrays = snapshot.load_any(OFFICIAL)
+    path = str(tmp_path / "x.model")
+    snapshot.save(path, header | {"size": 16, "alpha": 0.75}, arrays)
+    options = dict(batch="8", phase_kimg=0.032, fade_kimg=0.032)
+    training, _ = started_from(path, symbols, **options)
+    latents = np.random.RandomState(0).randn(4, 256).astype("float32")
+    begin = training.sample(latents)
+    assert training.schedule.at(0).alpha == training.header()["alpha"] == 0.75
+    assert np.abs(begin - painted(path, latents)).max() < 1e-5
+    train_on(training, 1)
+    assert training.schedule.at(8).alpha == 1.0
+    assert training.schedule.at(40).size == 32 and training.schedule.at(39).size == 16
+    smaller, _ = started_from(path, symbols, init_size=8, **options)
+    assert smaller.schedule.at(0).alpha == 1.0
+
+
+def painted(path, latents):
+    header, arrays = snapshot.load_any(path)
+    generator = snapshot.make_generator(header, arrays, path)
+    return paint(generator, styles_of(generator, latents, header["size"], 0.7), header["size"],
+                 header["alpha"])
 
 
 def test_init_without_a_discriminator_makes_a_fresh_one_and_says_so(symbols, capsys):

@@ -16,9 +16,11 @@ import ms_ssim
 import path_length
 import snapshot
 import stats
+import swd
 from backend import jt
 from cli import UserError
 from config import ModelConfig
+from dataset import PictureFolder
 from model import StyledGenerator
 from painter import slerp
 
@@ -74,6 +76,62 @@ def test_diversity_is_the_mean_over_pairs_however_they_come():
     wanted = ms_ssim.ms_ssim(images[0:8:2], images[1:8:2]).mean()
     assert whole.mean() == pytest.approx(wanted) and divided.mean() == pytest.approx(wanted)
     assert whole.pairs == divided.pairs == 4
+
+
+# The real pictures beside others of them ----------------------------------------------------------
+
+
+def blobs(seed, count):
+    """uint8 [count, 3, 16, 16]: smooth, each other."""
+    noise = np.random.RandomState(seed).randn(count, 3, 16, 16)
+    return np.clip(127 + 300 * swd.smooth(swd.smooth(noise)), 0, 255).astype("uint8")
+
+
+def measure_of(real, fake, others=None):
+    measure = metrics.Measure({"swd"})
+    measure.add(real, fake)
+    if others is not None:
+        measure.add_others(others)
+    return measure
+
+
+def test_a_perfect_generator_is_as_far_away_as_the_floor():
+    found, floors = [], []
+    for seed in range(4):
+        real, fake, others = np.split(blobs(seed, 300), 3)
+        measure = measure_of(real, fake, others)
+        found.append(swd.distance(measure.real, measure.fake)["mean"])
+        (count, floor), = measure.floors().items()
+        floors.append(floor["mean"])
+        assert count == 100
+    assert np.mean(found) == pytest.approx(np.mean(floors), rel=0.1)
+    # The same pictures once more are nearer, but not at no distance: patches are cut elsewhere.
+    same = measure_of(real, real)
+    assert 0 < swd.distance(same.real, same.fake)["mean"] < np.mean(floors)
+
+
+def test_where_the_real_ones_do_not_suffice_smaller_sets_are_named_and_fall():
+    floors = measure_of(blobs(0, 160), blobs(1, 160)).floors()
+    means = [floor["mean"] for floor in floors.values()]
+    assert list(floors) == [20, 40, 80] and means == sorted(means, reverse=True)
+    label, *_, beside, _ = list(measure_of(blobs(0, 160), blobs(1, 160)).results())[-1][1:]
+    assert label == "SWD × 1000, mean"
+    assert beside.count(" of ") == 3 and f"{means[2]:.2f} of 80" in beside
+
+
+def test_real_pictures_are_mirrored_where_training_mirrored_them(symbols, tmp_path):
+    folder = PictureFolder(symbols, 16)
+    plain, mirrored = (metrics.Real(folder, 3, mirror, 0).load(range(40)) for mirror in (0, 1))
+    turned = [(a == b[:, :, ::-1]).all() and (a != b).any() for a, b in zip(plain, mirrored)]
+    same = [(a == b).all() for a, b in zip(plain, mirrored)]
+    assert sum(turned) + sum(same) == 40 and 8 < sum(turned) < 32
+    for mirror in [], ["--mirror"]:
+        name = f"m{len(mirror)}"
+        command("train.py", symbols, *GROWING, *mirror, "--kimg", 0.2, "--name", name, cwd=tmp_path)
+        _, output, _ = command("metrics.py", f"checkpoint/{name}_000000200.model", symbols,
+                               "--images", 20, "--metrics", "swd", cwd=tmp_path)
+        assert ("mirrored" in output) == bool(mirror)
+        assert "real ones beside other real ones" in output and " of 20)" in output
 
 
 # Inception features -------------------------------------------------------------------------------
@@ -152,6 +210,27 @@ def test_path_length_is_the_squared_speed_of_the_pictures(space, monkeypatch):
     assert again == found[1e-3]
 
 
+def test_the_official_crop_is_where_faces_are():
+    y, x = np.mgrid[:64, :64]
+    found = path_length.face(np.stack([y, x])[None])
+    assert found.shape == (1, 2, 32, 32)
+    assert found[0, :, 0, 0].tolist() == [24, 16] and found[0, :, -1, -1].tolist() == [55, 47]
+
+
+def test_paths_have_noise_of_their_own_the_same_for_both_ends(monkeypatch):
+    seen = []
+
+    def paint(generator, styles, size, alpha, noise):
+        seen.append([m.numpy() for m in noise])
+        return np.zeros((len(styles), 3, size, size), "float32")
+
+    monkeypatch.setattr(path_length, "paint", paint)
+    generator = StyledGenerator(ModelConfig(size=8, latent=4, fmap_max=4))
+    path_length.path_length(Pixels(), generator, 8, 1.0, "w", 40)
+    assert len(seen) == 3 and all(m.shape[:2] == (1, 1) for maps in seen for m in maps)
+    assert (seen[0][0] != seen[1][0]).any() and (seen[1][0] != seen[2][0]).any()
+
+
 def test_paths_in_z_go_at_even_speed_on_the_sphere():
     rng = np.random.RandomState(0)
     a, b = rng.randn(3, 50), 5 * rng.randn(3, 50)
@@ -220,6 +299,7 @@ def test_all_figures_come_with_their_weights(measured, symbols, tmp_path):
     for label in ("SWD × 1000, size 16", "MS-SSIM", "FID", "KID", "precision", "recall",
                   "PPL in z", "PPL in w"):
         assert f"  {label}" in output
+    assert output.count("noise drawn for every 16 paths, whole pictures") == 2
     assert output.count("12 pictures, seed 0") == len(output.splitlines()) - 1
     assert "note: no FID" not in error
 

@@ -2,7 +2,7 @@
 import pytest
 
 import schedule
-from schedule import Schedule, ema_beta, lazy, parse_table, r1_gamma
+from schedule import Schedule, ema_beta, gradient_scale, lazy, parse_table
 
 REFERENCE = Schedule(init_size=8, max_size=64)
 
@@ -58,10 +58,29 @@ def test_ema_half_life_is_in_images_whatever_the_batch(batch):
     assert ema_beta(batch, 0) == 0
 
 
-def test_gamma_is_that_of_the_enlarged_image():
-    assert r1_gamma(10, 8, 128, "official") == pytest.approx(10 / 256)
-    assert r1_gamma(10, 128, 128, "official") == 10
-    assert r1_gamma(10, 8, 128, "port") == 10
+def test_gradients_are_those_of_the_enlarged_image():
+    assert gradient_scale(8, 128, "official") == 1 / 16
+    assert gradient_scale(128, 128, "official") == 1
+    assert gradient_scale(8, 128, "port") == 1
+
+
+@pytest.mark.parametrize("table", [
+    Schedule(8, 64), Schedule(8, 32, fade_kimg=0.03, phase_kimg=0.06, batch={8: 8, 16: 16, 32: 4}),
+    Schedule(8, 32, fade_kimg=0.001, phase_kimg=0.001, batch={8: 8, 16: 16, 32: 4}),
+    Schedule(16, 32, fade_kimg=0.05, phase_kimg=0.03, batch={16: 8, 32: 8}, init_alpha=0.3)])
+def test_what_was_trained_last_is_what_the_last_batch_began_with(table):
+    images, last = 0, table.at(0)
+    while images < (5_000_000 if table.kimg > 1 and table.phase_kimg > 1 else 400):
+        assert table.trained(images) == last
+        last = table.at(images)
+        images += last.batch
+
+
+def test_weights_in_mid_fade_end_their_fade_first():
+    table = Schedule(16, 32, fade_kimg=100, phase_kimg=50, init_alpha=0.25)
+    found = [(table.at(n).size, table.at(n).alpha) for n in (0, 50_000, 75_000, 124_999, 125_000)]
+    assert found == [(16, 0.25), (16, 0.75), (16, 1.0), (16, 1.0), (32, 0.0)]
+    assert table.border(32) == 125_000 and table.at(0).fading and not table.at(75_000).fading
 
 
 def test_a_lazy_penalty_is_as_strong_on_average():

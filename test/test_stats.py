@@ -22,9 +22,10 @@ def steps(path, images_seen, kimg, batch=16):
     course = stats.Stats(str(path), images_seen)
     while images_seen < schedule.total_images:
         phase = schedule.at(images_seen)
-        course.add({"loss_D": np.float64(images_seen), "loss_G": np.float64(-1)}, batch)
+        sound = dict(sound=np.float64(1))
+        course.add({"loss_D": np.float64(images_seen), "loss_G": np.float64(-1)} | sound, batch)
         if images_seen % 2000 == 0:
-            course.add({"r1": np.float64(5), "score_real": np.float64(np.nan)}, 0)
+            course.add({"r1": np.float64(5), "score_real": np.float64(np.nan)} | sound, 0)
         images_seen += batch
         if images_seen // 1000 != (images_seen - batch) // 1000:
             training = types.SimpleNamespace(images_seen=images_seen, skipped=np.float64(0))
@@ -40,6 +41,16 @@ def test_lines_are_means_over_the_images_since_the_one_before(tmp_path):
     assert rows[0]["score_real"] is None
     assert all(tuple(row) == stats.COLUMNS for row in rows)
     assert all(row["images_per_second"] > 0 and 0 < row["memory_gib"] < 100 for row in rows)
+
+
+def test_a_skipped_step_counts_nothing_not_even_what_was_finite_in_it(tmp_path):
+    course, schedule = stats.Stats(str(tmp_path / "stats.csv"), 0), Schedule(8, 8)
+    for loss_D, loss_G, sound in ((1, 2, 1), (1e6, np.nan, 0), (3, 4, 1)):
+        course.add({"loss_D": np.float64(loss_D), "loss_G": np.float64(loss_G),
+                    "sound": np.float64(sound)}, 400)
+    course.write(types.SimpleNamespace(images_seen=1200, skipped=np.float64(1)), schedule.at(0))
+    row, = stats.read(str(tmp_path / "stats.csv"))
+    assert (row["loss_D"], row["loss_G"], row["skipped"]) == (2, 3, 1)
 
 
 def test_a_resumed_run_has_every_line_once(tmp_path):

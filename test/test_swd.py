@@ -122,10 +122,33 @@ def test_equal_sets_are_near_and_others_far():
     # The noise is in the details: the level of 32 shows it, that of 16 much less.
     assert far[32] > 3 * near[32] and far[16] < 1.2 * near[16]
     assert near["mean"] == pytest.approx((near[32] + near[16]) / 2)
-    with pytest.raises(ValueError, match="64 real and 3 generated"):
+    with pytest.raises(ValueError, match="64 pictures beside 3"):
         few = swd.Descriptors()
         few.add(pictures(4))
         swd.distance(real, few)
+
+
+def test_sets_that_are_compared_are_cut_at_other_places():
+    y, x = np.mgrid[:16, :16]
+    where = np.stack([np.stack([y, x])] * 3).astype("float32")      # every pixel says where it is
+    one, same, other = (swd.Descriptors(0, which) for which in (0, 0, 1))
+    for descriptors in one, same, other:
+        descriptors.add(where)
+    corners = [descriptors.parts[16][0][:, :, 0, 0] for descriptors in (one, same, other)]
+    assert (corners[0] == corners[1]).all() and (corners[0] != corners[2]).any(1).mean() > 0.9
+
+
+def test_some_of_a_set_are_as_if_they_had_come_alone():
+    images = pictures(5, count=6)
+    whole, alone = swd.Descriptors(), swd.Descriptors()
+    whole.add(images[:2])
+    whole.add(images[2:])
+    alone.add(images[:2])
+    found = whole.some(0, 2)
+    assert found.count == 2 and list(found.parts) == [32, 16]
+    for size in found.parts:
+        assert (found.level(size) == alone.level(size)).all()
+    assert (whole.some(2, 6).parts[16][0] == whole.parts[16][1]).all()
 
 
 def test_metrics_tells_a_trained_generator_from_a_fresh_one(symbols, tmp_path):

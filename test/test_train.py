@@ -95,7 +95,7 @@ def test_an_iteration_runs_the_convolutions_that_the_estimate_counts(symbols):
 def test_a_lazy_penalty_comes_at_every_nth_step_also_after_a_resume(symbols, tmp_path):
     def gammas(training, count):
         seen, compute = [], training.discriminator_loss
-        training.discriminator_loss = lambda *a: seen.append(a[-1]) or compute(*a)
+        training.discriminator_loss = lambda *a: seen.append(a[3]) or compute(*a)
         train_on(training, count)
         return seen
 
@@ -135,6 +135,28 @@ def test_run_writes_what_it_says(run):
     header, arrays = snapshot.load(str(folder / "checkpoint/tiny_000000160.model"))
     assert (header["size"], header["alpha"], header["images_seen"]) == (16, 1.0, 160)
     assert all(n.startswith("ema/") for n in arrays)
+
+
+def test_a_file_says_what_was_trained_where_a_batch_went_over_a_border(symbols):
+    """60 images at size 8 in batches of 8: the eighth batch is the last of 8."""
+    training = Training(*in_process(symbols, phase_kimg=0.06))
+    train_on(training, 8)
+    latents = np.zeros((4, 16), "float32")
+    header = training.header()
+    assert (header["images_seen"], header["size"], header["alpha"]) == (64, 8, 1.0)
+    assert training.sample(latents).shape == (4, 3, 8, 8)
+    train_on(training, 1)
+    header = training.header()
+    assert (header["size"], header["alpha"]) == (16, pytest.approx(4 / 64))
+    assert training.sample(latents).shape == (4, 3, 16, 16)
+
+
+def test_wgan_gp_caps_the_learning_rate_as_its_official_configuration_does(symbols):
+    for changes, wanted in ((dict(loss="wgan-gp"), [0.001, 0.002, 0.002]),
+                            (dict(loss="wgan-gp", lr="512:0.004"), [0.001, 0.002, 0.004]),
+                            ({}, [0.001, 0.002, 0.003])):
+        plan = in_process(symbols, **changes)[1]
+        assert [plan.lr[size] for size in (8, 256, 512)] == wanted
 
 
 def test_generate_reads_it_and_writes_all_grids(run):
