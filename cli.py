@@ -39,11 +39,21 @@ def run(main, parallel=False):
         end(2, f"error: {error}")
     except KeyboardInterrupt:
         end(130, "\nstopped")
-    except Exception:
+    except Exception as error:
+        if compiler_failed(error):
+            end(2, f"error: {COMPILER_FAILED}")
         if mpi.SIZE == 1:
             raise
         end(1, traceback.format_exc().rstrip())
     sys.exit(code)
+
+
+COMPILER_FAILED = ("a compiler that Jittor started was killed or failed, and a kernel is missing "
+                   "(what it said is above; where it was killed, look for want of memory)")
+
+
+def compiler_failed(error):
+    return isinstance(error, RuntimeError) and "Run cmd failed" in str(error)
 
 
 def end(code, message):
@@ -83,14 +93,15 @@ size_argument.__name__ = "power of two (8, 16 … 1024)"
 
 
 class StopSignals:
-    """Ctrl-C, SIGTERM, SIGUSR1 and --max_minutes ask for a stop after the iteration; a second
-    signal stops at once."""
+    """Ctrl-C, SIGTERM, SIGUSR1, a closed terminal and --max_minutes ask for a stop after the
+    iteration; a second signal stops at once."""
 
     def __init__(self, started, max_minutes):
+        from backend import signals
         self.end = started + 60 * max_minutes
         self.signalled = False
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
-            signal.signal(number, self.receive)
+        self.terminals = [fd for fd in (1, 2) if os.isatty(fd)]
+        signals.handle_with(self.receive)
 
     def asked(self):
         return self.signalled or time.monotonic() > self.end
@@ -99,7 +110,11 @@ class StopSignals:
         if self.signalled:
             os._exit(128 + number)
         self.signalled = True
-        # Not print: the signal may have come in the middle of one.
+        if number == signal.SIGHUP:                     # nothing can be written there any more
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for fd in self.terminals:
+                os.dup2(nowhere, fd)
+        # Not print: the main thread may be in the middle of one.
         os.write(sys.stderr.fileno(), "\nStopping after this iteration …\n".encode())
 
 
@@ -145,8 +160,10 @@ def add_device_arguments(parser):
 def bring_up(device, cuda_home=None):
     """Import Jittor for `device`; what is missing becomes a UserError."""
     import backend
+    from backend.signals import shielded
     backend.use_device(device, cuda_home)
     try:
-        return backend.jt
+        with shielded():
+            return backend.jt
     except backend.BackendError as error:
         raise UserError(error) from None

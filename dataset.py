@@ -186,6 +186,8 @@ class Loader:
         """What load_batch gives, also when a worker was killed, for want of memory for instance."""
         if future:
             try:
+                while not concurrent.futures.wait([future], 0.5).done:
+                    pass                # where a disk hangs, signals are still attended to
                 return future.result()
             except concurrent.futures.BrokenExecutor:
                 if self.pool:
@@ -211,8 +213,10 @@ def flips(positions, seed, mirror):
 
 
 def start_worker(parent):
-    """A worker leaves Ctrl-C to its parent, and dies with it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A worker leaves the signals of a terminal to its parent, and dies with it."""
+    os.setpgrp()                            # a group of its own gets none of them
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)       # its parent ignores and blocks it
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())      # (backend/signals.py)
     set_parent_death_signal = 1
     try:
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

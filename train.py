@@ -18,7 +18,7 @@ import snapshot
 import stats
 import streams
 from backend import mpi
-from cli import StopSignals, UserError, bring_up, run
+from cli import COMPILER_FAILED, StopSignals, UserError, bring_up, compiler_failed, run
 from dataset import Loader, PictureFolder, load_batch, to_float
 from grid import save_grid
 from metrics import DuringTraining
@@ -84,6 +84,8 @@ def main(argv=None):
     try:
         return loop(training, started)
     except (RuntimeError, MemoryError) as error:
+        if compiler_failed(error):
+            raise UserError(f"{COMPILER_FAILED}; {how_to_go_on(s)}") from None
         if not is_out_of_memory(error):
             raise
         raise UserError(memory_advice(s, schedule, training.images_seen)) from None
@@ -100,9 +102,18 @@ def memory_advice(s, schedule, images_seen):
 
 
 def is_out_of_memory(error):
-    """Jittor says "Maybe out of memory" also of a compiler that was killed."""
-    return isinstance(error, MemoryError) or bool(re.search(
+    """A want of memory, not Jittor's guess that there may be one."""
+    return isinstance(error, MemoryError) or not compiler_failed(error) and bool(re.search(
         r"unable to alloc|cannot allocate|bad_alloc|(?<!maybe )out of memory", str(error), re.I))
+
+
+def how_to_go_on(s):
+    """What was saved last, and the command that goes on from there."""
+    last = runs.newest(CHECKPOINTS, s["name"])
+    if last is None:
+        return "nothing had been saved yet"
+    images = snapshot.load(last)[0]["images_seen"]
+    return f"all up to {images:,} images is saved in {last}. To go on, type: {resume_command(s)}"
 
 
 def find_run(typed):

@@ -50,6 +50,7 @@ def bring_up(device, conv, cuda_home=None):
         cuda.use_gpu(mpi.LOCAL_RANK)
     if mpi.SIZE > 1 and "OMP_NUM_THREADS" not in os.environ:
         where["OMP_NUM_THREADS"] = str(cores())
+    on_ctrl_c = signal.getsignal(signal.SIGINT)
     with environment(SETTINGS | where), announced(use_cuda):
         jt = import_jittor(use_cuda)
         operators = None if use_cuda else load_onednn_operators(jt)
@@ -57,7 +58,7 @@ def bring_up(device, conv, cuda_home=None):
         check_cuda_operators(jt)
     dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGINT, on_ctrl_c)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     jt.flags.use_cuda = int(use_cuda)
     report = {

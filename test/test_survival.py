@@ -2,6 +2,7 @@
 import os
 import re
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -156,6 +157,8 @@ def test_a_second_run_of_the_name_is_refused(symbols, tmp_path):
     (RuntimeError("[f cuda_device_allocator.cc:31] Unable to alloc cuda device memory"), True),
     (RuntimeError("CUDA error code=2( out of memory ) cudaMallocHost"), True),
     (RuntimeError("Caught SIGCHLD. Maybe out of memory, please reduce your worker size"), False),
+    (RuntimeError("Run cmd failed:g++ x.cc\nreturn -1. This might be an overcommit issue or out of "
+                  "memory.Try : sudo sysctl vm.overcommit_memory=1"), False),
     (RuntimeError("compile failed: shared_memory.h: no such file"), False)])
 def test_only_a_want_of_memory_is_told_as_one(error, ours):
     assert train.is_out_of_memory(error) == ours
@@ -167,3 +170,35 @@ def test_where_memory_is_not_enough_the_batch_is_divided_further(symbols):
         s, plan, _ = in_process(symbols, batch=batch)
         message = train.memory_advice(s, plan, 0)
         assert f"out of memory at size 8 with batch {batch}" in message and remedy in message
+
+
+COMPILER_DIES = """
+import sys; sys.path.insert(0, sys.argv.pop(1))
+import training, train, cli
+step = training.Training.step
+def dying(self, images):
+    if self.images_seen == 16:
+        raise RuntimeError("[f 1123] Run cmd failed:/usr/bin/g++ kernel.cc\\nreturn 36608. This "
+                           "might be an overcommit issue or out of memory.Try : sudo sysctl")
+    return step(self, images)
+training.Training.step = dying
+cli.run(train.main)
+"""
+
+
+def test_a_compiler_that_was_killed_is_named_as_such(symbols, tmp_path):
+    code, _, error = command("-c", COMPILER_DIES, ROOT, symbols, *TINY, "--max_size", 8, "--name",
+                             "My run", "--save_kimg", 0.008, "--kimg", 1, cwd=tmp_path, check=False)
+    last = error.splitlines()[-1]
+    assert code == 2 and "Traceback" not in error
+    assert last.startswith("error: a compiler that Jittor started was killed or failed")
+    assert "up to 16 images is saved in checkpoint/My run_resume.model" in last
+    assert "--name 'My run' --resume" in last
+
+
+def test_a_closed_terminal_saves_as_sigterm_does(symbols, tmp_path):
+    with training_process(symbols, tmp_path, "closed") as process:
+        os.killpg(process.pid, signal.SIGHUP)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and "--name closed --resume" in output
+    assert runs.newest(str(tmp_path / "checkpoint"), "closed")

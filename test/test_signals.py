@@ -1,0 +1,67 @@
+"""backend/signals.py: what Ctrl-C and its like reach, and what they do not."""
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs Linux")
+
+# Stands for a command in whose main thread Jittor waits for a compiler that a shell has started.
+COMPILES = """
+import multiprocessing, os, signal, sys, time
+sys.path.insert(0, sys.argv[1])
+from backend import signals
+with signals.shielded():
+    {inside}
+def receive(number, _):
+    print("asked to end by", signal.Signals(number).name, flush=True)
+{handle}
+multiprocessing.get_context("spawn").Process(target=os.getpid).start()   # as the loader
+time.sleep(0.5)
+print("compiling", flush=True)
+os.system("sh -c 'sleep 1.5; echo compiled'")
+time.sleep(0.1)
+print("goes on", flush=True)
+"""
+
+
+def compiling(number, handle="signals.handle_with(receive)", inside="pass", when="compiling",
+              **more):
+    """(exit code, lines) of such a command whose whole process group got the signal."""
+    code = COMPILES.format(handle=handle, inside=inside)
+    process = subprocess.Popen([sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, start_new_session=True, **more)
+    lines = []
+    while when not in lines:
+        lines.append(process.stdout.readline().strip())
+        assert lines[-1], lines
+    os.killpg(process.pid, number)
+    rest, _ = process.communicate(timeout=30)
+    return process.returncode, lines + rest.split("\n")[:-1]
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1"])
+def test_a_compiler_outlives_a_signal_to_the_group_and_the_command_is_told(name):
+    code, lines = compiling(getattr(signal, name))
+    assert code == 0 and lines == ["compiling", f"asked to end by {name}", "compiled", "goes on"]
+
+
+def test_ctrl_c_ends_another_command_when_the_compiler_is_done():
+    code, lines = compiling(signal.SIGINT, handle="")
+    assert code and "compiled" in lines and "goes on" not in lines
+    assert lines[-1] == "KeyboardInterrupt"
+
+
+def test_ctrl_c_while_jittor_starts_is_one_word():
+    code, lines = compiling(signal.SIGINT, inside="print('starting', flush=True); time.sleep(20)",
+                            when="starting")
+    assert code == 130 and lines == ["starting", "", "stopped"]
+
+
+def test_a_command_that_was_started_with_nohup_outlives_its_terminal():
+    code, lines = compiling(signal.SIGHUP, preexec_fn=lambda: signal.signal(signal.SIGHUP,
+                                                                            signal.SIG_IGN))
+    assert code == 0 and lines == ["compiling", "compiled", "goes on"]
