@@ -12,12 +12,11 @@ import struct
 
 import numpy as np
 
+from bounds import ITEM, LARGEST, Refused, short, sizes
+
 DEEPEST = 50        # real files nest six levels
+DIGITS = 700        # of a number that is written as text; quadratic work would begin with a million
 NUMBERS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
-
-
-class Refused(ValueError):
-    """What a file holds that is not taken, and why: the end of a line that names the file."""
 
 
 # Stand-ins for what the files name ----------------------------------------------------------------
@@ -44,8 +43,8 @@ class Dtype(StandIn):
 
     def __init__(self, code, *_align_and_copy):
         code = code.lstrip("<>|=") if isinstance(code, str) else code
-        if code not in NUMBERS:
-            raise Refused(f"an array of type {ascii(code)[:40]}, wanted plain numbers")
+        if not isinstance(code, str) or code not in NUMBERS:
+            raise Refused(f"an array of type {short(code, 40)}, wanted plain numbers")
         self.dtype = np.dtype(code)
 
     def build(self, state):
@@ -69,12 +68,6 @@ def array_from(raw, dtype, shape, order="C", *_axes):
     return np.frombuffer(raw, dtype.dtype).reshape(sizes(shape), order=order)
 
 
-def sizes(shape):
-    if not all(isinstance(n, int) and n >= 0 for n in shape):
-        raise Refused("damaged: an array of impossible shape")
-    return tuple(shape)
-
-
 def scalar(dtype, raw):
     return array_from(raw, dtype, ())
 
@@ -95,7 +88,7 @@ def reconstruct_object(cls, *_base_and_state):
 
 def latin1_bytes(text="", encoding="latin1"):
     if encoding != "latin1":
-        raise Refused(f"text in {ascii(encoding)[:40]}, wanted latin1")
+        raise Refused(f"text in {short(encoding, 40)}, wanted latin1")
     return text.encode("latin1")
 
 
@@ -104,6 +97,8 @@ class Ordered(collections.OrderedDict, StandIn):
 
     def __init__(self, pairs=()):
         super().__init__()
+        if not isinstance(pairs, (list, tuple)):
+            raise Refused("damaged: an ordered dict of something else than pairs")
         for name, value in pairs:
             self[plain_key(name)] = value
 
@@ -123,7 +118,8 @@ class Storage:
     """A flat piece of memory that tensors look into; `raw` comes last in the stream container."""
 
     def __init__(self, kind, count, raw=None, order="<"):
-        if not isinstance(kind, StorageType) or not isinstance(count, int) or count < 0:
+        if not isinstance(kind, StorageType) or not isinstance(count, int) or \
+                not 0 <= count < LARGEST:
             raise Refused("damaged: a storage without type or length")
         self.kind, self.count, self.raw, self.order = kind, count, raw, order
 
@@ -134,32 +130,35 @@ class Storage:
     def array(self):
         if self.raw is None or len(self.raw) != self.nbytes:
             raise Refused("damaged: a storage is shorter than it says")
-        values = np.frombuffer(self.raw, self.kind.dtype.newbyteorder(self.order))
-        if self.kind.code == "bfloat16":                # the upper half of a float32
-            values = (values.astype("u4") << 16).view("f4")
-        return values
+        return np.frombuffer(self.raw, self.kind.dtype.newbyteorder(self.order))
 
 
 class Tensor(StandIn):
     """torch.Tensor: a view into a Storage."""
 
     def __init__(self, storage, offset, shape, stride, *_gradient_and_hooks):
+        if not isinstance(storage, Storage):
+            raise Refused("damaged: a tensor without a storage")
         self.storage, self.offset = storage, offset
         self.shape, self.stride = sizes(shape), sizes(stride)
+        self.size, self.itemsize = math.prod(self.shape), storage.kind.dtype.itemsize
 
     @property
     def value(self):
         values = self.storage.array()
         last = self.offset + sum((n - 1) * s for n, s in zip(self.shape, self.stride))
         if len(self.shape) != len(self.stride) or self.offset < 0 or \
-                math.prod(self.shape) > values.size:
+                self.size > values.size:
             raise Refused("damaged: a tensor is larger than its storage")
-        if math.prod(self.shape) == 0:
+        if self.size == 0:
             return np.zeros(self.shape, values.dtype)
         if last >= values.size:
             raise Refused("damaged: a tensor is larger than its storage")
-        return np.lib.stride_tricks.as_strided(
+        values = np.lib.stride_tricks.as_strided(
             values[self.offset:], self.shape, [s * values.itemsize for s in self.stride]).copy()
+        if self.storage.kind.code == "bfloat16":        # the upper half of a float32
+            values = (values.astype("u4") << 16).view("f4")
+        return values
 
 
 def rebuild_parameter(tensor, *_gradient_and_hooks):
@@ -197,13 +196,26 @@ for _name, _code in TORCH_TYPES.items():
 
 # The reader ---------------------------------------------------------------------------------------
 
-# What may stand in a file. Left out: sets, extension codes, old-style instances, outside buffers.
+# What may stand in a file. Left out: sets, extension codes, old-style instances, outside buffers,
+# numbers of more than 255 bytes.
 OPCODES = (
-    "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG "
-    "LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
+    "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 "
+    "LONG1 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
     "UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 EMPTY_TUPLE TUPLE TUPLE1 TUPLE2 TUPLE3 "
     "EMPTY_LIST LIST APPEND APPENDS EMPTY_DICT DICT SETITEM SETITEMS GET BINGET LONG_BINGET PUT "
     "BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID PERSID").split()
+
+
+class Paid(dict):
+    """The table of opcodes: whoever looks one up pays for it."""
+
+    def __init__(self, table, budget):
+        super().__init__(table)
+        self.budget = budget
+
+    def __getitem__(self, code):
+        self.budget.spend(ITEM)
+        return super().__getitem__(code)
 
 
 class Unpickler(pickle._Unpickler):
@@ -212,15 +224,16 @@ class Unpickler(pickle._Unpickler):
     `storage`: function from PyTorch's persistent identifiers to what they stand for.
     """
 
-    def __init__(self, file, storage=None):
+    def __init__(self, file, budget, storage=None):
         super().__init__(file, encoding="latin1")
-        self.storage = storage
+        self.budget, self.storage = budget, storage
+        self.dispatch = Paid(self.dispatch, budget)
 
     def find_class(self, module, name):
         try:
             return GLOBALS[f"{module}.{name}"]
         except KeyError:
-            raise Refused(f"refused: the file asks for {ascii(f'{module}.{name}')[1:-1][:100]}, "
+            raise Refused(f"refused: the file asks for {short(f'{module}.{name}')[1:-1]}, "
                           "which no weights need") from None
 
     def persistent_load(self, identifier):
@@ -232,16 +245,26 @@ class Unpickler(pickle._Unpickler):
         arguments, function = self.stack.pop(), self.stack.pop()
         if not any(function is known for known in GLOBALS.values()):
             raise Refused("damaged: a call of something that is no function")
+        self.pay_for(arguments)
         self.append(function(*arguments))
+
+    def pay_for(self, arguments):
+        """A call takes as long as its arguments are, and others may be called with the same."""
+        if not isinstance(arguments, tuple):
+            raise Refused("damaged: a call without arguments")
+        self.budget.spend(sum(map(own_weight, arguments), own_weight(arguments)))
 
     def load_newobj(self):
         arguments, cls = self.stack.pop(), self.stack.pop()
+        self.pay_for(arguments)
         self.append(Ordered() if cls is Ordered else reconstruct_object(cls, *arguments))
 
     def load_build(self):
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, StandIn):
             raise Refused("damaged: a state for something that has none")
+        if isinstance(state, tuple):                    # of an array
+            self.pay_for(state)
         target.build(state)
 
     def load_dict(self):
@@ -265,12 +288,26 @@ class Unpickler(pickle._Unpickler):
         length, = struct.unpack("<Q", self.read(8))
         self.append(self.read(length))          # reads what is there, allocates nothing before
 
+    def load_int(self):
+        text = self.readline()[:-1]
+        self.append(text == b"01" if text in (b"00", b"01") else number(text))
+
+    def load_long(self):
+        self.append(number(self.readline()[:-1].rstrip(b"L")))
+
     dispatch = {getattr(pickle, name)[0]: pickle._Unpickler.dispatch[getattr(pickle, name)[0]]
                 for name in OPCODES}
     dispatch |= {pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj,
                  pickle.BUILD[0]: load_build, pickle.DICT[0]: load_dict,
                  pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems,
-                 pickle.BYTEARRAY8[0]: load_bytearray8}
+                 pickle.BYTEARRAY8[0]: load_bytearray8,
+                 pickle.INT[0]: load_int, pickle.LONG[0]: load_long}
+
+
+def number(text):
+    if len(text) > DIGITS:
+        raise Refused(f"damaged: a number of {len(text):,} digits")
+    return int(text, 0)
 
 
 def plain_key(key):
@@ -280,33 +317,56 @@ def plain_key(key):
     return key
 
 
-def load(file, storage=None):
-    """One pickled object from a binary file, its nesting bounded. Raises Refused."""
+def load(file, budget, storage=None):
+    """One pickled object from a binary file, of bounded depth and weight. Raises Refused."""
     try:
-        content = Unpickler(file, storage).load()
+        content = Unpickler(file, budget, storage).load()
     except Refused:
         raise
     except KeyError:                # of the table of opcodes
         raise Refused("no weights of a kind that is known, or damaged") from None
     except Exception as error:      # hostile bytes can fail in any way; none of them is a bug here
-        raise Refused(f"damaged, or no weights ({ascii(error)[:100]})") from None
-    check_depth(content)
+        raise Refused(f"damaged, or no weights ({short(error)})") from None
+    weigh(content, budget)
     return content
 
 
-def check_depth(content):
-    level, seen = [content], set()
-    for _ in range(DEEPEST):
-        level = [child for item in level for child in children(item) if id(child) not in seen]
-        seen.update(map(id, level))
-        if not level:
-            return
-    raise Refused(f"refused: nested more than {DEEPEST} deep")
+def weigh(content, budget):
+    """Pay for all that is in `content`, and bound its depth. Raises Refused.
+
+    Each object is visited once, but paid for wherever it is referred to: whoever walks, prints,
+    compares or converts what was read does so each time. So afterwards all that is safe.
+    """
+    measured = {}                   # id: (weight, depth); what is in `content` lives, so ids stay
+
+    def measure(item, level):
+        if level > DEEPEST:
+            raise Refused(f"refused: nested more than {DEEPEST} deep")
+        if id(item) not in measured:
+            below = [measure(child, level + 1) for child in children(item)]
+            measured[id(item)] = (own_weight(item) + sum(weight for weight, _ in below),
+                                  1 + max((depth for _, depth in below), default=0))
+        return measured[id(item)]
+
+    weight, depth = measure(content, 1)
+    budget.spend(weight)
+    if depth > DEEPEST:
+        raise Refused(f"refused: nested more than {DEEPEST} deep")
+
+
+def own_weight(item):
+    """Bytes of an object without what it refers to; of an array as float32, which it becomes."""
+    item = item.value if isinstance(item, Array) else item
+    if isinstance(item, (np.ndarray, Tensor)):
+        return ITEM + item.size * max(4, item.itemsize)
+    if isinstance(item, (str, bytes, bytearray)):
+        return ITEM + len(item)
+    return ITEM + ITEM * len(item) if isinstance(item, (dict, list, tuple)) else ITEM
 
 
 def children(item):
     if isinstance(item, dict):
-        return item.values()
+        return [*item.keys(), *item.values()]
     if isinstance(item, Network):
         return [item.state]
     return item if isinstance(item, (list, tuple)) else []

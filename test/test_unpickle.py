@@ -42,9 +42,10 @@ ATTACKS = {
     "builtins.getattr": lambda marker: pickle.dumps(Calls(getattr, "os", "system")),
     "unpickle.load": lambda marker: pickle.dumps(unpickle.load),
     "numpy.load": lambda marker: b"\x80\x04\x8c\x05numpy\x8c\x04load\x93.",
-    "nested more than 50 deep": lambda marker: nested_tuples(1_000_000) + b".",
-    "key that is neither": lambda marker: b"\x80\x04}" + nested_tuples(1_000_000)[2:] + b"Ns.",
-    "nested more": lambda marker: b"\x80\x04" + b"]" * 100_000 + b"a" * 99_999 + b".",
+    "nested more than 50 deep": lambda marker: nested_tuples(50_000) + b".",
+    "key that is neither": lambda marker: b"\x80\x04}" + nested_tuples(50_000)[2:] + b"Ns.",
+    "nested more": lambda marker: b"\x80\x04" + b"]" * 30_000 + b"a" * 29_999 + b".",
+    "far more than": lambda marker: nested_tuples(1_000_000) + b".",
     "impossible shape|shape": lambda marker: pickle.dumps(Calls(
         np.core.multiarray._reconstruct, np.ndarray, (0,), b"b"), 2)[:-1] +
         b"(K\x01J\xff\xff\xff\xff\x85c" + b"numpy\ndtype\nX\x02\x00\x00\x00f4\x85R\x89C\x00tb.",
