@@ -16,7 +16,7 @@ import port
 from bounds import Refused, short
 from cli import UserError
 from config import discriminator_shapes, generator_shapes
-from unpickle import Network
+from stand_ins import Network
 
 MEAN_STYLE_LATENTS = 10_000
 

@@ -40,7 +40,7 @@ def load_any(path, size=None):
     """
     header, arrays = load(path) if is_own(path) else foreign.read(path)
     config = model_config(header, path)
-    check_arrays(arrays, config, path)
+    check_arrays(arrays, config, path, needed=["ema"])
     header["model"] = dataclasses.asdict(config)        # with all fields, also of an older file
     if header["size"] not in config.sizes or not 0 <= header["alpha"] <= 1:
         raise UserError(f"{path}: says size {header['size']} and alpha {header['alpha']}, wanted "
@@ -55,10 +55,11 @@ def load_any(path, size=None):
     return header, arrays
 
 
-def check_arrays(arrays, config, path):
+def check_arrays(arrays, config, path, needed=()):
     """Raise UserError where networks, noise or Adam's moments are not those of the ModelConfig.
 
     arrays: {name: array, or npz.Member that was not read yet}. Other names are let through.
+    needed: the networks that must be among them.
     """
     noise = {f"{i}": (1, 1, 4 << i // 2, 4 << i // 2) for i in range(config.layers)}
     if found := network_part(arrays, "noise"):
@@ -67,7 +68,7 @@ def check_arrays(arrays, config, path):
         found = network_part(arrays, prefix)
         shapes = discriminator_shapes(config) if prefix == "discriminator" else \
             generator_shapes(config)
-        if found or prefix == "ema":
+        if found or prefix in needed:
             check_shapes(found, shapes, prefix, path)
         for name, moment in network_part(arrays, f"adam_{prefix}/v").items():
             if name not in shapes or math.prod(moment.shape) != math.prod(shapes[name]):
