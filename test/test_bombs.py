@@ -74,8 +74,8 @@ def test_what_is_shared_is_paid_for_wherever_it_is_referred_to():
     array = np.zeros(100_000, "float32")
     weigh({str(i): array for i in range(30)}, Budget(0))
     with pytest.raises(Refused, match="far more than"):
-        weigh({str(i): array for i in range(60)}, Budget(0))
-    weigh({str(i): array for i in range(60)}, Budget(array.nbytes * 3))     # of a longer file
+        weigh({str(i): array for i in range(120)}, Budget(0))
+    weigh({str(i): array for i in range(120)}, Budget(array.nbytes * 5))     # of a longer file
 
 
 def test_one_style_for_all_layers_is_not_copied(tmp_path):
