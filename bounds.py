@@ -8,7 +8,7 @@ import io
 
 # An honest file costs up to three times its length: as bytes, as arrays, as float32. For what
 # compresses well, a network that is all zeros for instance, there is the room of every file.
-ROOM, RATIO = 32 << 20, 10
+ROOM, RATIO = 24 << 20, 10
 ITEM = 200              # of a Python object, or of a step that may make one
 MEMBER = 5000           # of a file in an archive: no memory, but a tenth of a millisecond
 LARGEST, DIMENSIONS = 1 << 40, 32       # of an array's shape; NumPy has no more dimensions

@@ -75,7 +75,7 @@ def test_what_is_shared_is_paid_for_wherever_it_is_referred_to():
     weigh({str(i): array for i in range(30)}, Budget(0))
     with pytest.raises(Refused, match="far more than"):
         weigh({str(i): array for i in range(120)}, Budget(0))
-    weigh({str(i): array for i in range(120)}, Budget(array.nbytes * 5))     # of a longer file
+    weigh({str(i): array for i in range(120)}, Budget(array.nbytes * 8))     # of a longer file
 
 
 def test_one_style_for_all_layers_is_not_copied(tmp_path):
