@@ -3,6 +3,8 @@ import dataclasses
 import math
 import re
 
+LARGEST_SIZE, MOST_MAPPING_LAYERS = 4096, 1000
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -44,8 +46,11 @@ class ModelConfig:
             object.__setattr__(self, field.name, kind(value))
         for name in ("dlatent", "mapping_fmaps"):
             object.__setattr__(self, name, getattr(self, name) or self.latent)
-        if self.size < 4 or self.size > 4096 or self.size & (self.size - 1):
-            raise ValueError(f"size is {self.size}, wanted a power of two from 4 to 4096")
+        if self.size < 4 or self.size > LARGEST_SIZE or self.size & (self.size - 1):
+            raise ValueError(f"size is {self.size}, wanted a power of two from 4 to {LARGEST_SIZE}")
+        if self.mapping_layers > MOST_MAPPING_LAYERS:
+            raise ValueError(f"mapping_layers is {self.mapping_layers}, wanted up to "
+                             f"{MOST_MAPPING_LAYERS}")
         for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 1 or more")

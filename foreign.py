@@ -13,9 +13,10 @@ import numpy as np
 import containers
 import official
 import port
+from bounds import Refused, short
 from cli import UserError
 from config import discriminator_shapes, generator_shapes
-from unpickle import Network, Refused
+from stand_ins import Network
 
 MEAN_STYLE_LATENTS = 10_000
 
@@ -39,11 +40,13 @@ def read(path):
         arrays = {name: np.ascontiguousarray(a, "float32") for name, a in place(weights).items()}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except ValueError as error:             # Refused, or a ModelConfig that cannot be
+    except Refused as error:
         raise UserError(f"{path}: {error}") from None
+    except ValueError as error:             # a ModelConfig that cannot be, for instance
+        raise UserError(f"{path}: {short(error, 200)}") from None
     except (AttributeError, IndexError, KeyError, TypeError, MemoryError, OverflowError) as error:
         # What a stranger wrote can have any layout.
-        raise UserError(f"{path}: not laid out as weights are ({ascii(error)[:100]})") from None
+        raise UserError(f"{path}: not laid out as weights are ({short(error)})") from None
     header = {"images_seen": 0, "size": weights.size, "alpha": weights.alpha,
               "model": dataclasses.asdict(weights.config), "source": weights.source,
               "size_guessed": weights.size_guessed}
@@ -79,7 +82,7 @@ def place_network(prefix, found, shapes, forms):
             problems.append(f"{theirs} has shape {array.shape}, wanted {their_shape}")
         else:
             arrays[f"{prefix}/{name}"] = change(array)
-    problems += [f"{ascii(name)[1:-1][:80]} is unknown" for name in unknown]
+    problems += [f"{short(name, 80)[1:-1]} is unknown" for name in unknown]
     if problems:
         more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise Refused(f"{prefix}: {'; '.join(problems[:5])}{more}")

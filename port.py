@@ -7,8 +7,9 @@ import re
 
 import numpy as np
 
-from config import PORT, ModelConfig, size_of
-from unpickle import Refused, Weights, values
+from bounds import Refused, short
+from config import LARGEST_SIZE, PORT, ModelConfig, size_of, sizes_to
+from unpickle import Weights, values
 
 BLUR = (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype("float32")
 NETWORKS = {"g_running": "ema", "generator": "generator", "discriminator": "discriminator"}
@@ -23,7 +24,7 @@ def weights_of(container, content):
     unknown = [name for name, value in content.items() if name not in (*NETWORKS, *NO_NETWORKS)
                and not isinstance(value, (int, float))]
     if unknown:
-        raise Refused(f"unknown beside the networks: {ascii(unknown[0])[:60]}")
+        raise Refused(f"unknown beside the networks: {short(unknown[0], 60)}")
     found = {ours: port_arrays(content[theirs]) for theirs, ours in NETWORKS.items()
              if theirs in content}
     if not {"ema", "generator"} & found.keys():
@@ -67,6 +68,8 @@ def port_config(generator, discriminator):
         mapping = [generator[f"style.{2 * i + 1}.linear.weight_orig"].shape
                    for i in range(count(generator, r"style\.\d+\.linear\.weight_orig"))]
         blocks = count(generator, r"generator\.progression\.\d+\.conv2\.conv\.bias")
+        if blocks > len(sizes_to(LARGEST_SIZE)):
+            raise Refused(f"{blocks} blocks, which is a size beyond {LARGEST_SIZE}")
         widths = {4 * 2 ** i: generator[f"generator.progression.{i}.conv2.conv.bias"].size
                   for i in range(blocks)}
         base, largest = fmaps(widths)
@@ -84,7 +87,7 @@ def port_config(generator, discriminator):
             fields["from_rgb_activate"] = f"from_rgb.{last}.0.conv.bias" in discriminator
     except (KeyError, IndexError, ValueError) as error:
         raise Refused("no StyleGAN of the PyTorch port's or the Jittor port's layout "
-                      f"({ascii(error)[:80]} is missing)") from None
+                      f"({short(error, 80)} is missing)") from None
     return ModelConfig(**fields)
 
 

@@ -5,17 +5,20 @@ checksum. A file is written beside its name, flushed, then renamed.
 """
 import dataclasses
 import json
+import math
 import os
 import zipfile
-import zlib
 
 import numpy as np
 
 import foreign
+import npz
+from bounds import LARGEST, Budget, File, Refused, short
 from cli import UserError, replacing, sync_folder
 from config import ModelConfig, discriminator_shapes, generator_shapes, size_of
 
 FORMAT = 1
+LARGEST_HEADER = 1 << 20
 
 
 def save(path, header, arrays):
@@ -37,7 +40,7 @@ def load_any(path, size=None):
     """
     header, arrays = load(path) if is_own(path) else foreign.read(path)
     config = model_config(header, path)
-    check_arrays(arrays, config, path)
+    check_arrays(arrays, config, path, needed=["ema"])
     header["model"] = dataclasses.asdict(config)        # with all fields, also of an older file
     if header["size"] not in config.sizes or not 0 <= header["alpha"] <= 1:
         raise UserError(f"{path}: says size {header['size']} and alpha {header['alpha']}, wanted "
@@ -52,8 +55,12 @@ def load_any(path, size=None):
     return header, arrays
 
 
-def check_arrays(arrays, config, path):
-    """Raise UserError where networks or noise are not those of the ModelConfig."""
+def check_arrays(arrays, config, path, needed=()):
+    """Raise UserError where networks, noise or Adam's moments are not those of the ModelConfig.
+
+    arrays: {name: array, or npz.Member that was not read yet}. Other names are let through.
+    needed: the networks that must be among them.
+    """
     noise = {f"{i}": (1, 1, 4 << i // 2, 4 << i // 2) for i in range(config.layers)}
     if found := network_part(arrays, "noise"):
         check_shapes(found, noise, "noise", path)
@@ -61,8 +68,12 @@ def check_arrays(arrays, config, path):
         found = network_part(arrays, prefix)
         shapes = discriminator_shapes(config) if prefix == "discriminator" else \
             generator_shapes(config)
-        if found or prefix == "ema":
+        if found or prefix in needed:
             check_shapes(found, shapes, prefix, path)
+        for name, moment in network_part(arrays, f"adam_{prefix}/v").items():
+            if name not in shapes or math.prod(moment.shape) != math.prod(shapes[name]):
+                raise UserError(f"{path}: adam_{prefix}: {short(name)} is not as large as the "
+                                "array that it belongs to")
 
 
 def is_own(path):
@@ -78,30 +89,45 @@ def is_own(path):
 def load(path):
     """(header, arrays) of a .model file. Raises UserError, one line that names it, for others."""
     try:
-        with open(path, "rb") as file:
+        with File(path) as file:
             if file.read(2) != b"PK":
                 raise UserError(f"{path}: not a .model file that train.py wrote")
             file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                arrays = {name: archive[name] for name in archive.files}
-        header = json.loads(arrays.pop("header").tobytes())
+            with npz.opened(file, Budget(file.length)) as archive:
+                found = {name: npz.describe(archive, info)
+                         for name, info in npz.members(archive).items()}
+                header = read_header(archive, found.pop("header"))
+                check_header(header, len(found), path)
+                check_arrays(found, model_config(header, path), path)
+                return header, {name: npz.read(archive, member) for name, member in found.items()}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
-    except (zipfile.BadZipFile, zlib.error, ValueError, KeyError, EOFError, RuntimeError) as error:
+    except Refused as error:
         raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
-    if not isinstance(header, dict) or not all(
-            isinstance(a, np.ndarray) and a.dtype.kind in "fiub" for a in arrays.values()):
-        raise UserError(f"{path}: not a file of this project")
+
+
+def read_header(archive, member):
+    if member.info.file_size > LARGEST_HEADER:
+        raise Refused(f"a header of {member.info.file_size:,} bytes")
+    header = json.loads(npz.read(archive, member).tobytes())
+    if not isinstance(header, dict):
+        raise Refused("a header that is no dict")
+    return header
+
+
+def check_header(header, count, path):
+    """Raise UserError where something is missing in a header; count: the arrays beside it."""
     if header.get("format") != FORMAT:
-        raise UserError(f"{path}: has format {header.get('format')}, this version reads {FORMAT}")
-    if header.pop("arrays", len(arrays)) != len(arrays):    # a damaged directory can hide some
+        raise UserError(f"{path}: has format {ascii(header.get('format'))[:40]}, this version "
+                        f"reads {FORMAT}")
+    if header.pop("arrays", count) != count:            # a damaged directory can hide some
         raise UserError(f"{path}: damaged: arrays are missing in it")
     missing = {"images_seen", "size", "alpha", "model"} - header.keys()
     if missing:
         raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")
-    if not all(isinstance(header[n], (int, float)) for n in ("images_seen", "size", "alpha")):
+    if not all(isinstance(header[n], (int, float)) and 0 <= header[n] < LARGEST
+               for n in ("images_seen", "size", "alpha")):
         raise UserError(f"{path}: images_seen, size or alpha in its header is not a number")
-    return header, arrays
 
 
 def network_arrays(network, prefix):
@@ -132,7 +158,7 @@ def network_part(arrays, prefix):
 def check_shapes(found, shapes, prefix, path):
     """Raise UserError for missing, unknown or misshapen arrays."""
     wrong = [f"{name} is missing" for name in shapes.keys() - found.keys()]
-    wrong += [f"{name} is unknown" for name in found.keys() - shapes.keys()]
+    wrong += [f"{short(name)[1:-1]} is unknown" for name in found.keys() - shapes.keys()]
     wrong += [f"{name} has shape {found[name].shape}, wanted {shape}"
               for name, shape in shapes.items()
               if name in found and found[name].shape != shape]
@@ -146,7 +172,8 @@ def model_config(header, path):
     try:
         return ModelConfig(**header["model"])
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its description of the network is wrong ({error})") from None
+        raise UserError(f"{path}: its description of the network is wrong "
+                        f"({short(error)})") from None
 
 
 def make_generator(header, arrays, path, prefix="ema"):

@@ -1,8 +1,8 @@
 """Styles as a file: .npz with w [N, layers, dlatent], and noise maps where they belong to it."""
-import zipfile
-
 import numpy as np
 
+import npz
+from bounds import Budget, File, Refused, short
 from cli import UserError, replacing
 from config import num_layers
 
@@ -27,24 +27,29 @@ def load(path, header):
 
     A w of [N, dlatent] or [dlatent] is every layer's; without noise, the picture's own is painted.
     """
+    layers, length = num_layers(header["size"]), header["model"]["dlatent"]
+    maps = [(1, 1, 4 << i // 2, 4 << i // 2) for i in range(layers)]
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if "w" not in file.files:
-                raise UserError(f"{path}: found {', '.join(file.files)[:80]}, wanted an array w")
-            w = file["w"].astype("float32")
-            noise = [file[f"noise{i}"].astype("float32")
-                     for i in range(len(file.files)) if f"noise{i}" in file.files]
+        with File(path) as file, npz.opened(file, Budget(file.length)) as archive:
+            found = npz.members(archive)
+            if "w" not in found:
+                raise UserError(f"{path}: found {short(', '.join(found), 80)[1:-1]}, wanted an "
+                                "array w")
+            w = npz.describe(archive, found["w"])
+            every = w.shape[-1:] == (length,) and len(w.shape) < 3      # one style for all layers
+            if not every and w.shape[1:] != (layers, length) or 0 in w.shape:
+                raise UserError(f"{path}: its w has shape {w.shape}, wanted (pictures, {layers}, "
+                                f"{length}) for a network of size {header['size']}")
+            noise = [npz.describe(archive, found[f"noise{i}"])
+                     for i in range(len(found)) if f"noise{i}" in found]
+            if noise and [n.shape for n in noise] != maps:
+                raise UserError(f"{path}: its noise does not fit a network of size "
+                                f"{header['size']}")
+            w, *noise = (npz.read(archive, a).astype("float32", copy=False) for a in [w, *noise])
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}") from None
-    except (zipfile.BadZipFile, ValueError, KeyError, EOFError, AttributeError) as error:
+    except Refused as error:
         raise UserError(f"{path}: damaged, or not a .npz of styles ({error})") from None
-    layers, length = num_layers(header["size"]), header["model"]["dlatent"]
-    if w.ndim < 3 and w.shape[-1:] == (length,):
-        w = np.repeat(w.reshape(-1, 1, length), layers, 1)
-    if w.ndim != 3 or w.shape[1:] != (layers, length) or not len(w):
-        raise UserError(f"{path}: its w has shape {w.shape}, wanted (pictures, {layers}, {length}) "
-                        f"for a network of size {header['size']}")
-    maps = [(1, 1, 4 << i // 2, 4 << i // 2) for i in range(layers)]
-    if noise and [n.shape for n in noise] != maps:
-        raise UserError(f"{path}: its noise does not fit a network of size {header['size']}")
+    if every:
+        w = np.broadcast_to(w.reshape(-1, 1, length), (w.size // length, layers, length))
     return {"w": w, "noise": noise or None}

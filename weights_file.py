@@ -2,8 +2,9 @@
 import numpy as np
 
 import containers
+from bounds import Refused, short
 from cli import UserError
-from unpickle import Refused, values
+from unpickle import values
 
 
 def read_state(path, shapes, wanted):
@@ -20,7 +21,7 @@ def read_state(path, shapes, wanted):
         raise UserError(f"{path}: {error.strerror}") from None
     except (ValueError, AttributeError, IndexError, KeyError, TypeError, MemoryError,
             OverflowError) as error:
-        raise UserError(f"{path}: {ascii(str(error))[1:-1][:100]}; wanted {wanted}") from None
+        raise UserError(f"{path}: {short(error)}; wanted {wanted}") from None
     wrong = [name for name, shape in shapes.items()
              if name not in found or found[name].shape != shape or found[name].dtype.kind != "f"]
     if wrong:

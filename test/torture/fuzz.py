@@ -1,5 +1,7 @@
 """python fuzz.py KIND COUNT SEED: a reader on COUNT mutated files, see torture.py.
 
+KIND: model, foreign, pictures or fonts; or bombs, which are as many as there are (see bombs.py).
+
 Prints a line per file that was not survived, then [tried, lost]. Survived: read, or refused with
 one line (cli.UserError), within ten seconds and the memory that this process is given.
 """
@@ -19,6 +21,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path[:0] = [ROOT, os.path.dirname(HERE)]
 
+import bombs  # noqa: E402
+
 from cli import UserError  # noqa: E402
 
 GIB, SECONDS = 2 ** 30, 10
@@ -26,6 +30,8 @@ GIB, SECONDS = 2 ** 30, 10
 
 def main():
     kind, count, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    if kind == "bombs":
+        return bombs.main([])
     random.seed(seed)
     resource.setrlimit(resource.RLIMIT_AS, (6 * GIB, 6 * GIB))
     lost = tried = 0
