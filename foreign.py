@@ -8,6 +8,7 @@ and, the ports', divided by four: both exact.
 import contextlib
 import dataclasses
 import math
+import os
 import shlex
 import zipfile
 
@@ -117,6 +118,7 @@ def check_kind(path):
         is_text = len(start) - len(text.encode()) < 4 and all(
             c.isprintable() or c.isspace() for c in text)
         # A pickle may be text too, and ends with a dot.
-        if text.strip() and is_text and not containers.ends_with(file, b"."):
+        file.seek(-1, os.SEEK_END)
+        if text.strip() and is_text and file.read() != b".":
             raise UserError(f"{path}: a text file, not weights; it begins with "
                             f"{ascii(text.strip()[:40])}")
