@@ -19,7 +19,7 @@ demo: .venv/installed
 	@echo "2. Training: 8 → 16 → 32, about four minutes on two cores"
 	@$(PYTHON_IN_VENV) train.py data/demo $(if $(wildcard checkpoint/demo_resume.model),--resume,$(DEMO))
 	@echo "3. Grids"
-	@$(PYTHON_IN_VENV) generate.py "$$(ls checkpoint/demo_0*.model | tail -n 1)" --out sample/demo/grids
+	@$(PYTHON_IN_VENV) generate.py "$$(ls checkpoint/demo_0*.model | tail -n 1)" --out sample/demo/grids --overwrite
 	@$(PYTHON_IN_VENV) plot.py demo
 	@echo "Look at sample/demo/grids, and at sample/demo for how it learned. make clean-demo removes all of it."
 

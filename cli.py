@@ -1,9 +1,11 @@
 """What the commands share: one-line errors with exit code 2, stopping, files never half-written."""
 import argparse
 import contextlib
+import difflib
 import os
 import signal
 import sys
+import tempfile
 import time
 import traceback
 
@@ -13,13 +15,81 @@ class UserError(Exception):
 
 
 class Parser(argparse.ArgumentParser):
-    """Prints the description as it is written, and an error as one line."""
+    """Prints the description as it is written, and an error as one line.
+
+    A flag has to be written out: half of one is answered with the whole.
+    """
 
     def __init__(self, **options):
-        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+                         **options)
+
+    def parse_args(self, args=None, namespace=None):
+        namespace, unknown = self.parse_known_args(args, namespace)
+        for word in sorted(unknown, key=lambda word: not word.startswith("-")):
+            if word.startswith("-"):
+                flag = word.split("=")[0]
+                self.error(f"{flag}: no such flag" + did_you_mean(flag, [
+                    name for action in self._actions for name in action.option_strings]))
+            self.error(f"{word}: one word too many (a name with spaces wants quotes)")
+        return namespace
+
+    def _check_value(self, action, value):
+        if action.choices is not None and value not in action.choices:
+            raise argparse.ArgumentError(action, not_one_of(value, action.choices))
 
     def error(self, message):
-        raise UserError(f"{message.removeprefix('argument ')}; {self.prog} --help lists the flags")
+        gap = " " if message.endswith("?") else "; "
+        raise UserError(f"{message.removeprefix('argument ')}{gap}{self.prog} --help lists the "
+                        "flags")
+
+
+def did_you_mean(typed, names):
+    """The end of a message about `typed`: which of `names` begin with it, hold it, or are near."""
+    word = typed.lstrip("-").replace("-", "_")
+    near = [name for name in names if name.lstrip("-").startswith(word)] or \
+        [name for name in names if len(word) > 2 and word in name] or \
+        difflib.get_close_matches(typed, names, 1)
+    return f"; did you mean {' or '.join(near[:3])}?" if near else ""
+
+
+def not_one_of(typed, names):
+    return f"found {typed}, wanted one of {', '.join(names)}" + did_you_mean(typed, names)
+
+
+def names_argument(text, names):
+    """For an argparse type: `text` where it is a list such as a,b of `names`."""
+    for name in text.split(","):
+        if name not in names:
+            raise argparse.ArgumentTypeError(not_one_of(name, names))
+    return text
+
+
+def counted(number, noun):
+    """"1 picture", "5,000 pictures"."""
+    return f"{number:,} {noun}" + ("" if number == 1 else "s")
+
+
+@contextlib.contextmanager
+def naming(path):
+    """What the system refuses inside becomes one line that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error).strip().partition("\n")[0]
+        raise UserError(f"{path}: {reason}") from None
+
+
+def make_folder(folder, flag=""):
+    """Make `folder` where it is missing. Raises UserError where nothing can be written in it."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "a file, wanted a folder" if isinstance(error, FileExistsError) else \
+            f"cannot be written ({error.strerror})"
+        raise UserError(f"{flag} {folder}: {reason}: name another folder".lstrip()) from None
 
 
 def run(main, parallel=False):
@@ -155,6 +225,14 @@ def add_device_arguments(parser):
     parser.add_argument("--cuda_home", metavar="FOLDER", help="the CUDA toolkit to use (default: "
                         "the first that fits the driver, of $CUDA_HOME, nvcc on the path, "
                         "/usr/local/cuda and pip's; python -m backend shows it)")
+
+
+def add_out_arguments(parser):
+    parser.add_argument("--out", metavar="FOLDER", help="for what is written, made if missing "
+                        "(default sample/<checkpoint's name>)")
+    parser.add_argument("--overwrite", action="store_true", help="replace files there that were "
+                        "made with other settings or weights (default: end with a line that says "
+                        "which, before anything is painted)")
 
 
 def bring_up(device, cuda_home=None):

@@ -10,22 +10,37 @@ What IN is, is seen from its content; what is written, from the ending of OUT. N
 needed, except that .pt needs PyTorch and .safetensors its library.
 """
 import dataclasses
+import importlib
 import math
 import os
 import re
+import shlex
 
 import numpy as np
 
 import port
 import snapshot
-from cli import Parser, UserError, add_device_arguments, bring_up, replacing, run, size_argument
+from cli import (
+    Parser,
+    UserError,
+    add_device_arguments,
+    bring_up,
+    counted,
+    make_folder,
+    naming,
+    replacing,
+    run,
+    size_argument,
+)
 from config import PORT, ModelConfig, discriminator_shapes, generator_shapes, size_of
 
 ENDINGS = (".model", ".pt", ".npz", ".safetensors")
+LIBRARIES = {".pt": "torch", ".safetensors": "safetensors.numpy"}
 
 
 def main(argv=None):
     args = parse_arguments(argv)
+    library = None if args.check else library_for(args.output)
     header, arrays = snapshot.load_any(args.input, args.size)
     config = snapshot.model_config(header, args.input)
     print(describe(args.input, header, arrays))
@@ -33,25 +48,26 @@ def main(argv=None):
         print_network("Generator", generator_shapes(config))
         if any(name.startswith("discriminator/") for name in arrays):
             print_network("Discriminator", discriminator_shapes(config))
-        print(f"All {len(arrays)} arrays found their place.")
+        print(f"All of its {counted(len(arrays), 'array')} found their place.")
         return 0
     if args.output.endswith(".model"):
-        snapshot.save(args.output, header, arrays)
-        print(f"Wrote {args.output}. To see it, type: python generate.py {args.output}")
+        with naming(args.output):
+            snapshot.save(args.output, header, arrays)
+        print(f"Wrote {args.output}. To see it, type: python generate.py "
+              f"{shlex.quote(args.output)}")
         return 0
-    wrong = {name: getattr(config, name) for name, there in PORT.items()
-             if getattr(config, name) != there}
+    wrong = [IN_WORDS[name] for name, there in PORT.items() if getattr(config, name) != there]
     if wrong:
         if not args.approximate:
-            fields = ", ".join(f"{name} {value}" for name, value in wrong.items())
-            raise UserError(f"{args.input}: the PyTorch port cannot express {fields}: type "
-                            "--approximate to convert it as well as can be")
+            raise UserError(f"{args.input}: the PyTorch port computes otherwise ("
+                            f"{', '.join(wrong)}): type --approximate to convert it as well as can "
+                            "be, with the error measured")
         original = header, arrays
         config, arrays = approximate(config, arrays)
         header = header | {"model": dataclasses.asdict(config)}
         print_difference(original, (header, arrays), args)
     networks = port.to_port(config, arrays)
-    write(args.output, networks)
+    write(args.output, networks, library)
     load = f"torch.load({args.output!r})['g_running']" if args.output.endswith(".pt") else \
         "the arrays under g_running/"
     print(f"Wrote {args.output} in the PyTorch port's names; there, "
@@ -84,8 +100,21 @@ def parse_arguments(argv):
     if os.path.exists(args.output):
         stem, ending = os.path.splitext(args.output)
         raise UserError(f"{args.output} exists, and is not written over: name another OUT, such as "
-                        f"{stem}_converted{ending}")
+                        + shlex.quote(f"{stem}_converted{ending}"))
+    make_folder(os.path.dirname(os.path.abspath(args.output)), "OUT: the folder")
     return args
+
+
+def library_for(path):
+    """The module that writes such a file, None where NumPy does."""
+    stem, ending = os.path.splitext(path)
+    name = LIBRARIES.get(ending)
+    try:
+        return name and importlib.import_module(name)
+    except ImportError:
+        library = name.partition(".")[0]
+        raise UserError(f"{path}: needs {library}: type pip install {library}, or name "
+                        + shlex.quote(f"{stem}.npz")) from None
 
 
 def describe(path, header, arrays):
@@ -135,6 +164,14 @@ def output_shape(name, shape):
 # Towards the port ---------------------------------------------------------------------------------
 
 
+# What the fields of config.PORT mean, for the line that refuses.
+IN_WORDS = {
+    "mapping_lrmul": "mapping network's learning rate", "stddev_group": "groups of the minibatch "
+    "stddev", "norm_eps": "epsilon of the instance norm", "bias_before_blur": "bias before the "
+    "blur", "noise_per_block": "one noise map per size", "equalize_all": "gains of style, noise "
+    "and toRGB", "scale_from_zero": "style's scale", "widen_first": "discriminator's widths"}
+
+
 def approximate(config, arrays):
     """(ModelConfig of the port's kind, arrays) that compute nearly the same; generators only.
 
@@ -179,29 +216,21 @@ def print_difference(original, changed, args):
           "the pictures' own; noise is drawn once per size there; the discriminator is left out")
 
 
-def write(path, networks):
-    """Write {network: {name: array}} as its ending says; flat files have network/name."""
+def write(path, networks, library):
+    """Write {network: {name: array}} as its ending says; flat files have network/name.
+
+    library: what library_for gave.
+    """
     flat = {f"{network}/{name}": array for network, state in networks.items()
             for name, array in state.items()}
-    try:
-        if path.endswith(".pt"):
-            import torch
-        elif path.endswith(".safetensors"):
-            import safetensors.numpy
-    except ImportError as error:
-        raise UserError(f"{path}: needs {error.name}: type pip install {error.name}, or name "
-                        f"{os.path.splitext(path)[0]}.npz") from None
-    try:
-        with replacing(path) as file:
-            if path.endswith(".npz"):
-                np.savez(file, **flat)
-            elif path.endswith(".pt"):
-                torch.save({network: {name: torch.from_numpy(a) for name, a in state.items()}
-                            for network, state in networks.items()}, file)
-            else:
-                file.write(safetensors.numpy.save(flat))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+    with naming(path), replacing(path) as file:
+        if path.endswith(".npz"):
+            np.savez(file, **flat)
+        elif path.endswith(".pt"):
+            library.save({network: {name: library.from_numpy(a) for name, a in state.items()}
+                          for network, state in networks.items()}, file)
+        else:
+            file.write(library.save(flat))
 
 
 def print_what_the_port_needs(config):

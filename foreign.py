@@ -5,8 +5,12 @@ made from it (port.py). What a port computes differently is a field of ModelConf
 changes on the way, except that the kernels of fused upsampling layers are turned by 180 degrees
 and, the ports', divided by four: both exact.
 """
+import contextlib
 import dataclasses
 import math
+import os
+import shlex
+import zipfile
 
 import numpy as np
 
@@ -102,3 +106,22 @@ def mean_style(arrays, prefix, config):
             x = np.where(x > 0, x, x * np.float32(0.2))
         total = total + x.sum(0, dtype="float64")
     return (total / MEAN_STYLE_LATENTS).astype("float32")
+
+
+def check_kind(path):
+    """Raise UserError where a file that cannot be read as weights is plainly something else."""
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), open(path, "rb") as file:
+        start = file.read(512)
+        if start[:2] == b"PK":
+            with zipfile.ZipFile(file) as archive:
+                if "w.npy" in archive.namelist():
+                    raise UserError(f"{path}: styles, not weights: to paint them, type python "
+                                    f"generate.py CHECKPOINT --w {shlex.quote(path)}")
+        text = start.decode(errors="ignore")
+        is_text = len(start) - len(text.encode()) < 4 and all(
+            c.isprintable() or c.isspace() for c in text)
+        # A pickle may be text too, and ends with a dot.
+        file.seek(-1, os.SEEK_END)
+        if text.strip() and is_text and file.read() != b".":
+            raise UserError(f"{path}: a text file, not weights; it begins with "
+                            f"{ascii(text.strip()[:40])}")

@@ -9,6 +9,7 @@
 Writes into sample/<name of the checkpoint>/. The file may be ours, which says all about its
 network, or official StyleGAN1's or the PyTorch or Jittor port's (see convert.py).
 """
+import functools
 import os
 import sys
 
@@ -17,15 +18,31 @@ from tqdm import tqdm
 
 import figures
 import film
+import origin
 import snapshot
 import styles_file
-from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
+from cli import (
+    Parser,
+    UserError,
+    add_device_arguments,
+    add_out_arguments,
+    bring_up,
+    make_folder,
+    names_argument,
+    naming,
+    run,
+    size_argument,
+)
+from config import num_layers
 from figures import AT_ONCE
 from grid import make_grid, save_png
-from painter import NOISES, Painter
+from painter import NOISES, Painter, levels
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
 FPS = 24
+# Flags that decide what styles, and pictures of them, look like.
+STYLES = ("size", "truncation_psi", "truncation_layers")
+PICTURES = (*STYLES, "noise", "scale")
 
 
 def main(argv=None):
@@ -40,10 +57,16 @@ def main(argv=None):
                         "channels, only 1 and 3 can be written")
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
-    try:
-        os.makedirs(out, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror}") from None
+    make_folder(out, "--out")
+    checkpoint = {"checkpoint": origin.weights(args.checkpoint, arrays)}
+    if args.w and args.seeds:
+        make_folder(os.path.dirname(os.path.abspath(args.w)), "--w: the folder")
+    made_styles = checkpoint | origin.settings(args, (*STYLES, "seeds"))
+    if not args.overwrite:
+        for name, made in files(args, header["size"], styles):
+            origin.check(os.path.join(out, name), checkpoint | made)
+        if args.w and args.seeds:
+            origin.check(args.w, made_styles, "type --w OTHER.npz to keep it, or --overwrite")
 
     bring_up(args.device, args.cuda_home)
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
@@ -51,15 +74,19 @@ def main(argv=None):
     written = []
     with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
-        if args.film:
-            written.append(make_film(painter, args, out, bar))
-        else:
-            for name, picture in pictures(painter, args, styles, bar):
-                written.append(os.path.join(out, name))
-                save_png(picture, written[-1])
+        some = pictures(painter, args, styles, bar)
+        for name, made in files(args, painter.size, styles):
+            path, made = os.path.join(out, name), checkpoint | made
+            if args.film:
+                make_film(painter, args, path, made, bar)
+            else:
+                picture = next(some)
+                with naming(path):
+                    save_png(picture, path, made=made)
+            written.append(path)
     if args.w and args.seeds:
         written.append(args.w)
-        styles_file.save(args.w, painter, args.seeds)
+        styles_file.save(args.w, painter, args.seeds, made_styles)
     print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; " +
           (f"styles of {args.w}" if styles else
            f"truncation_psi {args.truncation_psi:g}, noise {args.noise}"))
@@ -68,73 +95,102 @@ def main(argv=None):
     return 0
 
 
-def pictures(painter, args, styles, bar):
-    """Yields (file name, PIL picture) of everything but films."""
-    if styles:
-        yield from singles(painter, styles, bar)
+def files(args, size, styles):
+    """Yields (file name, {flag: value} of all that decides what is in it) of what is painted."""
+    if args.film:
+        flags = ("seeds",) if args.seeds else ("n_row", "n_col", "seed")
+        yield (f"interpolation.{args.film}",
+               origin.settings(args, (*PICTURES, *flags, "frames", "space")))
+    elif styles:
+        made = origin.settings(args, ("noise", "size", "scale")) | {
+            "--w": origin.identity(args.w, styles["w"], *styles["noise"] or ())}
+        yield from ((f"w{i:06d}.png", made) for i in range(len(styles["w"])))
     elif args.seeds:
-        yield from seeds(painter, args.seeds, bar)
-    elif args.row_seeds:
-        cell, layers = max(painter.size, 64), mixed_layers(painter, args.col_layers)
-        for name, some in layers.items():
-            images = figures.mixing(painter, args.row_seeds, args.col_seeds, some)
-            yield f"mixing_{name}.png", make_grid(images, len(args.col_seeds) + 1, cell)
+        made = origin.settings(args, PICTURES)
+        yield from ((f"seed{seed:06d}.png", made) for seed in args.seeds)
     else:
-        yield from grids(painter, args)
+        for name, flags, _, _ in grids(args, size):
+            yield name, origin.settings(args, (*PICTURES, *flags))
 
 
-def singles(painter, styles, bar):
+def pictures(painter, args, styles, bar):
+    """Yields the PIL pictures of what `files` names, but films."""
+    if styles:
+        yield from singles(painter, styles, args.scale, bar)
+    elif args.seeds:
+        yield from seeds(painter, args.seeds, args.scale, bar)
+    else:
+        cell = at_least(64, painter.size, args.scale)
+        for _, _, columns, paint in grids(args, painter.size):
+            yield make_grid(paint(painter), columns, cell)
+
+
+def at_least(height, size, scale):
+    """Pixels that a picture of `size` is high where it is shown: --scale's, or that many."""
+    return size * scale if scale else max(size, height)
+
+
+def singles(painter, styles, scale, bar):
     """The styles of a file: its noise maps too, where it has some."""
     bar.total = len(styles["w"])
     for first in range(0, len(styles["w"]), AT_ONCE):
         images = painter.paint(styles["w"][first:first + AT_ONCE], noise=styles["noise"])
-        for i, image in enumerate(images, first):
-            yield f"w{i:06d}.png", make_grid(image[None], 1)
+        for image in images:
+            yield make_grid(image[None], 1, at_least(1, painter.size, scale))
 
 
-def seeds(painter, wanted, bar):
+def seeds(painter, wanted, scale, bar):
     """A picture of each seed, in constant memory."""
     bar.total = len(wanted)
     for first in range(0, len(wanted), AT_ONCE):
         some = wanted[first:first + AT_ONCE]
-        for seed, image in zip(some, painter.paint(painter.styles(some), some)):
-            yield f"seed{seed:06d}.png", make_grid(image[None], 1)
+        for image in painter.paint(painter.styles(some), some):
+            yield make_grid(image[None], 1, at_least(1, painter.size, scale))
 
 
-def grids(painter, args):
-    """The figures that --figures names."""
-    rows, columns, seed, cell = args.n_row, args.n_col, args.seed, max(painter.size, 64)
-    for figure in args.figures:
+def grids(args, size):
+    """(file name, flags that decide it, columns, function of a Painter that gives its images) of
+    each grid that is asked for."""
+    rows, columns, seed = args.n_row, args.n_col, args.seed
+    row_seeds, col_seeds = args.row_seeds, args.col_seeds
+    mixing = "row_seeds", "col_seeds", "col_layers"
+    if not row_seeds:
+        row_seeds = range(seed + columns, seed + columns + rows)
+        col_seeds = range(seed, seed + columns)
+        mixing = "n_row", "n_col", "seed", "col_layers"
+    found = []
+    for figure in ["mixing"] if args.row_seeds else args.figures:
         if figure == "samples":
-            images = figures.samples(painter, range(seed, seed + rows * columns))
-            yield "samples.png", make_grid(images, columns, cell)
+            found.append(("samples.png", ("n_row", "n_col", "seed"), columns, functools.partial(
+                figures.samples, seeds=range(seed, seed + rows * columns))))
         elif figure == "mixing":
-            for name, layers in mixed_layers(painter, args.col_layers).items():
-                images = figures.mixing(painter, range(seed + columns, seed + columns + rows),
-                                        range(seed, seed + columns), layers)
-                yield f"mixing_{name}.png", make_grid(images, columns + 1, cell)
+            found += [(f"mixing_{name}.png", mixing, len(col_seeds) + 1, functools.partial(
+                figures.mixing, rows=row_seeds, columns=col_seeds, layers=layers))
+                for name, layers in mixed_layers(size, args.col_layers).items()]
         elif figure == "interpolation":
-            images = figures.interpolation(painter, rows, columns, seed, args.space)
-            yield "interpolation.png", make_grid(images, columns, cell)
+            found.append(("interpolation.png", ("n_row", "n_col", "seed", "space"), columns,
+                          functools.partial(figures.interpolation, rows=rows, columns=columns,
+                                            seed=seed, space=args.space)))
         elif figure == "truncation":
-            images = figures.truncation(painter, range(seed, seed + rows))
-            yield "truncation.png", make_grid(images, len(figures.PSI), cell)
+            found.append(("truncation.png", ("n_row", "seed"), len(figures.PSI), functools.partial(
+                figures.truncation, seeds=range(seed, seed + rows))))
         else:
-            images = figures.noise_effect(painter, range(seed, seed + rows))
-            yield "noise.png", make_grid(images, 5, cell)
+            found.append(("noise.png", ("n_row", "seed"), 5, functools.partial(
+                figures.noise_effect, seeds=range(seed, seed + rows))))
+    return found
 
 
-def mixed_layers(painter, wanted):
+def mixed_layers(size, wanted):
     """{name: layers}: --col_layers, or the paper's three levels."""
     if wanted is None:
-        return painter.levels()
-    if max(wanted) >= painter.layers:
-        raise UserError(f"--col_layers: found {max(wanted)}, the layers of size {painter.size} are "
-                        f"0 to {painter.layers - 1}")
+        return levels(size)
+    if max(wanted) >= num_layers(size):
+        raise UserError(f"--col_layers: found {max(wanted)}, the layers of size {size} are 0 to "
+                        f"{num_layers(size) - 1}")
     return {f"{min(wanted)}-{max(wanted)}": wanted}
 
 
-def make_film(painter, args, out, bar):
+def make_film(painter, args, path, made, bar):
     """Through --seeds with one picture, or through three stops with a grid of them."""
     if args.seeds:
         keys, columns = [args.seeds], 1
@@ -142,11 +198,9 @@ def make_film(painter, args, out, bar):
         cells, columns = args.n_row * args.n_col, args.n_col
         keys = np.arange(args.seed, args.seed + 3 * cells).reshape(3, cells).T
     bar.total = len(keys) * len(keys[0]) * args.frames
-    path = os.path.join(out, f"interpolation.{args.film}")
-    with film.WRITERS[args.film](path, FPS) as write:
+    with film.WRITERS[args.film](path, FPS, made) as write:
         for images in figures.walk(painter, keys, args.frames, args.space):
-            write(make_grid(images, columns, max(painter.size, 128)))
-    return path
+            write(make_grid(images, columns, at_least(128, painter.size, args.scale)))
 
 
 def parse_arguments(argv):
@@ -160,8 +214,8 @@ def parse_arguments(argv):
     parser.add_argument("--seed", type=int, default=0,
                         help="seed of the first picture; the next have seed + 1, … (default 0)")
     parser.add_argument("--seeds", type=numbers_argument, metavar="LIST",
-                        help="such as 0-35,85: write these pictures, one PNG for each, instead of "
-                        "the grids; with --film, the stops of its way")
+                        help="such as 0-35,85: write these pictures, one PNG for each and as large "
+                        "as painted, instead of the grids; with --film, the stops of its way")
     parser.add_argument("--w", metavar="FILE.npz", help="the pictures of the styles in FILE, as "
                         "project.py writes it; with --seeds: write their styles to FILE")
     parser.add_argument("--row_seeds", type=numbers_argument, metavar="LIST",
@@ -186,12 +240,14 @@ def parse_arguments(argv):
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained (default: the largest they have layers "
                         "for)")
-    parser.add_argument("--out", help="folder for what is written (default sample/<checkpoint's "
-                        "name>)")
+    parser.add_argument("--scale", type=int, metavar="N", help="make a pixel N×N of them (default: "
+                        "as many as make a picture 64 pixels high in grids and 128 in films; 1 for "
+                        "the PNGs of --seeds and --w)")
+    add_out_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
-    for flag in ("n_row", "n_col", "frames"):
-        if getattr(args, flag) < 1:
+    for flag in ("n_row", "n_col", "frames", "scale"):
+        if getattr(args, flag) is not None and getattr(args, flag) < 1:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 1 or more")
     for flag in ("seed", "truncation_layers"):
         if getattr(args, flag) < 0:
@@ -204,6 +260,8 @@ def parse_arguments(argv):
         ("--w", args.w and args.film)) if found]
     if len(only) > 1:
         parser.error(f"{' and '.join(only)}: each writes something else, type one of them")
+    if args.film == "mp4":
+        film.ffmpeg()
     return args
 
 
@@ -224,12 +282,7 @@ numbers_argument.__name__ = "list of numbers such as 0-35,85"
 
 def figures_argument(text):
     """argparse type: names of FIGURES."""
-    if not set(text.split(",")) <= set(FIGURES):
-        raise ValueError
-    return text.split(",")
-
-
-figures_argument.__name__ = f"list of {', '.join(FIGURES)}"
+    return names_argument(text, FIGURES).split(",")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,9 @@ import io
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+import origin
 from cli import replacing
 
 
@@ -32,10 +34,15 @@ def make_grid(images, columns, cell=None, gap=2):
     return Image.fromarray(canvas)
 
 
-def save_png(picture, path, through=None):
-    """Write a PIL picture to `path`; it is never there half-written (see cli.replacing)."""
-    data = io.BytesIO()
-    picture.save(data, "PNG")
+def save_png(picture, path, through=None, made=None):
+    """Write a PIL picture to `path`; it is never there half-written (see cli.replacing).
+
+    made: how it was, to be written into it (see origin.py).
+    """
+    data, info = io.BytesIO(), PngInfo()
+    if made:
+        info.add_text("Comment", origin.text(made))
+    picture.save(data, "PNG", pnginfo=info)
     with replacing(path, through) as file:
         file.write(data.getvalue())
 

@@ -23,7 +23,16 @@ import inception
 import lpips
 import snapshot
 import swd
-from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
+from cli import (
+    Parser,
+    UserError,
+    add_device_arguments,
+    bring_up,
+    counted,
+    names_argument,
+    run,
+    size_argument,
+)
 from dataset import PictureFolder, flips, load_batch
 from grid import to_pixels
 from ms_ssim import Diversity, scales
@@ -189,6 +198,9 @@ def main(argv=None):
                         "more")
     mirror = args.mirror or bool(header.get("settings", {}).get("mirror"))
     count = min(args.images, len(folder))
+    if count < 2:
+        raise UserError(f"{folder.path}: found {counted(count, 'picture')}, wanted 2 or more to "
+                        "compare")
     if count < args.images:
         print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
               "pictures are larger, compare only equal numbers", file=sys.stderr)
@@ -225,12 +237,7 @@ def check(wanted, inception_file, lpips_file):
 
 def metrics_argument(text):
     """argparse type: names of METRICS."""
-    if not set(text.split(",")) <= set(METRICS):
-        raise ValueError
-    return text
-
-
-metrics_argument.__name__ = f"list of {', '.join(METRICS)}"
+    return names_argument(text, METRICS)
 
 
 def parse_arguments(argv):

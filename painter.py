@@ -121,14 +121,15 @@ class Painter:
             noise = [jt.array(m) for m in noise]
         return paint(self.generator, styles, self.size, self.alpha, noise=noise, done=self.done)
 
-    def levels(self):
-        """{"coarse": layer indices, "middle": …, "fine": …}; a small model is split into three."""
-        sizes = sizes_to(self.size)
-        if self.size < 64:
-            thirds = np.array_split(np.arange(self.layers), 3)
-            return {name: list(layers) for name, layers in zip(LEVELS, thirds)}
-        return {name: [2 * i + j for i, s in enumerate(sizes) if low <= s <= high for j in (0, 1)]
-                for name, (low, high) in LEVELS.items()}
+
+def levels(size):
+    """{"coarse": layer indices, "middle": …, "fine": …}; a small model is split into three."""
+    sizes = sizes_to(size)
+    if size < 64:
+        thirds = np.array_split(np.arange(num_layers(size)), 3)
+        return {name: list(layers) for name, layers in zip(LEVELS, thirds)}
+    return {name: [2 * i + j for i, s in enumerate(sizes) if low <= s <= high for j in (0, 1)]
+            for name, (low, high) in LEVELS.items()}
 
 
 def slerp(a, b, t):

@@ -10,7 +10,7 @@ from PIL import Image
 
 import film
 import stats
-from cli import Parser, UserError, replacing, run
+from cli import Parser, UserError, counted, naming, replacing, run
 from metrics import COLUMNS
 
 SAMPLES = "sample"
@@ -35,7 +35,8 @@ def main(argv=None):
     folder = args.name if os.path.isdir(args.name) else os.path.join(SAMPLES, args.name)
     rows = stats.read(os.path.join(folder, "stats.csv"))
     if len(rows) < 2:
-        raise UserError(f"{folder}/stats.csv: found {len(rows)} lines, wanted 2 or more: train on")
+        raise UserError(f"{folder}/stats.csv: found {counted(len(rows), 'line')}, wanted 2 or "
+                        "more: train on")
     written = [os.path.join(folder, "stats.png")]
     draw(rows, os.path.basename(os.path.abspath(folder)), written[0])
     grids = sorted(f for f in os.listdir(folder) if re.fullmatch(r"\d{9}\.png", f))
@@ -48,15 +49,21 @@ def main(argv=None):
 
 
 def draw(rows, name, path):
-    """One panel per kind of number; sizes are marked, and shaded while they fade in."""
+    """One panel per kind of number, under a strip of the sizes; shaded while one fades in."""
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
     wanted = [*PANELS] + [
         (title, "linear", {name: name for name in names}) for title, names in METRICS
         if any(row.get(name) is not None for row in rows for name in names)]
-    figure, panels = pyplot.subplots(len(wanted), 1, figsize=(10, 2.3 * len(wanted)), sharex=True,
-                                     layout="constrained")
+    heights = [0.15] + [2.3] * len(wanted)
+    figure, (strip, *panels) = pyplot.subplots(
+        len(heights), 1, figsize=(10, sum(heights)), sharex=True, layout="constrained",
+        gridspec_kw={"height_ratios": heights})
+    strip.set_axis_off()
+    for first, last, size, fading in stretches(rows):
+        if not fading:
+            strip.text((first + last) / 2, 0, size, ha="center", va="bottom", fontsize=10)
     for panel, (title, scale, columns) in zip(panels, wanted):
         for i, (column, label) in enumerate(columns.items()):
             panel.plot(*curve(rows, column), label=label, linewidth=1.2, color=f"C{i}",
@@ -66,19 +73,16 @@ def draw(rows, name, path):
         panel.set_yscale(scale)
         panel.grid(alpha=0.3)
         panel.margins(x=0)
-        if len(columns) > 1:
-            panel.legend(loc="best", fontsize=8, framealpha=0.8)
-        for first, last, size, fading in stretches(rows):
+        if len(columns) > 1:                    # beside the title
+            panel.legend(loc="lower right", bbox_to_anchor=(1, 1), ncol=len(columns), fontsize=8,
+                         frameon=False, borderaxespad=0.1)
+        for first, last, _, fading in stretches(rows):
             if fading:
                 panel.axvspan(first, last, color="black", alpha=0.07, linewidth=0)
             else:
                 panel.axvline(first, color="black", alpha=0.3, linewidth=0.8)
-            if panel is panels[0] and not fading:
-                panel.annotate(str(size), ((first + last) / 2, 0.97),
-                               xycoords=("data", "axes fraction"), ha="center", va="top",
-                               fontsize=10)
     panels[-1].set_xlabel("thousand images seen (grey: a size fades in; numbers at the top: sizes)")
-    with replacing(path) as file:
+    with naming(path), replacing(path) as file:
         figure.savefig(file, format="png", dpi=110)
     pyplot.close(figure)
 
@@ -110,12 +114,18 @@ def stretches(rows):
 
 
 def grow(paths, target):
-    """A GIF of the grids at `paths`, at most a hundred of them, the last one shown longer."""
+    """A GIF of the grids at `paths`, at most a hundred of them, the last one shown longer.
+
+    Grids that were painted smaller, by an earlier version, are enlarged.
+    """
     step = -(-len(paths) // FRAMES)
     chosen = paths[::-1][::step][::-1]
+    with Image.open(chosen[-1]) as last:
+        size = last.size
     with film.gif(target) as write:
         for path in chosen:
             with Image.open(path) as picture:
+                picture = picture.resize(size, Image.NEAREST)
                 write(picture, LAST_SECONDS if path == chosen[-1] else max(0.08, 6 / len(chosen)))
 
 

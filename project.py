@@ -6,6 +6,7 @@ appendix D). Writes, into sample/<checkpoint's name>/ under the picture's name: 
 generate.py --w paints again; .png, the picture and what was found; .gif, how it was found.
 """
 import os
+import shlex
 import sys
 
 import numpy as np
@@ -13,15 +14,27 @@ from PIL import Image
 from tqdm import tqdm
 
 import film
+import origin
 import snapshot
 import streams
 import styles_file
-from cli import Parser, UserError, add_device_arguments, bring_up, run, size_argument
+from cli import (
+    Parser,
+    UserError,
+    add_device_arguments,
+    add_out_arguments,
+    bring_up,
+    counted,
+    make_folder,
+    naming,
+    run,
+    size_argument,
+)
 from config import num_layers, sizes_to
 from grid import make_grid, save_png, to_pixels
 from lpips import LPIPS, WHERE
 from painter import latents_of, paint, random_noise, styles_of
-from resize import make_square, to_rgb
+from resize import make_square, open_picture, to_rgb
 
 STEPS, LEARNING_RATE = 1000, 0.1
 RAMP_UP, RAMP_DOWN, NOISE_UNTIL = 0.05, 0.25, 0.75      # of the steps
@@ -36,10 +49,13 @@ def main(argv=None):
     target = read_picture(args.picture, header["size"], header["model"]["channels"])
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     name = os.path.join(out, os.path.splitext(os.path.basename(args.picture))[0] + "_projected")
-    try:
-        os.makedirs(out, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out {out}: {error.strerror}") from None
+    make_folder(out, "--out")
+    made = {"checkpoint": origin.weights(args.checkpoint, arrays),
+            "picture": origin.identity(args.picture, target)}
+    made |= origin.settings(args, ("size", "steps", "space", "seed", "lpips"))
+    if not args.overwrite:
+        for ending in ("npz", "png", args.film):
+            origin.check(f"{name}.{ending}", made)
     bring_up(args.device, args.cuda_home)
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     network = LPIPS(args.lpips) if args.lpips else None
@@ -47,7 +63,7 @@ def main(argv=None):
                             args.steps, network, args.seed)
     cell = max(header["size"], 128)
     with tqdm(total=args.steps, unit="step") as bar, film.WRITERS[args.film](
-            f"{name}.{args.film}", 20) as write:
+            f"{name}.{args.film}", 20, made) as write:
         for step in range(args.steps):
             loss = projection.step(step)
             if step % max(1, args.steps // FRAMES) == 0 or step == args.steps - 1:
@@ -56,15 +72,17 @@ def main(argv=None):
                 bar.set_postfix_str(f"loss {loss:.4f}, PSNR {psnr(picture, target):.1f} dB",
                                     refresh=False)
             bar.update()
-    styles_file.write(f"{name}.npz", w=styles, **{f"noise{i}": n.numpy()
-                                                   for i, n in enumerate(noise)})
-    save_png(make_grid(np.stack([target, picture]), 2, cell), f"{name}.png")
+    styles_file.write(f"{name}.npz", made, w=styles, **{f"noise{i}": n.numpy()
+                                                         for i, n in enumerate(noise)})
+    with naming(f"{name}.png"):
+        save_png(make_grid(np.stack([target, picture]), 2, cell), f"{name}.png", made=made)
     print(f"{args.picture}: PSNR {psnr(picture, target):.1f} dB at size {header['size']}, "
-          f"{args.steps} steps, seed {args.seed}, loss over pixels and Laplacian pyramid" +
-          (" and LPIPS" if network else ""))
+          f"{counted(args.steps, 'step')}, seed {args.seed}, loss over pixels and Laplacian "
+          "pyramid" + (" and LPIPS" if network else ""))
     for ending in ("npz", "png", args.film):
         print(f"  {name}.{ending}")
-    print(f"To paint it again, type: python generate.py {args.checkpoint} --w {name}.npz")
+    print("To paint it again, type: python generate.py "
+          f"{shlex.quote(args.checkpoint)} --w {shlex.quote(f'{name}.npz')}")
     return 0
 
 
@@ -181,10 +199,11 @@ def psnr(image, target):
 def read_picture(path, size, channels):
     """float32 [C, size, size] in [-1, 1]: the middle square of any picture."""
     try:
-        with Image.open(path) as opened:
+        with open_picture(path) as opened:
             picture = make_square(to_rgb(opened, (255, 255, 255)), "crop", None)
     except Exception as error:          # Pillow raises many kinds for broken files
-        raise UserError(f"{path}: not a picture that can be read ({error})") from None
+        raise UserError(f"{path}: not a picture that can be read "
+                        f"({getattr(error, 'strerror', None) or error})") from None
     if picture.size != (size, size):
         print(f"note: {path} is made {size}×{size}, from {picture.size[0]}×{picture.size[1]} in "
               "its middle", file=sys.stderr)
@@ -209,14 +228,15 @@ def parse_arguments(argv):
     parser.add_argument("--seed", type=int, default=0, help="of where it begins (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained")
-    parser.add_argument("--out", help="folder for what is written (default sample/<checkpoint's "
-                        "name>)")
+    add_out_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.steps < 1:
         parser.error(f"--steps: found {args.steps}, wanted 1 or more")
     if args.seed < 0:
         parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    if args.film == "mp4":
+        film.ffmpeg()
     return args
 
 

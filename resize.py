@@ -3,9 +3,12 @@
     python resize.py data/128 --min_size 8      data/64 … data/8 beside data/128
     python resize.py photos                     photos/8 … photos/256 from all pictures in photos
 
-Grey, palette, 16-bit, CMYK, transparent and rotated pictures of any size are made the same.
-Running it again does only what is missing.
+Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif), also grey,
+palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
+first one. Other files are listed. Running it again does only what is missing.
 """
+import contextlib
+import functools
 import hashlib
 import multiprocessing
 import os
@@ -17,9 +20,12 @@ import statistics
 from PIL import Image, ImageColor, ImageOps
 from tqdm import tqdm
 
-from cli import Parser, UserError, cores, power_of_two, run, size_argument
+from cli import Parser, UserError, cores, counted, power_of_two, run, size_argument
 from dataset import PICTURES
 from grid import save_png
+
+# What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
+NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 
 
 def main():
@@ -30,23 +36,25 @@ def main():
     own_size = power_of_two(os.path.basename(os.path.abspath(source)))
     target = os.path.dirname(os.path.abspath(source)) if own_size else source
 
-    files = sorted(find_pictures(source, skip_sizes=own_size is None))
+    files, others = find_pictures(source, skip_sizes=own_size is None)
     if not files:
-        raise UserError(f"{args.path}: no pictures ({', '.join(PICTURES)}) found in it")
+        raise UserError(f"{args.path}: no pictures in it that can be read" +
+                        (f"; found {by_ending(others)}" if others else ""))
     extents = {}
     for name in files:
         try:
-            with Image.open(os.path.join(source, name)) as picture:
+            with open_picture(os.path.join(source, name)) as picture:
                 extents[name] = picture.size
         except Exception:               # reported with its reason when it is read below
             continue
     sizes = choose_sizes(args, own_size, extents.values())
-    odd = [n for n, extent in extents.items() if own_size and extent != (own_size, own_size)]
+    odd = [n for n, extent in extents.items() if own_size and (
+        extent != (own_size, own_size) or not n.lower().endswith(PICTURES))]
     if odd:
-        print(f"{len(odd)} of {len(files)} pictures in {args.path} are not {own_size}×{own_size} "
-              f"(such as {odd[0]}): they serve for the smaller sizes, but training at {own_size} "
-              f"needs them in another folder: move them to photos and type "
-              f"python resize.py photos")
+        print(f"{args.path}: {len(odd)} of its {counted(len(files), 'picture')} not "
+              f"{own_size}×{own_size} or not {' '.join(PICTURES)} (such as {odd[0]}): good for the "
+              f"smaller sizes, but training at {own_size} needs them in another folder: move them "
+              "to photos and type python resize.py photos")
 
     scratch = os.path.join(target, ".resize_tmp")
     shutil.rmtree(scratch, ignore_errors=True)
@@ -58,7 +66,7 @@ def main():
         raise UserError(f"{error.filename or target}: {error.strerror}") from None
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-    return report(results, target, sizes)
+    return report(results, others, target, sizes)
 
 
 def parse_arguments():
@@ -88,15 +96,49 @@ def parse_arguments():
     return args
 
 
+@functools.cache
+def readable():
+    """(Pillow's formats, their endings) that are taken for pictures."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+        pillow_heif.register_heif_opener()
+    Image.init()
+    formats = [name for name in Image.OPEN if name not in NOT_PICTURES]
+    return formats, tuple(ending for ending, name in Image.registered_extensions().items()
+                          if name in formats)
+
+
+def open_picture(path):
+    return Image.open(path, formats=readable()[0])
+
+
 def find_pictures(source, skip_sizes):
-    """Relative paths of all pictures; hidden ones, and size folders at the top, are not walked."""
+    """Sorted relative paths of all pictures, and of all other files.
+
+    Hidden ones, and size folders at the top, are not walked.
+    """
+    pictures, others = [], []
     for folder, subfolders, names in os.walk(source):
         at_top = os.path.abspath(folder) == os.path.abspath(source)
-        subfolders[:] = sorted(s for s in subfolders if not s.startswith(".")
-                               and not (at_top and skip_sizes and power_of_two(s)))
+        subfolders[:] = [s for s in subfolders if not s.startswith(".")
+                         and not (at_top and skip_sizes and power_of_two(s))]
         for name in names:
-            if name.lower().endswith(PICTURES) and not name.startswith("."):
-                yield os.path.relpath(os.path.join(folder, name), source)
+            if not name.startswith("."):
+                found = pictures if name.lower().endswith(readable()[1]) else others
+                found.append(os.path.relpath(os.path.join(folder, name), source))
+    return sorted(pictures), sorted(others)
+
+
+def by_ending(names):
+    """"2 .heic (such as a.heic), 1 .txt (such as b.txt)"."""
+    kinds = {}
+    for name in names:
+        ending = os.path.splitext(name)[1].lower() or "without an ending"
+        kinds.setdefault(ending, []).append(name)
+    most_first = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    advice = "; .heic is read after pip install pillow-heif" * (".heic" in kinds)
+    return ", ".join(f"{len(some)} {ending} (such as {some[0]})"
+                     for ending, some in most_first) + advice
 
 
 def choose_sizes(args, own_size, extents):
@@ -156,7 +198,7 @@ def ignore_interrupt():
 def resize_picture(job):
     path, sizes, paths, missing, fit, background, scratch = job
     try:
-        with Image.open(path) as opened:
+        with open_picture(path) as opened:
             square = make_square(to_rgb(opened, background), fit, background)
     except Exception as error:          # Pillow raises many kinds for broken files
         return "unreadable", f"{type(error).__name__}: {error}"
@@ -196,17 +238,19 @@ def make_square(picture, fit, background):
     return picture.crop((left, top, left + side, top + side))
 
 
-def report(results, target, sizes):
+def report(results, others, target, sizes):
     """Print counts that add up and what was left out; 0 if every readable picture is there."""
     count = {kind: sum(outcome == kind for outcome, _ in results.values())
              for kind in ("written", "present", "unreadable", "unwritten")}
-    print(f"{len(results)} pictures: {count['written']} written, {count['present']} already there, "
-          f"{count['unreadable']} skipped" +
+    print(f"{counted(len(results), 'picture')}: {count['written']} written, {count['present']} "
+          f"already there, {count['unreadable']} skipped" +
           (f", {count['unwritten']} could not be written" if count["unwritten"] else "") +
           f"; sizes {', '.join(str(s) for s in reversed(sizes))} in {target}")
     for name, (outcome, reason) in results.items():
         if reason:
             print(f"  {'skipped' if outcome == 'unreadable' else 'NOT WRITTEN'} {name}: {reason}")
+    if others:
+        print(f"  no pictures that can be read: {by_ending(others)}")
     if count["unreadable"] == len(results):
         raise UserError("not one of the pictures can be read")
     return 1 if count["unwritten"] else 0

@@ -38,7 +38,11 @@ def load_any(path, size=None):
 
     `size`: at which the weights of another project were trained, where they do not say it.
     """
-    header, arrays = load(path) if is_own(path) else foreign.read(path)
+    try:
+        header, arrays = load(path) if is_own(path) else foreign.read(path)
+    except UserError:
+        foreign.check_kind(path)
+        raise
     config = model_config(header, path)
     check_arrays(arrays, config, path, needed=["ema"])
     header["model"] = dataclasses.asdict(config)        # with all fields, also of an older file

@@ -2,24 +2,22 @@
 import numpy as np
 
 import npz
+import origin
 from bounds import Budget, File, Refused, short
-from cli import UserError, replacing
+from cli import UserError, naming, replacing
 from config import num_layers
 
 
-def save(path, painter, seeds, at_once=1024):
-    """The styles of `seeds`, as painted (truncated), with their seeds."""
+def save(path, painter, seeds, made, at_once=1024):
+    """The styles of `seeds`, as painted (truncated), with their seeds. made: see origin.py."""
     styles = [painter.styles(seeds[first:first + at_once])
               for first in range(0, len(seeds), at_once)]
-    write(path, w=np.concatenate(styles), seeds=np.array(seeds))
+    write(path, made, w=np.concatenate(styles), seeds=np.array(seeds))
 
 
-def write(path, **arrays):
-    try:
-        with replacing(path) as file:
-            np.savez(file, **arrays)
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+def write(path, made, **arrays):
+    with naming(path), replacing(path) as file:
+        np.savez(file, made=origin.text(made), **arrays)
 
 
 def load(path, header):

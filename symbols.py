@@ -8,13 +8,16 @@ Each glyph is centred on white in a saturated colour of its own; a colour font k
 """
 import colorsys
 import os
+import shlex
 import unicodedata
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-from cli import Parser, UserError, power_of_two, run, size_argument
+import origin
+from cli import Parser, UserError, counted, make_folder, naming, power_of_two, run, size_argument
+from dataset import PICTURES
 from grid import save_png
 
 KINDS = "LNS"                       # Unicode categories: letters, numbers, symbols
@@ -30,10 +33,9 @@ def main():
     glyphs = [c for c in chars if font.has(c)]
     if not glyphs:
         raise UserError(f"{font.path} holds none of --chars {args.chars}: try --chars A-Z")
-    try:
-        os.makedirs(args.out, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{args.out}: {error.strerror}") from None
+    make_folder(args.out)
+    made = {"--font": font.identity, "--size": size} | origin.settings(args, ("chars", "seed"))
+    check_what_is_there(args.out, made)
 
     # Each glyph's own picture first, in a shuffled order, then all again in other colours.
     order = np.random.RandomState(args.seed).permutation(len(glyphs))
@@ -48,15 +50,15 @@ def main():
                 if picture is None:
                     blank.add(char)
                     continue
-                save(picture, os.path.join(args.out, file_name(char, round_number)))
+                save(picture, os.path.join(args.out, file_name(char, round_number)), made)
                 written += 1
                 bar.update()
             round_number += 1
             if not args.count or font.in_colour:        # once more would be the same pictures
                 break
-    print(f"{written} pictures of {size}×{size} in {args.out}, "
-          f"{len(glyphs) - len(blank)} glyphs of {os.path.basename(font.path)}; "
-          f"{len(blank)} blank or missing glyphs left out")
+    print(f"{counted(written, 'picture')} of {size}×{size} in {args.out}, "
+          f"{counted(len(glyphs) - len(blank), 'glyph')} of {os.path.basename(font.path)}; "
+          f"{counted(len(blank), 'blank or missing glyph')} left out")
 
 
 def parse_arguments():
@@ -79,11 +81,22 @@ def parse_arguments():
 
 
 def picture_size(out, size):
-    named = power_of_two(os.path.basename(os.path.normpath(out)))
+    out = os.path.normpath(out)
+    named = power_of_two(os.path.basename(out))
     if named and size and named != size:
         raise UserError(f"--size {size}, but the folder {out} is for pictures of {named}: "
-                        f"type {os.path.join(os.path.dirname(os.path.normpath(out)), str(size))}")
+                        f"type {shlex.quote(os.path.join(os.path.dirname(out), str(size)))}")
     return size or named or 128
+
+
+def check_what_is_there(out, made):
+    """Raise UserError for pictures in `out` that this command with these flags did not make."""
+    folder, name = os.path.split(os.path.abspath(out))
+    other = os.path.join(f"{folder}_2", name) if power_of_two(name) else f"{folder}/{name}_2"
+    for name in sorted(os.listdir(out)):
+        if name.lower().endswith(PICTURES) and not name.startswith("."):
+            origin.check(os.path.join(out, name), made, "type another folder, such as "
+                         f"{shlex.quote(os.path.relpath(other))}")
 
 
 def default_font():
@@ -119,8 +132,8 @@ class Font:
             self.in_colour = any(tag in tables for tag in ("CBDT", "sbix", "COLR", "SVG "))
             self.font = self.open_face()
         except Exception as error:      # fontTools raises many kinds for broken files
-            raise UserError(f"--font {path}: not a font that can be read "
-                            f"({ascii(error)[:200]})") from None
+            reason = getattr(error, "strerror", None) or ascii(error)[:200]
+            raise UserError(f"--font {path}: not a font that can be read ({reason})") from None
         self.tofu = self.ink_of(chr(0x10FFFF))
 
     def open_face(self):
@@ -133,6 +146,11 @@ class Font:
                 except OSError:
                     continue
             raise
+
+    @property
+    def identity(self):
+        with open(self.path, "rb") as file:
+            return origin.identity(self.path, file.read())
 
     @property
     def chars(self):
@@ -194,11 +212,9 @@ def file_name(char, round_number):
     return f"u{ord(char):05x}" + (f"_{round_number}" if round_number else "") + ".png"
 
 
-def save(picture, path):
-    try:
-        save_png(picture, path, through=os.path.dirname(os.path.dirname(os.path.abspath(path))))
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from None
+def save(picture, path, made):
+    with naming(path):
+        save_png(picture, path, os.path.dirname(os.path.dirname(os.path.abspath(path))), made)
 
 
 if __name__ == "__main__":

@@ -162,6 +162,7 @@ def check_same_pictures(folder):
 def loop(training, started):
     s, schedule = training.s, training.schedule
     columns, rows = grid_shape(schedule.max_size)
+    cell = max(schedule.max_size, 64)                   # pixels; smaller pictures are enlarged
     latents = streams.rng("grid", s["seed"]).standard_normal(
         (columns * rows, training.config.latent), "float32")
     samples = os.path.join(SAMPLES, s["name"])
@@ -177,7 +178,7 @@ def loop(training, started):
             with saver.trying("training goes on"):
                 if mpi.FIRST:
                     os.makedirs(samples, exist_ok=True)
-                    save_grid(training.sample(latents), columns, path, cell=schedule.max_size)
+                    save_grid(training.sample(latents), columns, path, cell)
             return path
 
         if training.images_seen == 0 and mpi.FIRST:
@@ -186,7 +187,7 @@ def loop(training, started):
             real, _ = load_batch(folder.files(range(count), s["seed"]), [False] * count,
                                  schedule.max_size, training.config.channels)
             with saver.trying("training goes on"):
-                save_grid(to_float(real), columns, os.path.join(samples, "real.png"))
+                save_grid(to_float(real), columns, os.path.join(samples, "real.png"), cell)
         events = s["tensorboard"] and mpi.FIRST and stats.Events(
             os.path.join(samples, "events"), training.images_seen)
         course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen, events)

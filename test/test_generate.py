@@ -10,6 +10,7 @@ from PIL import Image
 import figures
 import generate
 import snapshot
+from cli import UserError
 from config import ModelConfig, generator_shapes
 
 CONFIG = ModelConfig(size=16, latent=16, fmap_max=16)
@@ -32,7 +33,7 @@ def make(folder, tmp_path, capsys):
     """make(flags…) → {file name: uint8 array or path} of what generate.py writes."""
     def make(*flags):
         assert generate.main([str(folder / "x.model"), "--out", str(tmp_path),
-                              *map(str, flags)]) == 0
+                              "--overwrite", *map(str, flags)]) == 0
         names = [os.path.basename(line.strip())
                  for line in capsys.readouterr().out.splitlines()[1:]]
         return {name: np.asarray(Image.open(tmp_path / name)) if name.endswith("png") else
@@ -133,7 +134,7 @@ def test_a_file_that_has_no_fitting_styles_is_one_line(folder, tmp_path, arrays,
         np.savez(path, **arrays)
     else:
         path.write_text("hello")
-    with pytest.raises(generate.UserError) as error:
+    with pytest.raises(UserError) as error:
         generate.main([str(folder / "x.model"), "--w", str(path)])
     assert message in str(error.value) and "w.npz" in str(error.value)
 
@@ -180,7 +181,7 @@ def test_an_mp4_has_all_frames(make):
 
 def test_without_ffmpeg_a_line_says_what_to_install(make, monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    with pytest.raises(generate.UserError, match="pip install imageio-ffmpeg"):
+    with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
         make("--film", "mp4")
 
 
@@ -190,9 +191,108 @@ def test_without_ffmpeg_a_line_says_what_to_install(make, monkeypatch):
     (["--seeds", "1", "--row_seeds", "1", "--col_seeds", "1"], "--row_seeds and --seeds"),
     (["--row_seeds", "1", "--col_seeds", "2", "--col_layers", "4-6"], "0 to 5")])
 def test_flags_that_make_no_sense_are_one_line(make, flags, message):
-    with pytest.raises(generate.UserError) as error:
+    with pytest.raises(UserError) as error:
         make(*flags)
     assert message in str(error.value) and "\n" not in str(error.value)
+
+
+# What is there already, and where nothing can be written ------------------------------------------
+
+
+@pytest.mark.parametrize("flags, name, other, there", [
+    (["--figures", "samples"], "samples.png", ["--truncation_psi", 0.5], "--truncation_psi 0.7"),
+    (["--seeds", "3"], "seed000003.png", ["--noise", "none"], "--noise const"),
+    (["--seeds", "3"], "seed000003.png", ["--scale", 2], "without --scale"),
+    (["--row_seeds", "1", "--col_seeds", "2-4,7"], "mixing_coarse.png", ["--col_seeds", "2,3"],
+     "--col_seeds 2-4,7"),
+    (["--film", "gif", "--seeds", "1,2"], "interpolation.gif", ["--seeds", "1,3"], "--seeds 1-2"),
+    (["--film", "mp4", "--n_row", 1], "interpolation.mp4", ["--frames", 3], "--frames 2"),
+    (["--seeds", "1,2", "--w", "styles.npz"], "styles.npz", ["--seeds", "1"], "--seeds 1-2")])
+def test_what_was_made_with_other_settings_is_never_replaced_unasked(
+        folder, tmp_path, monkeypatch, flags, name, other, there):
+    if "mp4" in flags:
+        pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.chdir(tmp_path)
+    flags = [str(folder / "x.model"), "--out", ".", "--n_col", 2, "--frames", 2, *flags]
+
+    def generate_with(*more):
+        return generate.main([*map(str, flags), *map(str, more)])
+
+    for _ in range(2):                                  # the same again is no question
+        assert generate_with() == 0
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(UserError) as error:
+        generate_with(*other)
+    line = str(error.value)
+    there = there if there.startswith("without") else f"with {there}"
+    assert f"{name} exists, made {there}: " in line and "--overwrite" in line
+    assert (tmp_path / name).read_bytes() == before
+    assert generate_with(*other, "--overwrite") == 0
+    assert (tmp_path / name).read_bytes() != before
+
+
+def test_pictures_of_other_weights_and_of_nobody_knows_whom_stay(folder, tmp_path):
+    header, arrays = snapshot.load(str(folder / "x.model"))
+    flags = [str(tmp_path / "x.model"), "--out", str(tmp_path), "--seeds", "5"]
+    for change in (0, 1):
+        arrays["ema/w_avg"] = arrays["ema/w_avg"] + change
+        snapshot.save(flags[0], header, arrays)
+        if not change:
+            assert generate.main(flags) == 0
+    with pytest.raises(UserError, match=r"seed000005.png exists, made with checkpoint x.model \("):
+        generate.main(flags)
+    Image.new("RGB", (16, 16)).save(tmp_path / "seed000005.png")
+    with pytest.raises(UserError, match="does not say how it was made"):
+        generate.main(flags)
+    # More of the same is welcome.
+    assert generate.main([*flags[:-1], "6"]) == 0 == generate.main([*flags[:-1], "6-8"])
+
+
+def test_a_place_that_cannot_be_written_is_one_line_before_anything_is_painted(
+        folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "bring_up", lambda *_: pytest.fail("Jittor was brought up"))
+    (tmp_path / "file").write_text("x")
+    for out, message in ((tmp_path / "file", "a file, wanted a folder"),
+                         (tmp_path / "file/below", "cannot be written"),
+                         ("/proc/self", "cannot be written")):
+        with pytest.raises(UserError) as error:
+            generate.main([str(folder / "x.model"), "--out", str(out)])
+        assert f"--out {out}: " in str(error.value) and message in str(error.value)
+
+
+@pytest.mark.parametrize("flags, name", [
+    (["--seeds", "1"], "seed000001.png"), (["--film", "gif", "--seeds", "1"], "interpolation.gif"),
+    (["--seeds", "1", "--w", "styles.npz"], "styles.npz")])
+def test_a_full_disk_is_one_line(make, tmp_path, monkeypatch, flags, name):
+    monkeypatch.chdir(tmp_path)
+    real = os.replace
+
+    def replace(source, target):
+        if target.endswith(name):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("cli.os.replace", replace)
+    with pytest.raises(UserError, match=f"{name}: No space left on device"):
+        make(*flags)
+
+
+@pytest.mark.parametrize("flags, name, size", [
+    (["--seeds", "3"], "seed000003.png", (16, 16)),
+    (["--seeds", "3", "--scale", 3], "seed000003.png", (48, 48)),
+    (["--figures", "samples"], "samples.png", (2 * 66 - 2, 64)),
+    (["--figures", "samples", "--scale", 1], "samples.png", (34, 16)),
+    (["--figures", "samples", "--scale", 5], "samples.png", (162, 80)),
+    (["--film", "gif", "--seeds", "3"], "interpolation.gif", (128, 128)),
+    (["--film", "gif", "--seeds", "3", "--scale", 2], "interpolation.gif", (32, 32))])
+def test_small_pictures_are_enlarged_by_whole_numbers(make, tmp_path, flags, name, size):
+    make(*flags, "--n_row", 1, "--n_col", 2, "--frames", 1)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == size
+        pixels = np.asarray(picture.convert("RGB"))
+    factor = len(pixels) // 16
+    assert (pixels[:, :size[1]] == pixels[::factor, :size[1]:factor].repeat(factor, 0).repeat(
+        factor, 1)).all()
 
 
 def test_many_pictures_need_no_more_memory_than_a_few(folder, tmp_path):

@@ -1,11 +1,12 @@
 """The numbers that say how good a generator is, against their definitions; train.py --metrics."""
 import glob
 import os
+import shutil
 import sys
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from measures import inception_weights, lpips_weights
 from test_train import GROWING
 
@@ -286,6 +287,15 @@ def test_measuring_takes_at_most_its_share_of_the_time(symbols, tmp_path):
                            "--name", "x", "--metric_kimg", 0.1, "--metric_share", 0, cwd=tmp_path)
     assert "no metrics" in stderr and "--metric_share 0" in stderr
     assert all(row["swd"] is None for row in stats.read(str(tmp_path / "sample/x/stats.csv")))
+
+
+def test_one_picture_is_not_enough_and_one_line(symbols, tmp_path):
+    name = sorted(os.listdir(os.path.join(symbols, "32")))[0]
+    os.makedirs(tmp_path / "one/32")
+    shutil.copy(os.path.join(symbols, "32", name), tmp_path / "one/32")
+    code, _, error = command("metrics.py", os.path.join(ROOT, "test/golden/demo.model"), "one",
+                             cwd=tmp_path, check=False)
+    assert code == 2 and "one/32: found 1 picture, wanted 2 or more" in error
 
 
 def test_all_figures_come_with_their_weights(measured, symbols, tmp_path):

@@ -100,6 +100,57 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path):
             assert found[8, 1].min() > 240
 
 
+def test_other_kinds_of_files_are_read_and_of_a_film_the_first_picture(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    red, blue = (255, 0, 0), (0, 0, 255)
+    for name in ("a.tif", "b.TIFF", "c.gif", "d.tga", "e.ppm", "f.jp2", "g.ico", "h.jfif"):
+        options = {"save_all": True, "append_images": [Image.new("RGB", (20, 20), blue)]} \
+            if name == "c.gif" else {}
+        Image.new("RGB", (20, 20), red).save(tmp_path / "photos" / name, **options)
+    with Image.open(tmp_path / "photos/c.gif") as film:
+        assert film.n_frames == 2
+    _, output, _ = command("resize.py", "photos", "--max_size", 16, cwd=tmp_path)
+    assert counts(output) == [8, 8, 0, 0], output
+    assert all(abs(found.astype(int) - red).max() <= 3
+               for found in made(tmp_path / "photos/16").values())
+
+
+def test_files_that_are_no_pictures_are_listed_by_their_endings(tmp_path):
+    os.makedirs(tmp_path / "photos/sub")
+    picture().save(tmp_path / "photos/a.png")
+    picture().save(tmp_path / "photos/drawing.eps")     # would start a program
+    for name in ("b.heic", "sub/c.HEIC", "notes.txt", "LICENSE", ".hidden", "sub/.b.heic"):
+        (tmp_path / "photos" / name).write_text("x")
+    for _ in range(2):                                  # its own pictures are not counted
+        _, output, _ = command("resize.py", "photos", cwd=tmp_path)
+        assert output.splitlines()[1].strip() == (
+            "no pictures that can be read: 2 .heic (such as b.heic), 1 without an ending (such as "
+            "LICENSE), 1 .eps (such as drawing.eps), 1 .txt (such as notes.txt); .heic is read "
+            "after pip install pillow-heif")
+    assert output.startswith("1 picture: 0 written, 1 already there, 0 skipped")
+    os.remove(tmp_path / "photos/a.png")
+    code, _, error = command("resize.py", "photos", cwd=tmp_path, check=False)
+    assert code == 2 and "photos: no pictures in it that can be read; found 2 .heic" in error
+    # A stand-in for the package, which takes a PNG for a HEIC.
+    (tmp_path / "pillow_heif.py").write_text(
+        "from PIL import Image\n"
+        "def register_heif_opener(): Image.register_extension('PNG', '.heic')")
+    for name in ("b.heic", "sub/c.HEIC"):
+        picture().save(tmp_path / "photos" / name, "PNG")
+    code = "import sys; sys.path[:0] = ['.', sys.argv.pop(1)]; import resize; resize.main()"
+    _, output, _ = command("-c", code, os.path.dirname(resize.__file__), "photos", cwd=tmp_path)
+    assert counts(output) == [2, 2, 0, 0] and "install" not in output
+
+
+def test_what_training_cannot_read_in_a_size_folder_is_told(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    picture(32, 32).save(tmp_path / "data/32/a.png")
+    picture(32, 32).save(tmp_path / "data/32/b.gif")
+    _, output, _ = command("resize.py", "data/32", cwd=tmp_path)
+    assert len(made(tmp_path / "data/16")) == 2
+    assert "1 of its 2 pictures" in output and "b.gif" in output and "training at 32" in output
+
+
 def test_background_and_fit(tmp_path):
     os.makedirs(tmp_path / "photos")
     wide = Image.new("RGB", (32, 16), (0, 0, 255))
@@ -165,7 +216,7 @@ def test_default_largest_size_is_that_of_the_median_picture(tmp_path):
 
 @pytest.mark.parametrize("arguments, message", [
     (["nowhere"], "nowhere: no such folder"),
-    (["empty"], "empty: no pictures"),
+    (["empty"], "empty: no pictures in it"),
     (["data/32", "--max_size", "32"], "--max_size 16"),
     (["data/32", "--min_size", "64"], "--min_size"),
     (["data/32", "--min_size", "12"], "--min_size"),

@@ -4,7 +4,7 @@ import types
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from PIL import Image
 from test_train import GROWING
 
@@ -121,11 +121,46 @@ def test_the_picture_and_the_film_of_a_run(tmp_path, symbols):
         colours = set(np.asarray(picture.convert("RGB")).reshape(-1, 3)[:, 0].tolist())
         assert picture.width == 1100 and picture.height > 900 and len(colours) > 20
     with Image.open(tmp_path / "sample/seen/growth.gif") as film, \
+            Image.open(tmp_path / "sample/seen/real.png") as real, \
             Image.open(tmp_path / "sample/seen/000002200.png") as last:
+        # Sixteen columns of pictures of at most 16×16, each four times as large.
+        assert last.size == real.size == (16 * 66 - 2, 8 * 66 - 2)
         assert film.n_frames == 5 and film.size == last.size
         film.seek(4)
         found = np.asarray(film.convert("RGB"), int)
         assert film.info["duration"] == 3000 and np.abs(found - np.asarray(last, int)).mean() < 12
+
+
+def test_a_film_of_growth_takes_grids_that_were_painted_smaller(tmp_path):
+    paths = [str(tmp_path / f"{i}.png") for i in range(2)]
+    for path, zoom in zip(paths, (1, 2)):
+        Image.new("RGB", (40 * zoom, 20 * zoom), (200, 0, 0)).save(path)
+    plot.grow(paths, str(tmp_path / "growth.gif"))
+    with Image.open(tmp_path / "growth.gif") as film:
+        for i in range(2):
+            film.seek(i)
+            assert (np.asarray(film.convert("RGB")) == (200, 0, 0)).all() and film.size == (80, 40)
+
+
+@pytest.mark.parametrize("rows", [3, 350])
+def test_no_words_lie_on_the_curves(tmp_path, monkeypatch, rows):
+    from matplotlib import pyplot
+    figures = []
+    monkeypatch.setattr(pyplot, "close", figures.append)
+    course = stats.read(os.path.join(ROOT, "docs/runs/symbols/stats.csv"))[:rows]
+    for row in course:
+        row |= {"precision": 0.5, "recall": 0.4}        # a panel with two measures
+    plot.draw(course, "x", str(tmp_path / "x.png"))
+    strip, *panels = figures[0].axes
+    assert [text.get_text() for text in strip.texts] == ["8", "16", "32"][:1 if rows == 3 else 3]
+    legends = [panel.get_legend() for panel in panels if panel.get_legend()]
+    assert len(legends) == 4 and not any(panel.texts for panel in panels)
+    frames = [panel.get_window_extent() for panel in panels]
+    titles = [title.get_window_extent() for title in (panel._left_title for panel in panels)]
+    for words in legends + strip.texts:
+        extent = words.get_window_extent()
+        assert not any(extent.overlaps(frame) for frame in frames)
+        assert not any(extent.overlaps(title) for title in titles if title.width)
 
 
 def test_plot_says_what_is_missing(tmp_path):
@@ -133,5 +168,7 @@ def test_plot_says_what_is_missing(tmp_path):
     assert code == 2 and "sample/nothing/stats.csv" in error
     os.makedirs(tmp_path / "sample/short")
     (tmp_path / "sample/short/stats.csv").write_text(",".join(stats.COLUMNS) + "\n")
+    with open(tmp_path / "sample/short/stats.csv", "a") as file:
+        file.write("1,8,1,16" + "," * (len(stats.COLUMNS) - 4) + "\n")
     code, _, error = command("plot.py", "short", cwd=tmp_path, check=False)
-    assert code == 2 and "train on" in error
+    assert code == 2 and "found 1 line, wanted 2 or more: train on" in error
