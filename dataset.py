@@ -9,6 +9,7 @@ import functools
 import hashlib
 import multiprocessing
 import os
+import shlex
 import signal
 
 import numpy as np
@@ -35,10 +36,10 @@ class PictureFolder:
                                     and not e.name.startswith("."))
         except OSError:
             raise UserError(f"{self.path}: no such folder, wanted pictures of {size}×{size}: "
-                            f"type {resize_command(root, size)}") from None
+                            f"{what_to_type(root, size)}") from None
         if not self.names:
             raise UserError(f"{self.path}: no pictures in it, wanted some of {size}×{size}: "
-                            f"type {resize_command(root, size)}")
+                            f"{what_to_type(root, size)}")
 
     def __len__(self):
         return len(self.names)
@@ -72,19 +73,47 @@ def shuffled(count, epoch, seed):
 
 
 def available_sizes(root):
-    """Sorted sizes of the power-of-two folders in `root`."""
+    """Sorted sizes of the power-of-two folders in `root`. Raises UserError for no folder."""
     try:
         names = [e.name for e in os.scandir(root) if e.is_dir()]
+    except NotADirectoryError:
+        raise UserError(f"{root}: a file, wanted a folder that holds 8/, 16/ …: put pictures into "
+                        "a folder, say photos, and type python resize.py photos") from None
     except OSError as error:
-        raise UserError(f"{root}: {error.strerror}; wanted a folder that holds {root}/8, {root}/16 "
-                        f"…: type python resize.py {root}") from None
+        raise UserError(f"{root}: {error.strerror}; wanted a folder that holds 8/, 16/ …, as "
+                        "python resize.py makes them from a folder of pictures") from None
     return sorted(size for size in map(power_of_two, names) if size and size <= 1024)
 
 
-def resize_command(root, size):
-    larger = [s for s in available_sizes(root) if s > size] if os.path.isdir(root) else []
-    source = os.path.join(root, str(max(larger))) if larger else root
-    return f"python resize.py {source} --min_size {min(size, 8)}"
+def check_root(root, command):
+    """Raise UserError where `root` is no folder of sizes, with what to type instead.
+
+    command: what was typed, with {} where the folder stands.
+    """
+    if available_sizes(root):
+        return
+    above, name = os.path.split(os.path.abspath(root))
+    if power_of_two(name):
+        first = "" if len(available_sizes(above)) > 1 else \
+            f"python resize.py {shlex.quote(root)}, then "
+        above = os.path.dirname(os.path.normpath(root)) or \
+            (os.path.relpath(above) if root != os.path.abspath(root) else above)
+        raise UserError(f"{root} holds pictures of one size, wanted the folder above it, with 8/, "
+                        f"16/ …: type {first}{command.format(shlex.quote(above))}")
+    raise UserError(f"{root}: found no folders 8/, 16/ … in it: type python resize.py "
+                    f"{shlex.quote(root)}, which makes them from the pictures in it")
+
+
+def what_to_type(root, size):
+    """How to come by pictures of `size` in `root`."""
+    sizes = available_sizes(root) if os.path.isdir(root) else []
+    if sizes and max(sizes) > size:
+        source = shlex.quote(os.path.join(root, str(max(sizes))))
+        return f"type python resize.py {source} --min_size {min(size, 8)}"
+    if sizes and max(sizes) < size:
+        return (f"the largest there is {max(sizes)}, which cannot be enlarged: make them from the "
+                f"pictures as they were, python resize.py FOLDER --max_size {size}")
+    return f"type python resize.py {shlex.quote(root)} --min_size {min(size, 8)}"
 
 
 def check_size(path, found, size):

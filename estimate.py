@@ -2,8 +2,14 @@
 import functools
 import math
 import re
+import time
 
+import numpy as np
+
+from cli import cores
 from config import discriminator_shapes, generator_shapes, size_of
+
+MATRIX_GFLOPS = 310             # of the two cores of bench/README.md
 
 
 @functools.lru_cache
@@ -26,16 +32,50 @@ def training_gflop(config, size):
     return 2 * (4 * generator + 11 * discriminator) / 1e9
 
 
-def run_gflop(config, schedule, images_seen=0):
-    """GFLOP from `images_seen` to the end of the run."""
+def image_seconds(config, size, batch, matrix_gflops=MATRIX_GFLOPS):
+    """Seconds that an image takes in training on this CPU, a guess: arithmetic, what the layers
+    read and write, and what each operator costs however small it is.
+
+    Fitted to bench/README.md's table: within a seventh of it, but for one row that took 1.6 times
+    as long. matrix_gflops: speed of this machine, as `matrix_speed` measures it.
+    """
+    maps = sum(config.width(s) * s * s for s in config.sizes if s <= size) * 4 / 1e9
+    levels = sum(s <= size for s in config.sizes)
+    return training_gflop(config, size) / (3 * matrix_gflops) + 22 * maps / cores() + \
+        0.008 * levels / batch
+
+
+def matrix_speed():
+    """GFLOP/s of a product of matrices, the best of some in a tenth of a second."""
+    a, best, end = np.ones((768, 768), "float32"), math.inf, time.perf_counter() + 0.1
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - begin)
+    return 2 * len(a) ** 3 / best / 1e9
+
+
+def over_run(schedule, cost, images_seen=0):
+    """The sum of cost(size) over all images from `images_seen` to the end of the run."""
     borders = [schedule.border(s) for s in schedule.sizes[1:]] + [schedule.total_images]
     total, start = 0.0, images_seen
     for size, end in zip(schedule.sizes, borders):
         end = min(end, schedule.total_images)
         if end > start:
-            total += (end - start) * training_gflop(config, size)
+            total += (end - start) * cost(size)
             start = end
     return total
+
+
+def run_gflop(config, schedule, images_seen=0):
+    """GFLOP from `images_seen` to the end of the run."""
+    return over_run(schedule, functools.partial(training_gflop, config), images_seen)
+
+
+def run_seconds(config, schedule, images_seen=0, matrix_gflops=MATRIX_GFLOPS):
+    """Seconds of the same on this CPU, a guess."""
+    return over_run(schedule, lambda size: image_seconds(config, size, schedule.batch[size],
+                                                         matrix_gflops), images_seen)
 
 
 def memory_gib(config, schedule, parts=1):

@@ -12,6 +12,7 @@ with noise of their own, rounded to 8 bits as the real ones are.
 The first two need no pretrained network.
 """
 import dataclasses
+import shlex
 import sys
 import time
 
@@ -33,7 +34,7 @@ from cli import (
     run,
     size_argument,
 )
-from dataset import PictureFolder, flips, load_batch
+from dataset import PictureFolder, check_root, flips, load_batch
 from grid import to_pixels
 from ms_ssim import Diversity, scales
 from painter import latents_of, paint, random_noise, styles_of
@@ -189,6 +190,7 @@ def generated(generator, size, alpha, seeds):
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)} {{}}")
     folder = PictureFolder(args.data, header["size"])
     folder.check()
     if "ppl" in args.metrics and header["size"] < 16:

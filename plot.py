@@ -32,7 +32,9 @@ def main(argv=None):
     parser = Parser(description=__doc__)
     parser.add_argument("name", help="name of the run, or the folder of its stats.csv")
     args = parser.parse_args(argv)
-    folder = args.name if os.path.isdir(args.name) else os.path.join(SAMPLES, args.name)
+    folder = os.path.join(SAMPLES, args.name)
+    if os.path.isdir(args.name) and not os.path.isdir(folder):
+        folder = args.name
     rows = stats.read(os.path.join(folder, "stats.csv"))
     if len(rows) < 2:
         raise UserError(f"{folder}/stats.csv: found {counted(len(rows), 'line')}, wanted 2 or "

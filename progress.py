@@ -1,14 +1,20 @@
 """What train.py says on the terminal: the bar, a line per size, how long all of it will take."""
 import contextlib
+import math
 import os
 import sys
 import time
 
 from tqdm import tqdm
 
+import backend
 import estimate
 import streams
-from backend import mpi
+from backend import cuda, mpi
+from cli import counted
+from config import discriminator_shapes, generator_shapes
+
+KERNELS_OF_A_RUN = 150          # of those that Jittor compiles on the way; fewer: it never ran
 
 
 class ProgressBar(contextlib.AbstractContextManager):
@@ -16,10 +22,11 @@ class ProgressBar(contextlib.AbstractContextManager):
 
     def __init__(self, training):
         self.training, self.shown = training, 0.0
-        self.images, self.gflop, self.seconds = 0, 0.0, 0.0     # the latter two fade
-        total = training.schedule.total_images / 1000
-        self.bar = tqdm(total=round(total, 1), initial=round(training.images_seen / 1000, 1),
-                        unit="kimg", bar_format="{n:.1f}/{total:.0f} kimg {bar:10} {postfix}",
+        # Seconds that steps took and that were guessed for them; older ones fade.
+        self.images, self.seconds, self.guessed = 0, 0.0, 0.0
+        self.bar = tqdm(total=training.schedule.total_images / 1000,
+                        initial=round(training.images_seen / 1000, 1), unit="kimg",
+                        bar_format="{n:.1f}/{total:g} kimg {bar:10} {postfix}",
                         mininterval=0.5 if sys.stderr.isatty() else 30, dynamic_ncols=True)
         self.last = time.time()
 
@@ -28,24 +35,31 @@ class ProgressBar(contextlib.AbstractContextManager):
         # A step that compiles says nothing about the speed of the next.
         if self.images and now - self.last < 20:
             self.seconds = 0.98 * self.seconds + now - self.last
-            self.gflop = 0.98 * self.gflop + phase.batch * estimate.training_gflop(
-                self.training.config, phase.size)
+            self.guessed = 0.98 * self.guessed + phase.batch * estimate.image_seconds(
+                self.training.config, phase.size, phase.batch)
         self.images += phase.batch
         self.last = now
-        if now - self.shown > 0.5 and self.gflop:
-            left = estimate.run_gflop(self.training.config, self.training.schedule,
-                                      self.training.images_seen) * self.seconds / self.gflop
+        if now - self.shown > 0.5 and self.guessed:
             d_loss, g_loss = (measured[name].item() for name in ("loss_D", "loss_G"))
-            rate = self.gflop / self.seconds / estimate.training_gflop(self.training.config,
-                                                                      phase.size)
             skipped = self.training.skipped.item()
             self.bar.set_postfix_str(
-                (f"{skipped:.0f} steps skipped, " if skipped else "") +
+                (f"{counted(round(skipped), 'step')} skipped, " if skipped else "") +
                 f"size {phase.size} alpha {phase.alpha:.2f} D {d_loss:.3f} G {g_loss:.3f} "
-                f"{rate:.1f} img/s, {estimate.duration(left)} left", refresh=False)
+                f"{self.rate(phase):.1f} img/s, {estimate.duration(self.left())} left",
+                refresh=False)
             self.shown = now
         self.bar.n = round(self.training.images_seen / 1000, 1)
         self.bar.update(0)
+
+    def rate(self, phase):
+        """Images per second at the size of a phase, from the speed of the last steps."""
+        return self.guessed / self.seconds / estimate.image_seconds(
+            self.training.config, phase.size, phase.batch)
+
+    def left(self):
+        """Seconds to the end of the run."""
+        return self.seconds / self.guessed * estimate.run_seconds(
+            self.training.config, self.training.schedule, self.training.images_seen)
 
     @contextlib.contextmanager
     def paused(self):
@@ -71,37 +85,64 @@ def say_growth(training, phase, bar):
     how = "stable" if not phase.fading else \
         f"fading in over {1000 * (1 - phase.alpha) * schedule.fade_kimg:,.0f}"
     cost = ""
-    if bar.gflop:                                       # known from the sizes before
-        gflop = estimate.training_gflop(config, phase.size)
-        rate = bar.gflop / bar.seconds
-        left = estimate.run_gflop(config, schedule, training.images_seen) / rate
+    if bar.guessed:                                     # known from the sizes before
         larger = [s for s in schedule.sizes if s > phase.size]
         if larger:
             here = min(schedule.border(larger[0]), schedule.total_images) - training.images_seen
-            cost = f"; about {estimate.duration(here * gflop / rate)} at this size"
-        times = gflop / estimate.training_gflop(config, phase.size // 2)
-        end = time.localtime(time.time() + left)
+            cost = f"; about {estimate.duration(here / bar.rate(phase))} at this size"
+        times = estimate.training_gflop(config, phase.size) / \
+            estimate.training_gflop(config, phase.size // 2)
+        end = time.localtime(time.time() + bar.left())
         cost = (f"; {times:.1f} times the arithmetic of size {phase.size // 2} for an image, about "
-                f"{rate / gflop:.3g} images/s{cost}; the run will end in about "
-                f"{estimate.duration(left)}, at {time.strftime('%H:%M on %d %B', end)}")
+                f"{bar.rate(phase):.3g} images/s{cost}; the run will end in about "
+                f"{estimate.duration(bar.left())}, at {time.strftime('%H:%M on %d %B', end)}")
     bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: batch "
               f"{phase.batch}, learning rate {phase.lr:g}, {count[0]:,} + {count[1]:,} parameters"
               f"{cost} (new shapes: compiling takes a moment)")
 
 
 def say_how_long(jt, training):
-    """One line: the time of the whole run here, from one measured convolution."""
-    from backend.speed import conv_gflops
-    width = training.config.width(training.schedule.sizes[0])
-    rate = conv_gflops(jt, batch=training.schedule.batch[16], channels=width, size=16)
-    left = estimate.run_gflop(training.config, training.schedule, training.images_seen)
-    seconds = left / (0.8 * rate * mpi.SIZE)    # 0.8: what bench/train_step.py shows of it
-    device = "GPU" if jt.flags.use_cuda else "CPU"
-    where = f"on this {device}" if mpi.SIZE == 1 else f"in {mpi.SIZE} processes like this one"
-    print(f"The whole run will take about {estimate.duration(seconds)} {where} (guessed from one "
-          f"convolution at {rate:.0f} GFLOP/s; the bar knows better soon)", file=sys.stderr)
-    if not jt.flags.use_cuda and seconds > 2 * 86400 and training.s["preset"] != "small":
+    """One line: the time of the whole run here, and of what has to be compiled for it."""
+    s, schedule, config = training.s, training.schedule, training.config
+    if jt.flags.use_cuda:
+        from backend.speed import conv_gflops
+        width = config.width(schedule.sizes[0])
+        rate = conv_gflops(jt, batch=schedule.batch[16], channels=width, size=16)
+        # 0.8: what bench/train_step.py shows of it on a CPU.
+        seconds = estimate.run_gflop(config, schedule, training.images_seen) / (0.8 * rate)
+        print(f"{how_long(seconds / mpi.SIZE, 'GPU')} (guessed from one convolution; the bar knows "
+              "better soon)", file=sys.stderr)
+        return
+    say_cpu_time(config, schedule, s["preset"], training.images_seen,
+                 backend.kernels_compiled() < KERNELS_OF_A_RUN)
+
+
+def say_cpu_time(config, schedule, preset, images_seen=0, compiling=True):
+    seconds = estimate.run_seconds(config, schedule, images_seen, estimate.matrix_speed())
+    print(how_long(seconds / mpi.SIZE, "CPU") + (", after two or three minutes of compiling where "
+          "that was not done yet" if compiling else "") +
+          " (a guess; the bar knows better soon)", file=sys.stderr)
+    if seconds / mpi.SIZE > 2 * 86400 and preset != "small":
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
+
+
+def how_long(seconds, device):
+    where = f"on this {device}" if mpi.SIZE == 1 else f"in {mpi.SIZE} processes like this one"
+    return f"The whole run will take about {estimate.duration(seconds)} {where}"
+
+
+def say_what_is_not_reached(schedule):
+    """Before the first step, where the run is too short for all that was asked for."""
+    last = schedule.trained(schedule.total_images)
+    largest = schedule.max_size
+    if last.size == largest and not last.fading:
+        return
+    begin, end = schedule.border(largest), schedule.border(largest) + 1000 * schedule.fade_kimg
+    found = f"size {last.size}; size {largest} begins at {begin:,} images" \
+        if last.size < largest else f"size {largest} as it fades in, which takes until {end:,.0f}"
+    print(f"warning: --kimg {schedule.kimg:g} ends at {found}: type --kimg "
+          f"{math.ceil(end / 1000 + schedule.phase_kimg):g}" +
+          (f", or --max_size {last.size}" if last.size < largest else ""), file=sys.stderr)
 
 
 def say_what_changed(training, header):
@@ -122,9 +163,8 @@ def say_what_changed(training, header):
               "the last digits from a run that did not stop", file=sys.stderr)
 
 
-def dry_run(config, schedule, parts):
-    """Print what a run would do. Nothing is written."""
-    import model
+def dry_run(config, schedule, s, parts):
+    """Print what a run would do. Nothing is written or compiled."""
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
         start = schedule.border(size)
@@ -132,9 +172,14 @@ def dry_run(config, schedule, parts):
         print(f"{size:4}  {start:11,}  {fade:11,}  {schedule.batch[size]:8}  "
               f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size):11.1f}")
     print(f"end   {schedule.total_images:11,}")
-    for kind in (model.StyledGenerator, model.Discriminator):
-        count = sum(p.numel() for _, p in kind(config).named_parameters())
-        print(f"{kind.__name__}: {count:,} parameters")
+    for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",
+                                                                discriminator_shapes):
+        print(f"{kind}: {sum(map(math.prod, shapes(config).values())):,} parameters")
     print(f"memory: about {estimate.memory_gib(config, schedule, parts):.1f} GiB (a guess)")
     print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
+    sys.stdout.flush()
+    if s["device"] != "cpu" and cuda.driver()[1]:
+        print("time: on a GPU, known when the run begins", file=sys.stderr)
+    else:
+        say_cpu_time(config, schedule, s["preset"])
     return 0

@@ -13,6 +13,7 @@ import hashlib
 import multiprocessing
 import os
 import re
+import shlex
 import shutil
 import signal
 import statistics
@@ -21,7 +22,7 @@ from PIL import Image, ImageColor, ImageOps
 from tqdm import tqdm
 
 from cli import Parser, UserError, cores, counted, power_of_two, run, size_argument
-from dataset import PICTURES
+from dataset import PICTURES, available_sizes
 from grid import save_png
 
 # What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
@@ -38,8 +39,12 @@ def main():
 
     files, others = find_pictures(source, skip_sizes=own_size is None)
     if not files:
+        sizes = [] if own_size else available_sizes(source)
+        larger = shlex.quote(os.path.join(args.path, str(max(sizes)))) if sizes else ""
         raise UserError(f"{args.path}: no pictures in it that can be read" +
-                        (f"; found {by_ending(others)}" if others else ""))
+                        (f"; found {by_ending(others)}" if others else "") +
+                        (f"; for sizes below {max(sizes)}, type python resize.py {larger}"
+                         if sizes else ""))
     extents = {}
     for name in files:
         try:

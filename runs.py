@@ -37,6 +37,12 @@ def model_files(folder, name):
                   if pattern.fullmatch(os.path.basename(p)))
 
 
+def names(folder):
+    """The runs that can be gone on with, in order."""
+    return sorted(os.path.basename(path)[:-len("_resume.model")] for path in
+                  glob.glob(os.path.join(glob.escape(folder), "*_resume.model")))
+
+
 # One writer ---------------------------------------------------------------------------------------
 
 
@@ -150,17 +156,6 @@ class Saver:
             last = newest(self.folder, self.name)
             raise UserError(f"the end of the run could not be saved ({self.problem}); the last "
                             f"whole file is {last or 'none'}: make room, then type --resume")
-
-
-def try_writing(folder):
-    path = os.path.join(folder, f".try.{os.getpid()}")
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with open(path, "w"):
-            pass
-        os.remove(path)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror})") from None
 
 
 def check_space(folder, s, config):

@@ -138,9 +138,9 @@ def parse(argv=None):
     typed.setdefault("name", folder)
     if "init" in typed and "resume" in typed:
         raise UserError("--init begins a new run and --resume goes on with one: leave one out")
-    if os.sep in typed["name"] or typed["name"].startswith("."):
-        raise UserError(f"--name {typed['name']}: wanted a plain name, which becomes part of file "
-                        "names")
+    if not typed["name"] or os.sep in typed["name"] or typed["name"].startswith("."):
+        raise UserError(f"--name: found {typed['name'] or 'nothing'}, wanted a plain name, which "
+                        "becomes part of file names")
     return typed
 
 
@@ -149,16 +149,19 @@ def new_run(typed, init=None):
 
     init: header of the weights that it begins with, which decides the network and the first size.
     """
+    dataset.check_root(typed["data"], "python train.py {}")
     settings = OFFICIAL | PRESETS[typed.get("preset", "official")] | typed
     if init:
         settings |= from_weights(typed, init)
-    found = dataset.available_sizes(settings["data"])
+    largest = max(dataset.available_sizes(settings["data"]))
+    for flag in ("max_size", "init_size"):
+        if (typed.get(flag) or 0) > largest:
+            raise UserError(f"--{flag} {typed[flag]}: the largest pictures in {settings['data']} "
+                            f"are of {largest}: leave --{flag} out, or make larger ones from the "
+                            f"pictures as they were: python resize.py FOLDER --max_size "
+                            f"{typed[flag]}")
     if settings["max_size"] is None:
-        larger = [s for s in found if s >= settings["init_size"]]
-        if not larger:
-            raise UserError(f"{settings['data']}: no folders of size {settings['init_size']} or "
-                            f"above in it: type python resize.py {settings['data']}")
-        settings["max_size"] = max(larger)
+        settings["max_size"] = largest
     elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
         raise UserError(too_small(typed, init, settings["max_size"]))
     # In full, for another number of processes goes on with the same batches.

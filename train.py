@@ -18,11 +18,27 @@ import snapshot
 import stats
 import streams
 from backend import mpi
-from cli import COMPILER_FAILED, StopSignals, UserError, bring_up, compiler_failed, run
+from cli import (
+    COMPILER_FAILED,
+    StopSignals,
+    UserError,
+    bring_up,
+    compiler_failed,
+    counted,
+    make_folder,
+    run,
+)
 from dataset import Loader, PictureFolder, load_batch, to_float
 from grid import save_grid
 from metrics import DuringTraining
-from progress import ProgressBar, dry_run, say_growth, say_how_long, say_what_changed
+from progress import (
+    ProgressBar,
+    dry_run,
+    say_growth,
+    say_how_long,
+    say_what_changed,
+    say_what_is_not_reached,
+)
 from schedule import crossed
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
@@ -47,16 +63,16 @@ def main(argv=None):
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
     backend.use_amp(s["amp"])
+    say_what_is_not_reached(schedule)
     if s.get("dry_run"):
-        bring_up(s["device"], s["cuda_home"])
-        return dry_run(config, schedule, s["grad_accum"] * mpi.SIZE)
+        return dry_run(config, schedule, s, s["grad_accum"] * mpi.SIZE)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. Type --kimg to make it longer.")
         return 0
     if mpi.FIRST:                       # the only one that writes
         for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
-            runs.try_writing(folder)
+            make_folder(folder)
         lock = lock or runs.lock(CHECKPOINTS, name)     # held until this process ends
         runs.remove_leftovers(CHECKPOINTS, name)
         runs.check_space(CHECKPOINTS, s, config)
@@ -122,8 +138,12 @@ def find_run(typed):
     if typed.get("resume"):
         saved = runs.load_resume(CHECKPOINTS, name)
         if saved is None:
-            raise UserError(f"--resume: there is no {runs.resume_path(CHECKPOINTS, name)}: "
-                            "leave --resume out to begin, or name the run with --name")
+            there = ", ".join(runs.names(CHECKPOINTS)) or "none"
+            raise UserError(
+                f"--resume: there is no run {name} in {os.getcwd()} (no "
+                f"{runs.resume_path(CHECKPOINTS, name)}; runs that are there: {there}): type it in "
+                "the folder where the run began, name the run with --name, or leave --resume out "
+                "to begin")
         return saved
     there = [p for p in (runs.resume_path(CHECKPOINTS, name),
                          runs.previous_path(CHECKPOINTS, name)) if os.path.exists(p)]
@@ -142,8 +162,9 @@ def check_pictures(s, schedule):
         folder.check()
         pictures[str(size)] = folder.fingerprint()
     if len(folder) < 5000 and not s.get("dry_run"):
-        print(f"note: {len(folder)} pictures are few (below 5,000); watch the grids for pictures "
-              "that repeat" + ("" if s["mirror"] else ", and try --mirror where it is right"),
+        print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; watch the grids "
+              "for pictures that repeat" + ("" if s["mirror"] else
+                                            ", and try --mirror where it is right"),
               file=sys.stderr)
     return pictures
 
@@ -213,7 +234,7 @@ def loop(training, started):
                 mpi.largest(0)                          # until the first has saved
                 if problem is None:
                     mpi.largest(0)                      # until another has told its problem
-                raise problem
+                raise UserError(f"{problem}; {how_to_go_on(s)}")
             if verdict == 1:
                 break
             if begins:
@@ -243,11 +264,14 @@ def loop(training, started):
     model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
     print(f"Saved {model} and the grid {grid}")
     if training.skipped.item():
-        print(f"{training.skipped.item():.0f} steps were skipped, whose numbers were not finite")
+        skipped = counted(round(training.skipped.item()), "step")
+        print(f"{skipped} skipped, whose numbers were not finite")
     if training.images_seen < schedule.total_images:
         print(f"Stopped at {training.images_seen:,} images. To go on, type: {resume_command(s)}")
     else:
-        print(f"Finished. To see more, type: python generate.py {model}")
+        size = training.header()["size"]
+        short = f" at size {size} of {schedule.max_size}" if size < schedule.max_size else ""
+        print(f"Finished{short}. To see more, type: python generate.py {shlex.quote(model)}")
     return 0
 
 

@@ -46,6 +46,12 @@ def use_amp(amp):
         os.environ.pop("STYLEGAN1_AMP", None)
 
 
+def kernels_compiled():
+    """How many kernels Jittor keeps from earlier runs."""
+    folder = os.path.join(__getattr__("jt").flags.cache_path, "jit")
+    return sum(name.endswith(".so") for name in os.listdir(folder))
+
+
 def __getattr__(name):
     if name not in ("jt", "onednn_ops", "has_winograd", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")

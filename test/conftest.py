@@ -29,3 +29,26 @@ def symbols(tmp_path_factory):
     command("symbols.py", root / "32", "--chars", "A-Z0-9+=!?", "--count", 40, cwd=root)
     command("resize.py", root / "32", "--min_size", 8, cwd=root)
     return str(root)
+
+
+# What a machine lacks, and the promises that are then not tested: the beginning of a reason.
+MISSING = {
+    "needs mpirun": "several processes: apt-get install openmpi-bin libopenmpi-dev",
+    "could not import 'torch'": "the PyTorch twin of bench/: pip install torch",
+    "could not import 'tensorboardX'": "TensorBoard's files: pip install tensorboardX",
+    "could not import 'imageio_ffmpeg'": "films as mp4: pip install imageio-ffmpeg",
+    "CUDA": "CUDA: make test-cuda-compile",
+}
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The last lines of make test: which promises were not tested here, and what to install."""
+    reasons = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        reason = report.longrepr[2].removeprefix("Skipped: ")
+        reasons[reason] = reasons.get(reason, 0) + 1
+    if reasons:
+        terminalreporter.section("not tested here")
+    for reason, count in reasons.items():
+        remedy = next((text for start, text in MISSING.items() if start in reason), None)
+        terminalreporter.line(f"{count} {'test' if count == 1 else 'tests'}: {remedy or reason}")

@@ -174,6 +174,7 @@ def test_where_memory_is_not_enough_the_batch_is_divided_further(symbols):
 
 COMPILER_DIES = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
+import backend; backend.use_device("cpu")
 import training, train, cli
 step = training.Training.step
 def dying(self, images):
