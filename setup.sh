@@ -32,6 +32,7 @@ apt-get install python3 python3-venv python3-dev, or name one with PYTHON=/path/
     echo "Making .venv with $("$python" --version) …"
     "$python" -m venv .venv
 fi
-echo "Installing the packages of $1 into .venv …"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r "$1" ||
-    fail "pip could not install $1: see the lines above"
+requirements=${1:-requirements.txt}
+echo "Installing the packages of $requirements into .venv …"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --use-pep517 -r "$requirements" ||
+    fail "pip could not install $requirements: see the lines above"

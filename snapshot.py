@@ -14,7 +14,7 @@ import numpy as np
 import foreign
 import npz
 from bounds import LARGEST, Budget, File, Refused, short
-from cli import UserError, replacing, sync_folder
+from cli import UserError, counted, replacing, sync_folder
 from config import ModelConfig, discriminator_shapes, generator_shapes, size_of
 
 FORMAT = 1
@@ -167,7 +167,7 @@ def check_shapes(found, shapes, prefix, path):
               for name, shape in shapes.items()
               if name in found and found[name].shape != shape]
     if wrong:
-        raise UserError(f"{path}: {prefix}: {len(wrong)} arrays do not fit: "
+        raise UserError(f"{path}: {prefix}: {counted(len(wrong), 'array')} not as wanted: "
                         f"{'; '.join(sorted(wrong)[:5])}")
 
 

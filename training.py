@@ -6,6 +6,7 @@ is derived from (seed, images seen): a resumed run goes on as if it had not stop
 """
 import contextlib
 import dataclasses
+import shlex
 import sys
 import zlib
 
@@ -251,7 +252,8 @@ class Training:
             snapshot.load_network(network, arrays, prefix, path)
         if "skipped" not in arrays:
             raise UserError(f"{path}: saved by an earlier version, whose optimizer was another: "
-                            f"type --init {path} --name OTHER to train on from its weights")
+                            f"type --init {shlex.quote(path)} --name OTHER to train on from its "
+                            "weights")
         self.images_seen = header["images_seen"]
         self.skipped.assign(arrays["skipped"])
         self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])

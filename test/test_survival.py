@@ -141,8 +141,11 @@ def test_pictures_that_vanish_during_training_end_it_with_all_steps_saved(symbol
         shutil.rmtree(data / "8")
         output, error = process.communicate(timeout=60)
     assert process.returncode == 2 and "Traceback" not in error
-    assert re.search("pictures .*can(not)? be read", error.splitlines()[-1])
-    assert runs.load_resume(str(tmp_path / "checkpoint"), "gone")[0]["images_seen"] > 0
+    images = runs.load_resume(str(tmp_path / "checkpoint"), "gone")[0]["images_seen"]
+    last = error.splitlines()[-1]
+    assert re.search("pictures .*can(not)? be read", last) and images > 0
+    assert f"up to {images:,} images is saved in checkpoint/gone_resume.model" in last
+    assert "--name gone --resume" in last
 
 
 def test_a_second_run_of_the_name_is_refused(symbols, tmp_path):
