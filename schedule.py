@@ -57,19 +57,20 @@ class Schedule:
         return Phase(size, alpha, self.batch[size], self.lr[size])
 
     def trained(self, images_seen):
-        """The Phase of the batch that ends at `images_seen`; before the first, that of the first.
+        """The Phase of the batch that the last of `images_seen` is in; of the first, where it is 0.
 
         Not at(images_seen − 1): a batch belongs to the size at which it begins, and goes on over
         the border of the next.
         """
         last, *larger = self.sizes
-        begin = 0                                       # of the first batch of a size
+        begun = 0                                       # with the first batch of a size
         for size in larger:
-            begin += multiple(max(0, self.border(size) - begin), self.batch[last])
-            if images_seen <= begin:
+            begins = begun + multiple(max(0, self.border(size) - begun), self.batch[last])
+            if images_seen <= begins:
                 break
-            last = size
-        return self.at(max(0, images_seen - self.batch[last]))
+            last, begun = size, begins
+        batch = self.batch[last]
+        return self.at(begun + max(0, images_seen - 1 - begun) // batch * batch)
 
 
 @dataclasses.dataclass(frozen=True)

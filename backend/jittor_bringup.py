@@ -51,6 +51,7 @@ def bring_up(device, conv, cuda_home=None):
     if mpi.SIZE > 1 and "OMP_NUM_THREADS" not in os.environ:
         where["OMP_NUM_THREADS"] = str(cores())
     on_ctrl_c = signal.getsignal(signal.SIGINT)
+    let_sigterm_through()
     with environment(SETTINGS | where), announced(use_cuda):
         jt = import_jittor(use_cuda)
         operators = None if use_cuda else load_onednn_operators(jt)
@@ -153,6 +154,15 @@ def announced(use_cuda):
     finally:
         done.set()
     say(f"Jittor is compiled ({time.time() - start:.0f} s); the next start takes seconds.")
+
+
+def let_sigterm_through():
+    """With it Jittor ends its helpers, and would wait for ever where a parent had it ignored."""
+    if threading.current_thread() is threading.main_thread():
+        if signal.getsignal(signal.SIGTERM) == signal.SIG_IGN:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if hasattr(signal, "pthread_sigmask"):
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
 
 
 def dismiss_compilers():

@@ -1,11 +1,15 @@
 """Real pictures for the tests: symbols, rendered and resized by the project's own commands."""
+import contextlib
 import os
 import subprocess
 import sys
 
 import pytest
 
-from backend import cuda
+from backend import cuda, signals
+
+# A command that a test calls must not change what the tests' own process starts.
+signals.shielded = contextlib.nullcontext
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 without_gpu = pytest.mark.skipif(bool(cuda.driver()[1]), reason="there is a GPU")

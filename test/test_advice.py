@@ -27,9 +27,10 @@ def cats(symbols, tmp_path_factory):
 
 
 def said(cats, *arguments):
-    code, output, error = command(*arguments, cwd=cats, check=False)
-    assert code == 2 and error.count("\n") == 1 and "Traceback" not in output, error
-    return error
+    code, _, error = command(*arguments, cwd=cats, check=False)
+    lines = [line for line in error.splitlines(True) if not line.startswith("note: ")]
+    assert code == 2 and len(lines) == 1 and lines[0].startswith("error: "), error
+    return lines[0]
 
 
 @pytest.mark.parametrize("arguments, advice", [

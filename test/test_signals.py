@@ -49,6 +49,19 @@ def test_a_compiler_outlives_a_signal_to_the_group_and_the_command_is_told(name)
     assert code == 0 and lines == ["compiling", f"asked to end by {name}", "compiled", "goes on"]
 
 
+def test_a_parent_that_ignores_signals_does_not_make_jittor_wait_for_ever():
+    """What such a process starts inherits it; Jittor ends its helpers with SIGTERM."""
+    def ignore():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+
+    code = ("import sys; sys.path.insert(0, sys.argv[1])\nimport cli\n"
+            "print(cli.bring_up('cpu').zeros(1).item())")
+    result = subprocess.run([sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE, text=True,
+                            preexec_fn=ignore, timeout=300)
+    assert result.stdout == "0.0\n"
+
+
 def test_ctrl_c_ends_another_command_when_the_compiler_is_done():
     code, lines = compiling(signal.SIGINT, handle="")
     assert code and "compiled" in lines and "goes on" not in lines
