@@ -36,7 +36,8 @@ class Parser(argparse.ArgumentParser):
 
     def _check_value(self, action, value):
         if action.choices is not None and value not in action.choices:
-            raise argparse.ArgumentError(action, not_one_of(value, action.choices))
+            choices = [*map(str, action.choices)]
+            raise argparse.ArgumentError(action, not_one_of(str(value), choices))
 
     def error(self, message):
         gap = " " if message.endswith("?") else "; "
@@ -80,7 +81,7 @@ def naming(path):
         raise UserError(f"{path}: {reason}") from None
 
 
-def make_folder(folder, flag=""):
+def make_folder(folder, flag="", advice="name another folder"):
     """Make `folder` where it is missing. Raises UserError where nothing can be written in it."""
     try:
         os.makedirs(folder, exist_ok=True)
@@ -89,7 +90,7 @@ def make_folder(folder, flag=""):
     except OSError as error:
         reason = "a file, wanted a folder" if isinstance(error, FileExistsError) else \
             f"cannot be written ({error.strerror})"
-        raise UserError(f"{flag} {folder}: {reason}: name another folder".lstrip()) from None
+        raise UserError(f"{flag} {folder}: {reason}: {advice}".lstrip()) from None
 
 
 def run(main, parallel=False):
@@ -177,6 +178,8 @@ class StopSignals:
         return self.signalled or time.monotonic() > self.end
 
     def receive(self, number, _frame):
+        if self.signalled and number == signal.SIGHUP:  # a shell and the system both send one
+            return
         if self.signalled:
             os._exit(128 + number)
         self.signalled = True
@@ -184,8 +187,9 @@ class StopSignals:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for fd in self.terminals:
                 os.dup2(nowhere, fd)
-        # Not print: the main thread may be in the middle of one.
-        os.write(sys.stderr.fileno(), "\nStopping after this iteration …\n".encode())
+        # Not print: the main thread may be in the middle of one. Nobody may be there to read it.
+        with contextlib.suppress(OSError):
+            os.write(sys.stderr.fileno(), "\nStopping after this iteration …\n".encode())
 
 
 @contextlib.contextmanager

@@ -88,7 +88,7 @@ def available_sizes(root):
 def check_root(root, command):
     """Raise UserError where `root` is no folder of sizes, with what to type instead.
 
-    command: what was typed, with {} where the folder stands.
+    command: what was typed before it.
     """
     if available_sizes(root):
         return
@@ -99,7 +99,7 @@ def check_root(root, command):
         above = os.path.dirname(os.path.normpath(root)) or \
             (os.path.relpath(above) if root != os.path.abspath(root) else above)
         raise UserError(f"{root} holds pictures of one size, wanted the folder above it, with 8/, "
-                        f"16/ …: type {first}{command.format(shlex.quote(above))}")
+                        f"16/ …: type {first}{command} {shlex.quote(above)}")
     raise UserError(f"{root}: found no folders 8/, 16/ … in it: type python resize.py "
                     f"{shlex.quote(root)}, which makes them from the pictures in it")
 

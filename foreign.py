@@ -110,7 +110,9 @@ def mean_style(arrays, prefix, config):
 
 def check_kind(path):
     """Raise UserError where a file that cannot be read as weights is plainly something else."""
-    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile), open(path, "rb") as file:
+    # What else is wrong with it was said before.
+    with contextlib.suppress(OSError, ValueError, zipfile.BadZipFile, RuntimeError), \
+            open(path, "rb") as file:
         start = file.read(512)
         if start[:2] == b"PK":
             with zipfile.ZipFile(file) as archive:

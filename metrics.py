@@ -81,8 +81,7 @@ class Measure:
 
     def add_others(self, real):
         """uint8 [n, C, size, size]: real pictures that are not among the others, for the floor."""
-        if "swd" in self.wanted:
-            self.others.add(real)
+        self.others.add(real)
 
     def results(self):
         """Yields (column of stats.csv or None, label, value, what to compare with, filter)."""
@@ -145,7 +144,7 @@ def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=Fals
         some = range(first, min(first + CHUNK, count))
         measure.add(real.load(some),
                     generated(generator, size, alpha, range(seed + first, seed + some.stop)))
-        if measure.with_floors and len(real.folder) >= 2 * count:
+        if measure.with_floors and "swd" in measure.wanted and len(real.folder) >= 2 * count:
             measure.add_others(real.load(range(count + first, count + some.stop)))
         if done:
             done(len(some))
@@ -190,7 +189,7 @@ def generated(generator, size, alpha, seeds):
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
-    check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)} {{}}")
+    check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)}")
     folder = PictureFolder(args.data, header["size"])
     folder.check()
     if "ppl" in args.metrics and header["size"] < 16:
@@ -253,7 +252,7 @@ def parse_arguments(argv):
     parser.add_argument("--lpips", metavar="FILE", help=f"LPIPS weights: {lpips.WHERE}")
     parser.add_argument("--images", type=int, default=8192, metavar="N",
                         help="real and generated pictures to compare, and paths of ppl (default "
-                        "8192; all there are where there are fewer; swd needs 0.15 MB of memory "
+                        "8192; all there are where there are fewer; swd needs 0.25 MB of memory "
                         "for each at every level of detail). The papers have 16384 for swd, 10000 "
                         "for ms_ssim, 50000 for fid")
     parser.add_argument("--mirror", action="store_true", help="mirror half of the real pictures "
@@ -275,6 +274,8 @@ def parse_arguments(argv):
         {"swd", "ms_ssim"} | (OF_FEATURES if args.inception else set()) | \
         ({"ppl"} if args.lpips else set())
     check(args.metrics, args.inception, args.lpips)
+    if args.ppl_crop and "ppl" not in args.metrics:
+        parser.error("--ppl_crop: ppl is not among the metrics: type --lpips FILE, or leave it out")
     if not args.inception:
         print(f"note: no FID, KID, precision and recall without --inception FILE, from "
               f"{inception.WHERE}", file=sys.stderr)

@@ -3,6 +3,7 @@
 Writes sample/NAME/stats.png, from its stats.csv, and sample/NAME/growth.gif, the same latents over
 time, from its grids.
 """
+import glob
 import os
 import re
 
@@ -35,6 +36,10 @@ def main(argv=None):
     folder = os.path.join(SAMPLES, args.name)
     if os.path.isdir(args.name) and not os.path.isdir(folder):
         folder = args.name
+    if not os.path.exists(os.path.join(folder, "stats.csv")):
+        found = ", ".join(sorted(glob.glob(os.path.join(SAMPLES, "*", "stats.csv")))) or "none"
+        raise UserError(f"{folder}/stats.csv: no such file, wanted that of a run; those that are "
+                        f"there: {found}")
     rows = stats.read(os.path.join(folder, "stats.csv"))
     if len(rows) < 2:
         raise UserError(f"{folder}/stats.csv: found {counted(len(rows), 'line')}, wanted 2 or "

@@ -22,7 +22,7 @@ class ProgressBar(contextlib.AbstractContextManager):
 
     def __init__(self, training):
         self.training, self.shown = training, 0.0
-        # Seconds that steps took and that were guessed for them; older ones fade.
+        # Seconds that steps took, and the cost that was guessed for them; older ones fade.
         self.images, self.seconds, self.guessed = 0, 0.0, 0.0
         self.bar = tqdm(total=training.schedule.total_images / 1000,
                         initial=round(training.images_seen / 1000, 1), unit="kimg",
@@ -35,8 +35,7 @@ class ProgressBar(contextlib.AbstractContextManager):
         # A step that compiles says nothing about the speed of the next.
         if self.images and now - self.last < 20:
             self.seconds = 0.98 * self.seconds + now - self.last
-            self.guessed = 0.98 * self.guessed + phase.batch * estimate.image_seconds(
-                self.training.config, phase.size, phase.batch)
+            self.guessed = 0.98 * self.guessed + phase.batch * self.cost(phase.size)
         self.images += phase.batch
         self.last = now
         if now - self.shown > 0.5 and self.guessed:
@@ -53,13 +52,19 @@ class ProgressBar(contextlib.AbstractContextManager):
 
     def rate(self, phase):
         """Images per second at the size of a phase, from the speed of the last steps."""
-        return self.guessed / self.seconds / estimate.image_seconds(
-            self.training.config, phase.size, phase.batch)
+        return self.guessed / self.seconds / self.cost(phase.size)
 
     def left(self):
         """Seconds to the end of the run."""
-        return self.seconds / self.guessed * estimate.run_seconds(
-            self.training.config, self.training.schedule, self.training.images_seen)
+        return self.seconds / self.guessed * estimate.over_run(
+            self.training.schedule, self.cost, self.training.images_seen)
+
+    def cost(self, size):
+        """Of an image, to compare sizes: seconds on a CPU, on a GPU GFLOP."""
+        config = self.training.config
+        if backend.jt.flags.use_cuda:
+            return estimate.training_gflop(config, size)
+        return estimate.image_seconds(config, size, self.training.schedule.batch[size])
 
     @contextlib.contextmanager
     def paused(self):
@@ -110,8 +115,9 @@ def say_how_long(jt, training):
         rate = conv_gflops(jt, batch=schedule.batch[16], channels=width, size=16)
         # 0.8: what bench/train_step.py shows of it on a CPU.
         seconds = estimate.run_gflop(config, schedule, training.images_seen) / (0.8 * rate)
-        print(f"{how_long(seconds / mpi.SIZE, 'GPU')} (guessed from one convolution; the bar knows "
-              "better soon)", file=sys.stderr)
+        print(f"{how_long(seconds / mpi.SIZE, 'GPU')}, after some minutes of compiling where that "
+              "was not done yet (guessed from one convolution; the bar knows better soon)",
+              file=sys.stderr)
         return
     say_cpu_time(config, schedule, s["preset"], training.images_seen,
                  backend.kernels_compiled() < KERNELS_OF_A_RUN)
@@ -131,13 +137,19 @@ def how_long(seconds, device):
     return f"The whole run will take about {estimate.duration(seconds)} {where}"
 
 
+def fade_end(schedule, size):
+    """Images seen at which a size has faded in."""
+    start = schedule.border(size)
+    return start + round(1000 * schedule.fade_kimg * (1 - schedule.at(start).alpha))
+
+
 def say_what_is_not_reached(schedule):
     """Before the first step, where the run is too short for all that was asked for."""
     last = schedule.trained(schedule.total_images)
     largest = schedule.max_size
     if last.size == largest and not last.fading:
         return
-    begin, end = schedule.border(largest), schedule.border(largest) + 1000 * schedule.fade_kimg
+    begin, end = schedule.border(largest), fade_end(schedule, largest)
     found = f"size {last.size}; size {largest} begins at {begin:,} images" \
         if last.size < largest else f"size {largest} as it fades in, which takes until {end:,.0f}"
     print(f"warning: --kimg {schedule.kimg:g} ends at {found}: type --kimg "
@@ -168,8 +180,7 @@ def dry_run(config, schedule, s, parts):
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
         start = schedule.border(size)
-        fade = start + round(1000 * schedule.fade_kimg) if size != schedule.init_size else start
-        print(f"{size:4}  {start:11,}  {fade:11,}  {schedule.batch[size]:8}  "
+        print(f"{size:4}  {start:11,}  {fade_end(schedule, size):11,}  {schedule.batch[size]:8}  "
               f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size):11.1f}")
     print(f"end   {schedule.total_images:11,}")
     for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",

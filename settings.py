@@ -67,8 +67,8 @@ def make_parser():
     add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's, "
         "the PyTorch or the Jittor port's. It starts at the file's size, in its fade where the "
         "file is in one; larger ones are new; the widths are the file's", metavar="FILE")
-    add("--dry_run", "print the schedule, the parameters and the guesses of time and memory, and "
-        "stop", action="store_true")
+    add("--dry_run", "print the schedule, the parameters and guesses of memory and, for a CPU, of "
+        "time, and stop", action="store_true")
     add("--init_size", "size in pixels to begin with", type=size_argument)
     add("--max_size", "size in pixels to grow to (default: the largest folder in DATA)",
         type=size_argument)
@@ -149,7 +149,7 @@ def new_run(typed, init=None):
 
     init: header of the weights that it begins with, which decides the network and the first size.
     """
-    dataset.check_root(typed["data"], "python train.py {}")
+    dataset.check_root(typed["data"], "python train.py")
     settings = OFFICIAL | PRESETS[typed.get("preset", "official")] | typed
     if init:
         settings |= from_weights(typed, init)
@@ -206,6 +206,9 @@ def resumed_run(typed, saved):
             raise UserError(f"--{flag} {value}, but the run {typed['name']} was started with "
                             f"--{flag} {saved[flag]}: leave it out, or begin another run with "
                             "--name")
+    if "init_alpha" not in saved and saved["loss"] == "wgan-gp":    # of an earlier version
+        saved = saved | dict(gamma_scale="port",
+                             lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
     settings = saved | typed
     check(settings)
     return settings
@@ -238,8 +241,9 @@ def check(s):
     metrics.check(set(s["metrics"].split(",")), s["inception"], s["lpips"])
     if not 0 <= s["mixing"] <= 1:
         raise UserError(f"--mixing: found {s['mixing']:g}, wanted a probability from 0 to 1")
-    if s["init_size"] < 8:
-        raise UserError(f"--init_size: found {s['init_size']}, wanted 8 or more")
+    for flag in ("max_size", "init_size"):
+        if s[flag] < 8:
+            raise UserError(f"--{flag}: found {s[flag]}, wanted 8 or more")
     if s["max_size"] < s["init_size"]:
         raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "
                         f"type --init_size {s['max_size']}")

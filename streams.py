@@ -11,7 +11,7 @@ VERSION = 2                     # stored with a run; 1 was [seed, purpose, place
 
 
 def rng(purpose, seed, *place):
-    """The np.random.Generator of a purpose at a place: whole numbers from 0 on.
+    """The np.random.Generator of a purpose at a place: whole numbers from 0 to below 2³².
 
     NumPy's own way of parting one seed: unlike those of a list, streams of (2) and (2, 0) differ.
     """

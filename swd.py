@@ -95,9 +95,13 @@ class Descriptors:
         """Those of the pictures from `first` to before `last`."""
         part = Descriptors(self.seed, self.which)
         part.count = last - first
-        part.parts = {size: [np.concatenate(parts)[first * PATCHES_PER_IMAGE:
-                                                   last * PATCHES_PER_IMAGE]]
-                      for size, parts in self.parts.items()}
+        for size, parts in self.parts.items():
+            part.parts[size], end = [], 0
+            for patches_there in parts:
+                begin, end = end, end + len(patches_there)
+                inside = slice(max(0, first * PATCHES_PER_IMAGE - begin),
+                               max(0, last * PATCHES_PER_IMAGE - begin))
+                part.parts[size].append(patches_there[inside])
         return part
 
     def level(self, size):

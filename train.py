@@ -72,7 +72,7 @@ def main(argv=None):
         return 0
     if mpi.FIRST:                       # the only one that writes
         for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
-            make_folder(folder)
+            make_folder(folder, advice="type it in a folder that can be written")
         lock = lock or runs.lock(CHECKPOINTS, name)     # held until this process ends
         runs.remove_leftovers(CHECKPOINTS, name)
         runs.check_space(CHECKPOINTS, s, config)

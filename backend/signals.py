@@ -3,11 +3,13 @@
 A terminal, and `kill` of a process group, signal every process of the group; a compiler that dies
 of it is a failed kernel for Jittor, in the middle of a step. So the process ignores these signals,
 which all processes that it starts inherit and no shell between can undo, and blocks them, for then
-Linux keeps them all the same until one thread, which does nothing else, takes them.
+Linux keeps them all the same until one thread, which does nothing else, takes them. A thread that
+did not block them would lose them; where there is one, all stays as Python has it.
 """
 import contextlib
 import ctypes
 import os
+import re
 import signal
 import sys
 import threading
@@ -18,6 +20,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM", "SI
 # Jittor itself ends its helpers with SIGTERM while it starts.
 WHILE_JITTOR_STARTS = SIGNALS[:2]
 _handle = _taker = None
+_interrupted = False
 
 
 @contextlib.contextmanager
@@ -30,35 +33,73 @@ def shielded():
         yield
         return
     ignored = {number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN}
-    started = threading.Event()
+    ready, started = threading.Event(), threading.Event()
 
     def take():
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        ready.set()
         while not started.is_set():
             if found := signal.sigtimedwait(set(WHILE_JITTOR_STARTS) - ignored, 0.2):
-                os.write(sys.__stderr__.fileno(), b"\nstopped\n")
+                say("stopped")
                 os._exit(128 + found.si_signo)
+        if not _taker:
+            return
         # A command that was started with nohup outlives its terminal.
         taken = {n for n in SIGNALS if n != signal.SIGHUP or n not in ignored}
         while True:
             number = signal.sigwait(taken)
             (_handle or end_or_interrupt)(number, None)
 
+    end_idle_threads()
     signal.pthread_sigmask(signal.SIG_BLOCK, WHILE_JITTOR_STARTS)
     _taker = threading.Thread(target=take, daemon=True)
     _taker.start()
+    ready.wait()
     try:
         yield
     finally:
         resource_tracker.ensure_running()       # later it would undo what comes now
+        end_idle_threads()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        if all_threads_block():
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
+        else:
+            _taker = None
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         started.set()
 
 
+def end_idle_threads():
+    """OpenBLAS has made some for NumPy before, which block nothing: it ends them at a fork, and
+    makes new ones where it needs them."""
+    if child := os.fork():
+        os.waitpid(child, 0)
+    else:
+        os._exit(0)
+
+
+def all_threads_block():
+    """But for the one that takes them, which waits for some."""
+    wanted = sum(1 << number - 1 for number in SIGNALS)
+    for thread in set(os.listdir("/proc/self/task")) - {str(_taker.native_id)}:
+        with contextlib.suppress(OSError), open(f"/proc/self/task/{thread}/status") as file:
+            if int(re.search(r"SigBlk:\s*(\w+)", file.read())[1], 16) & wanted != wanted:
+                return False
+    return True
+
+
+def say(text):
+    with contextlib.suppress(OSError):          # nobody may be there to read it
+        os.write(sys.__stderr__.fileno(), f"\n{text}\n".encode())
+
+
 def end_or_interrupt(number, _frame):
-    if number != signal.SIGINT:
+    global _interrupted
+    if number != signal.SIGINT or _interrupted:
         os._exit(128 + number)
+    _interrupted = True
+    say("Stopping as soon as Jittor lets go …")
     main = threading.main_thread().ident
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main),
                                                ctypes.py_object(KeyboardInterrupt))

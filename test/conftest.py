@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from backend import cuda, signals
+from cli import counted
 
 # A command that a test calls must not change what the tests' own process starts.
 signals.shielded = contextlib.nullcontext
@@ -37,8 +38,10 @@ def symbols(tmp_path_factory):
 
 # What a machine lacks, and the promises that are then not tested: the beginning of a reason.
 MISSING = {
-    "needs mpirun": "several processes: apt-get install openmpi-bin libopenmpi-dev",
+    "no Open MPI": "several processes: apt-get install openmpi-bin libopenmpi-dev",
     "could not import 'torch'": "the PyTorch twin of bench/: pip install torch",
+    "torch is not installed": "weights written by PyTorch: pip install torch",
+    "safetensors is not installed": "weights as .safetensors: pip install safetensors",
     "could not import 'tensorboardX'": "TensorBoard's files: pip install tensorboardX",
     "could not import 'imageio_ffmpeg'": "films as mp4: pip install imageio-ffmpeg",
     "CUDA": "CUDA: make test-cuda-compile",
@@ -53,6 +56,12 @@ def pytest_terminal_summary(terminalreporter):
         reasons[reason] = reasons.get(reason, 0) + 1
     if reasons:
         terminalreporter.section("not tested here")
-    for reason, count in reasons.items():
-        remedy = next((text for start, text in MISSING.items() if start in reason), None)
-        terminalreporter.line(f"{count} {'test' if count == 1 else 'tests'}: {remedy or reason}")
+    for line in not_tested(reasons):
+        terminalreporter.line(line)
+
+
+def not_tested(reasons):
+    """{reason: number of tests} → what to print of each."""
+    return [f"{counted(count, 'test')}: " +
+            next((text for part, text in MISSING.items() if part in reason), reason)
+            for reason, count in reasons.items()]

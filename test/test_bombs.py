@@ -80,6 +80,6 @@ def test_what_is_shared_is_paid_for_wherever_it_is_referred_to():
 
 def test_one_style_for_all_layers_is_not_copied(tmp_path):
     path, w = str(tmp_path / "w.npz"), np.random.RandomState(0).randn(5, 8).astype("float32")
-    styles_file.write(path, w=w)
+    styles_file.write(path, {}, w=w)
     found = styles_file.load(path, {"size": 16, "model": {"dlatent": 8}})["w"]
     assert found.shape == (5, 6, 8) and (found == w[:, None]).all() and found.strides[1] == 0

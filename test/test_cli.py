@@ -1,7 +1,9 @@
 """cli.py: what all commands answer to flags that are mistyped, and words for numbers."""
 import importlib
+import os
 
 import pytest
+from conftest import command, not_tested
 
 import cli
 
@@ -50,3 +52,21 @@ def test_a_mistyped_choice_or_word_is_named(monkeypatch, command, words, message
 def test_one_is_not_plural():
     assert [cli.counted(n, "picture") for n in (0, 1, 2, 5000)] == [
         "0 pictures", "1 picture", "2 pictures", "5,000 pictures"]
+
+
+def test_choices_that_are_numbers_are_one_line_too(tmp_path):
+    code, _, error = command("train.py", "x", "--channels", 2, cwd=tmp_path, check=False)
+    assert code == 2 and "found 2, wanted one of 1, 3" in error and error.count("\n") == 1
+
+
+def test_what_is_not_tested_is_named_with_what_to_install():
+    """Every reason for skipping a test that a machine may have."""
+    folder = os.path.dirname(__file__)
+    for reason, wanted in (("no Open MPI here: apt-get install openmpi-bin", "several processes"),
+                           ("safetensors is not installed", "pip install safetensors"),
+                           ("could not import 'torch': No module named 'torch'", "twin")):
+        found = not_tested({reason: 2})
+        assert found[0].startswith("2 tests: ") and wanted in found[0]
+    assert not_tested({"something else": 1}) == ["1 test: something else"]
+    with open(os.path.join(folder, "test_mpi.py")) as file:
+        assert 'reason="no Open MPI here' in file.read()

@@ -12,6 +12,7 @@ pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="ne
 # Stands for a command in whose main thread Jittor waits for a compiler that a shell has started.
 COMPILES = """
 import multiprocessing, os, signal, sys, time
+import numpy as np; np.ones((600, 600)) @ np.ones((600, 600))       # has threads of its own
 sys.path.insert(0, sys.argv[1])
 from backend import signals
 with signals.shielded():
@@ -62,10 +63,32 @@ def test_a_parent_that_ignores_signals_does_not_make_jittor_wait_for_ever():
     assert result.stdout == "0.0\n"
 
 
+def test_no_signal_is_lost_that_follows_another():
+    """Ctrl-C and at once SIGTERM, many times: each is told."""
+    code = COMPILES.format(handle="signals.handle_with(receive)", inside="pass").replace(
+        "os.system(", "time.sleep(3); (")
+    process = subprocess.Popen([sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True, start_new_session=True)
+    assert process.stdout.readline() == "compiling\n"
+    for _ in range(10):
+        for number in signal.SIGINT, signal.SIGTERM:
+            os.killpg(process.pid, number)
+            assert process.stdout.readline() == f"asked to end by {number.name}\n"
+    process.communicate(timeout=30)
+
+
+def test_where_a_thread_is_open_all_stays_as_python_has_it():
+    code, lines = compiling(signal.SIGUSR1, inside="""import threading, ctypes
+    def open_thread():
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGUSR1]); time.sleep(9)
+    threading.Thread(target=open_thread, daemon=True).start(); time.sleep(0.2)""")
+    assert "asked to end by SIGUSR1" in lines and lines[-1] == "goes on" and code == 0
+
+
 def test_ctrl_c_ends_another_command_when_the_compiler_is_done():
     code, lines = compiling(signal.SIGINT, handle="")
     assert code and "compiled" in lines and "goes on" not in lines
-    assert lines[-1] == "KeyboardInterrupt"
+    assert "Stopping as soon as Jittor lets go …" in lines and lines[-1] == "KeyboardInterrupt"
 
 
 def test_ctrl_c_while_jittor_starts_is_one_word():
