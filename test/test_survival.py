@@ -11,6 +11,8 @@ from conftest import ROOT, command
 from test_train import TINY, in_process, train_on, training_process
 
 import runs
+import settings
+import snapshot
 import train
 from dataset import Loader
 from training import Training
@@ -209,3 +211,19 @@ def test_a_closed_terminal_saves_as_sigterm_does(symbols, tmp_path):
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and "--name closed --resume" in output
     assert runs.newest(str(tmp_path / "checkpoint"), "closed")
+
+
+def test_a_run_of_an_earlier_version_is_told_what_is_other_and_keeps_its_loss(symbols, tmp_path):
+    flags = ["--name", "old", "--workers", 0, "--device", "cpu"]
+    command("train.py", symbols, *TINY, "--max_size", 8, "--loss", "wgan-gp", *flags, "--kimg",
+            0.016, cwd=tmp_path)
+    header, arrays, path = runs.load_resume(str(tmp_path / "checkpoint"), "old")
+    assert header.pop("streams") and header["settings"].pop("init_alpha") == 1
+    header.pop("format")
+    snapshot.save(path, header, arrays)
+    _, _, error = command("train.py", symbols, *flags, "--resume", "--kimg", 0.024, cwd=tmp_path)
+    assert "saved by an earlier version" in error
+    now = runs.load_resume(str(tmp_path / "checkpoint"), "old")[0]
+    assert now["settings"]["gamma_scale"] == "port" and now["streams"]
+    plan = settings.make_schedule(now["settings"])
+    assert plan.lr[256] == 0.002 and plan.lr[512] == 0.003
