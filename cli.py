@@ -178,11 +178,12 @@ class StopSignals:
         return self.signalled or time.monotonic() > self.end
 
     def receive(self, number, _frame):
-        if self.signalled and number == signal.SIGHUP:  # a shell and the system both send one
-            return
         if self.signalled:
+            # timeout, shells and the system send one to the process and one to its group.
+            if number == self.first[0] and time.monotonic() < self.first[1] + 1:
+                return
             os._exit(128 + number)
-        self.signalled = True
+        self.signalled, self.first = True, (number, time.monotonic())
         if number == signal.SIGHUP:                     # nothing can be written there any more
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for fd in self.terminals:

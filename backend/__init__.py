@@ -48,7 +48,8 @@ def use_amp(amp):
 
 def kernels_compiled():
     """How many kernels Jittor keeps from earlier runs."""
-    folder = os.path.join(__getattr__("jt").flags.cache_path, "jit")
+    from backend import jt
+    folder = os.path.join(jt.flags.cache_path, "jit")
     return sum(name.endswith(".so") for name in os.listdir(folder))
 
 

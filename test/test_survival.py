@@ -203,10 +203,12 @@ def test_a_compiler_that_was_killed_is_named_as_such(symbols, tmp_path):
     assert "--name 'My run' --resume" in last
 
 
-def test_a_closed_terminal_saves_as_sigterm_does(symbols, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+def test_one_signal_that_comes_twice_saves(symbols, tmp_path, number):
+    """From a closed terminal and from timeout: to the process, and to its group."""
     with training_process(symbols, tmp_path, "closed") as process:
-        for _ in range(2):                              # the shell sends one, and then the system
-            os.killpg(process.pid, signal.SIGHUP)
+        for _ in range(2):
+            os.killpg(process.pid, number)
             time.sleep(0.001)
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 0 and "--name closed --resume" in output
