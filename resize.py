@@ -32,8 +32,9 @@ NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
 def main():
     args = parse_arguments()
     source = os.path.normpath(args.path)
-    if not os.path.isdir(source):
-        raise UserError(f"{args.path}: no such folder; wanted a folder of pictures")
+    if not args.path or not os.path.isdir(source):
+        found = "a file" if os.path.isfile(source) else "no such folder"
+        raise UserError(f"{args.path or 'an empty name'}: {found}; wanted a folder of pictures")
     own_size = power_of_two(os.path.basename(os.path.abspath(source)))
     target = os.path.dirname(os.path.abspath(source)) if own_size else source
 

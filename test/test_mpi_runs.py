@@ -95,7 +95,7 @@ def test_default_batches():
     (2, ["--batch", "8:32,16:12,32:16"], "type --batch 8:32,16:16,32:16"),
     (2, ["--batch", 16, "--grad_accum", 4], "2 processes and --grad_accum 4"),
     (4, ["--gamma", -1], "--gamma: found -1"),
-    (2, ["--max_size", 64], "64: no such folder")])
+    (2, ["--max_size", 64], "--max_size 64: the largest pictures in")])
 def test_what_is_wrong_is_said_once_before_anything_is_written(symbols, tmp_path, count, flags,
                                                               message):
     code, output, errors = train(count, symbols, *flags, cwd=tmp_path)

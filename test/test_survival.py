@@ -87,7 +87,7 @@ def test_ten_such_steps_in_a_row_end_with_exit_code_3_and_the_good_file(symbols,
 def test_few_such_steps_are_counted_and_training_goes_on(symbols, tmp_path):
     arguments = [ROOT, symbols, *TINY, "--max_size", 8, "--name", "few", "--kimg", 0.16]
     _, output, _ = command("-c", NOT_FINITE_FROM.format(for_ever=False), *arguments, cwd=tmp_path)
-    assert "5 steps were skipped" in output and "Finished" in output
+    assert "5 steps skipped, whose" in output and "Finished" in output
     assert runs.load_resume(str(tmp_path / "checkpoint"), "few")[1]["skipped"] == 5
 
 
