@@ -15,6 +15,8 @@ import sys
 import threading
 from multiprocessing import resource_tracker
 
+from backend import mpi
+
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGUSR1")
            if hasattr(signal, name)]
 # Jittor itself ends its helpers with SIGTERM while it starts.
@@ -29,7 +31,7 @@ def shielded():
     From then on `handle_with` says what signals do; until it does, Ctrl-C raises KeyboardInterrupt
     in the main thread and the others end the process."""
     global _taker
-    if _taker or not sys.platform.startswith("linux"):
+    if _taker or mpi.SIZE > 1 or not sys.platform.startswith("linux"):  # mpirun has ways of its own
         yield
         return
     ignored = {number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN}
