@@ -170,20 +170,20 @@ class StopSignals:
     def __init__(self, started, max_minutes):
         from backend import signals
         self.end = started + 60 * max_minutes
-        self.signalled = False
+        self.first = None               # (number, time) of the first signal
         self.terminals = [fd for fd in (1, 2) if os.isatty(fd)]
         signals.handle_with(self.receive)
 
     def asked(self):
-        return self.signalled or time.monotonic() > self.end
+        return bool(self.first) or time.monotonic() > self.end
 
     def receive(self, number, _frame):
-        if self.signalled:
+        if self.first:
             # timeout, shells and the system send one to the process and one to its group.
             if number == self.first[0] and time.monotonic() < self.first[1] + 1:
                 return
             os._exit(128 + number)
-        self.signalled, self.first = True, (number, time.monotonic())
+        self.first = number, time.monotonic()
         if number == signal.SIGHUP:                     # nothing can be written there any more
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for fd in self.terminals:

@@ -175,7 +175,7 @@ def say_what_changed(training, header):
               "the last digits from a run that did not stop", file=sys.stderr)
 
 
-def dry_run(config, schedule, s, parts):
+def dry_run(config, schedule, s):
     """Print what a run would do. Nothing is written or compiled."""
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
@@ -186,7 +186,8 @@ def dry_run(config, schedule, s, parts):
     for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",
                                                                 discriminator_shapes):
         print(f"{kind}: {sum(map(math.prod, shapes(config).values())):,} parameters")
-    print(f"memory: about {estimate.memory_gib(config, schedule, parts):.1f} GiB (a guess)")
+    memory = estimate.memory_gib(config, schedule, s["grad_accum"] * mpi.SIZE)
+    print(f"memory: about {memory:.1f} GiB (a guess)")
     print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
     sys.stdout.flush()
     if s["device"] != "cpu" and cuda.driver()[1]:

@@ -65,7 +65,7 @@ def main(argv=None):
     backend.use_amp(s["amp"])
     say_what_is_not_reached(schedule)
     if s.get("dry_run"):
-        return dry_run(config, schedule, s, s["grad_accum"] * mpi.SIZE)
+        return dry_run(config, schedule, s)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. Type --kimg to make it longer.")

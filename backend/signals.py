@@ -4,7 +4,8 @@ A terminal, and `kill` of a process group, signal every process of the group; a 
 of it is a failed kernel for Jittor, in the middle of a step. So the process ignores these signals,
 which all processes that it starts inherit and no shell between can undo, and blocks them, for then
 Linux keeps them all the same until one thread, which does nothing else, takes them. A thread that
-did not block them would lose them; where there is one, all stays as Python has it.
+does not block them would lose them; where there is one, as Open MPI's are, all stays as Python has
+it.
 """
 import contextlib
 import ctypes
@@ -31,7 +32,7 @@ def shielded():
     From then on `handle_with` says what signals do; until it does, Ctrl-C raises KeyboardInterrupt
     in the main thread and the others end the process."""
     global _taker
-    if _taker or mpi.SIZE > 1 or not sys.platform.startswith("linux"):  # mpirun has ways of its own
+    if _taker or mpi.SIZE > 1 or not sys.platform.startswith("linux"):
         yield
         return
     ignored = {number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN}
@@ -116,3 +117,4 @@ def handle_with(function):
             if number != getattr(signal, "SIGHUP", None) or \
                     signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, function)
+                signal.siginterrupt(number, False)      # nor Jittor, where it waits for a lock

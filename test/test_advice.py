@@ -119,18 +119,15 @@ def test_a_run_that_is_too_short_is_told_before_it_begins(symbols, tmp_path):
     assert "0.0/0.032 kimg" in error and "/0 kimg" not in error
 
 
-def test_the_time_that_is_guessed_is_that_of_the_table():
+def test_the_time_that_is_guessed_is_that_of_the_table(monkeypatch):
     """Rows of bench/README.md: feature maps, size, batch, images/s on two cores at 310 GFLOP/s."""
-    cores, estimate.cores = estimate.cores, lambda: 2
-    try:
-        for maps, size, batch, rate in ((64, 8, 32, 1056), (64, 16, 32, 450), (64, 32, 32, 118),
-                                        (64, 64, 32, 31), (512, 16, 16, 16), (512, 32, 8, 4.5),
-                                        (512, 64, 4, 2.0), (512, 128, 4, 1.3)):
-            config = ModelConfig(size=size, latent=512, fmap_max=maps)
-            guessed = 1 / estimate.image_seconds(config, size, batch)
-            assert guessed == pytest.approx(rate, rel=0.2), (maps, size)
-    finally:
-        estimate.cores = cores
+    monkeypatch.setattr(estimate, "cores", lambda: 2)
+    for maps, size, batch, rate in ((64, 8, 32, 1056), (64, 16, 32, 450), (64, 32, 32, 118),
+                                    (64, 64, 32, 31), (512, 16, 16, 16), (512, 32, 8, 4.5),
+                                    (512, 64, 4, 2.0), (512, 128, 4, 1.3)):
+        config = ModelConfig(size=size, latent=512, fmap_max=maps)
+        guessed = 1 / estimate.image_seconds(config, size, batch)
+        assert guessed == pytest.approx(rate, rel=0.2), (maps, size)
     assert estimate.matrix_speed() > 1
     schedule = Schedule(8, 16, kimg=3, fade_kimg=0.5, phase_kimg=0.5)
     assert estimate.over_run(schedule, {8: 1, 16: 10}.get) == 500 + 25_000
