@@ -193,9 +193,9 @@ def test_a_list_of_seeds_that_is_none_is_one_line(text, tmp_path):
 def test_truncation_reaches_as_many_layers_as_it_is_told(run):
     folder, pictures = run[0], {}
     for layers in (0, 2, 99):
-        command("generate.py", "checkpoint/tiny_resume.model", "--seeds", "1,5", "--out", "t",
-                "--truncation_psi", 0, "--truncation_layers", layers, cwd=folder)
-        pictures[layers] = [np.asarray(Image.open(folder / f"t/seed{seed:06d}.png"))
+        command("generate.py", "checkpoint/tiny_resume.model", "--seeds", "1,5", "--out",
+                f"t{layers}", "--truncation_psi", 0, "--truncation_layers", layers, cwd=folder)
+        pictures[layers] = [np.asarray(Image.open(folder / f"t{layers}/seed{seed:06d}.png"))
                             for seed in (1, 5)]
     equal = {layers: (one == other).all() for layers, (one, other) in pictures.items()}
     assert equal == {0: False, 2: False, 99: True}          # all mean pictures are one
