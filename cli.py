@@ -39,6 +39,17 @@ class Parser(argparse.ArgumentParser):
             choices = [*map(str, action.choices)]
             raise argparse.ArgumentError(action, not_one_of(str(value), choices))
 
+    def _get_value(self, action, text):
+        try:
+            return super()._get_value(action, text)
+        except argparse.ArgumentError as error:
+            if isinstance(error.__context__, argparse.ArgumentTypeError):    # says it already
+                raise
+            wanted = {int: "a whole number", float: "a number"}.get(action.type) or \
+                action.type.__name__
+            raise argparse.ArgumentError(action, f"found {text or 'nothing'}, wanted {wanted}") \
+                from None
+
     def error(self, message):
         gap = " " if message.endswith("?") else "; "
         raise UserError(f"{message.removeprefix('argument ')}{gap}{self.prog} --help lists the "
@@ -160,7 +171,7 @@ def size_argument(text):
     return size
 
 
-size_argument.__name__ = "power of two (8, 16 … 1024)"
+size_argument.__name__ = "a power of two from 4 to 1024"
 
 
 class StopSignals:

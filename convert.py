@@ -213,7 +213,8 @@ def print_difference(original, changed, args):
     print(f"approximate: over 16 pictures of size {painter.size} without noise, the largest "
           f"difference is {difference.max() / np.abs(pictures[0]).max():.1%} of the largest value, "
           f"the root mean square {np.sqrt((difference ** 2).mean() / pictures[0].var()):.1%} of "
-          "the pictures' own; noise is drawn once per size there; the discriminator is left out")
+          "the pictures' own: look at some there before you rely on them; noise is drawn once per "
+          "size there; the discriminator is left out")
 
 
 def write(path, networks, library):

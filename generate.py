@@ -277,7 +277,7 @@ def numbers_argument(text):
     return numbers
 
 
-numbers_argument.__name__ = "list of numbers such as 0-35,85"
+numbers_argument.__name__ = "a list of numbers such as 0-35,85"
 
 
 def figures_argument(text):

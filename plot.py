@@ -42,8 +42,9 @@ def main(argv=None):
                         f"there: {found}")
     rows = stats.read(os.path.join(folder, "stats.csv"))
     if len(rows) < 2:
-        raise UserError(f"{folder}/stats.csv: found {counted(len(rows), 'line')}, wanted 2 or "
-                        "more: train on")
+        raise UserError(f"{folder}/stats.csv: found {counted(len(rows), 'line')}, wanted 2 or more "
+                        "(there is one for every thousand images): train on, after its end with "
+                        "--resume --kimg of more")
     written = [os.path.join(folder, "stats.png")]
     draw(rows, os.path.basename(os.path.abspath(folder)), written[0])
     grids = sorted(f for f in os.listdir(folder) if re.fullmatch(r"\d{9}\.png", f))

@@ -188,7 +188,8 @@ def dry_run(config, schedule, s):
         print(f"{kind}: {sum(map(math.prod, shapes(config).values())):,} parameters")
     memory = estimate.memory_gib(config, schedule, s["grad_accum"] * mpi.SIZE)
     print(f"memory: about {memory:.1f} GiB (a guess)")
-    print(f"arithmetic: {estimate.run_gflop(config, schedule) / 1000:,.0f} TFLOP")
+    tflop = estimate.run_gflop(config, schedule) / 1000
+    print(f"arithmetic: {tflop:,.{0 if tflop >= 10 else 2}f} TFLOP")
     sys.stdout.flush()
     if s["device"] != "cpu" and cuda.driver()[1]:
         print("time: on a GPU, known when the run begins", file=sys.stderr)

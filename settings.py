@@ -128,7 +128,7 @@ def make_parser():
 
 
 def shown(value):
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
 def parse(argv=None):

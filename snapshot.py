@@ -85,6 +85,9 @@ def is_own(path):
     try:
         with open(path, "rb") as file:
             start = file.read(64)
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, wanted a file of weights, such as "
+                        f"{os.path.join(path, 'NAME.model')}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     return start[:2] == b"PK" and b"header.npy" in start

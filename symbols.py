@@ -29,34 +29,37 @@ def main():
     args = parse_arguments()
     size = picture_size(args.out, args.size)
     font = Font(args.font or default_font(), size)
-    chars = parse_chars(args.chars) if args.chars else font.chars
+    chars = font.chars if args.chars is None else parse_chars(args.chars)
     glyphs = [c for c in chars if font.has(c)]
     if not glyphs:
         raise UserError(f"{font.path} holds none of --chars {args.chars}: try --chars A-Z")
     make_folder(args.out)
     made = {"--font": font.identity, "--size": size} | origin.settings(args, ("chars", "seed"))
-    check_what_is_there(args.out, made)
+    there = check_what_is_there(args.out, made)
 
     # Each glyph's own picture first, in a shuffled order, then all again in other colours.
     order = np.random.RandomState(args.seed).permutation(len(glyphs))
     wanted = args.count or len(glyphs)
-    written, round_number, blank = 0, 0, set()
+    names, round_number, blank = set(), 0, set()
     with tqdm(total=wanted, unit=" pictures", disable=None) as bar:
-        while written < wanted and len(blank) < len(glyphs):
+        while len(names) < wanted and len(blank) < len(glyphs):
             for char in (glyphs[i] for i in order):
-                if written == wanted or char in blank:
+                if len(names) == wanted or char in blank:
                     continue
                 picture = font.render(char, glyph_colour(args.seed, char, round_number))
                 if picture is None:
                     blank.add(char)
                     continue
-                save(picture, os.path.join(args.out, file_name(char, round_number)), made)
-                written += 1
+                name = file_name(char, round_number)
+                save(picture, os.path.join(args.out, name), made)
+                names.add(name)
                 bar.update()
             round_number += 1
             if not args.count or font.in_colour:        # once more would be the same pictures
                 break
-    print(f"{counted(written, 'picture')} of {size}×{size} in {args.out}, "
+    before = len(set(there) - names)
+    print(f"{counted(len(names), 'picture')} of {size}×{size} in {args.out}"
+          f"{f', beside {before:,} of an earlier start' if before else ''}, "
           f"{counted(len(glyphs) - len(blank), 'glyph')} of {os.path.basename(font.path)}; "
           f"{counted(len(blank), 'blank or missing glyph')} left out")
 
@@ -77,12 +80,18 @@ def parse_arguments():
     args = parser.parse_args()
     if args.count is not None and args.count < 1:
         parser.error(f"--count: found {args.count}, wanted 1 or more")
+    if args.chars == "":
+        parser.error("--chars: found nothing, wanted some, such as A-Z0-9")
     return args
 
 
 def picture_size(out, size):
     out = os.path.normpath(out)
-    named = power_of_two(os.path.basename(out))
+    name = os.path.basename(out)
+    named = power_of_two(name)
+    if name.isdigit() and not named and not size:
+        raise UserError(f"{out}: found a folder for pictures of {name}, wanted a power of two, "
+                        f"such as {shlex.quote(os.path.join(os.path.dirname(out), '128'))}")
     if named and size and named != size:
         raise UserError(f"--size {size}, but the folder {out} is for pictures of {named}: "
                         f"type {shlex.quote(os.path.join(os.path.dirname(out), str(size)))}")
@@ -90,13 +99,18 @@ def picture_size(out, size):
 
 
 def check_what_is_there(out, made):
-    """Raise UserError for pictures in `out` that this command with these flags did not make."""
+    """The names of the pictures in `out`.
+
+    Raises UserError for those that this command with these flags did not make.
+    """
     folder, name = os.path.split(os.path.abspath(out))
     other = os.path.join(f"{folder}_2", name) if power_of_two(name) else f"{folder}/{name}_2"
-    for name in sorted(os.listdir(out)):
-        if name.lower().endswith(PICTURES) and not name.startswith("."):
-            origin.check(os.path.join(out, name), made, "type another folder, such as "
-                         f"{shlex.quote(os.path.relpath(other))}")
+    found = sorted(name for name in os.listdir(out)
+                   if name.lower().endswith(PICTURES) and not name.startswith("."))
+    for name in found:
+        origin.check(os.path.join(out, name), made, "type another folder, such as "
+                     f"{shlex.quote(os.path.relpath(other))}")
+    return found
 
 
 def default_font():

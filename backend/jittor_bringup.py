@@ -242,7 +242,7 @@ def find_cuda(device, cuda_home):
         return cuda.set_up(cuda_home)
     except BackendError as error:
         if device == "cuda":
-            raise BackendError(f"--device cuda: {error}. Or type --device cpu") from None
+            raise BackendError(f"--device cuda: {error}, or type --device cpu") from None
         if cuda.driver()[1]:
             say(f"warning: there is a GPU, but {error}. Working on the CPU")
         return "", {"CUDA": f"not used: {error}"}

@@ -171,4 +171,4 @@ def test_plot_says_what_is_missing(tmp_path):
     with open(tmp_path / "sample/short/stats.csv", "a") as file:
         file.write("1,8,1,16" + "," * (len(stats.COLUMNS) - 4) + "\n")
     code, _, error = command("plot.py", "short", cwd=tmp_path, check=False)
-    assert code == 2 and "found 1 line, wanted 2 or more: train on" in error
+    assert code == 2 and "found 1 line, wanted 2 or more" in error and "--resume --kimg" in error
