@@ -14,7 +14,7 @@ from backend import cuda, mpi
 from cli import counted
 from config import discriminator_shapes, generator_shapes
 
-KERNELS_OF_A_RUN = 100          # of some 110 that one of three sizes has Jittor compile; fewer: none ran
+KERNELS_OF_A_RUN = 100          # one of three sizes has Jittor compile some 110
 
 
 class ProgressBar(contextlib.AbstractContextManager):
