@@ -49,7 +49,7 @@ torture: .venv/installed-dev
 
 test-cuda-compile: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt nvidia-nccl-cu13==2.32.3
-	$(PYTHON_IN_VENV) -m pytest -s test/test_cuda_compile.py
+	$(PYTHON_IN_VENV) -m pytest -s test/backend/test_cuda_compile.py
 
 test-cuda-emulated: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m pip install -q -r requirements-cuda13.txt

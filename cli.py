@@ -1,17 +1,17 @@
-"""What the commands share: one-line errors with exit code 2, stopping, files never half-written."""
+"""What the commands share: arguments, one-line errors with exit code 2, stopping."""
 import argparse
 import contextlib
 import difflib
 import os
 import signal
 import sys
-import tempfile
 import time
 import traceback
 
-
-class UserError(Exception):
-    """What a user can mend: one line that says what was found, what was wanted, what to type."""
+import backend
+from backend import mpi, signals
+from backend.errors import UserError
+from networks.config import power_of_two
 
 
 class Parser(argparse.ArgumentParser):
@@ -77,39 +77,11 @@ def names_argument(text, names):
     return text
 
 
-def counted(number, noun):
-    """"1 picture", "5,000 pictures"."""
-    return f"{number:,} {noun}" + ("" if number == 1 else "s")
-
-
-@contextlib.contextmanager
-def naming(path):
-    """What the system refuses inside becomes one line that names `path`."""
-    try:
-        yield
-    except OSError as error:
-        reason = error.strerror or str(error).strip().partition("\n")[0]
-        raise UserError(f"{path}: {reason}") from None
-
-
-def make_folder(folder, flag="", advice="name another folder"):
-    """Make `folder` where it is missing. Raises UserError where nothing can be written in it."""
-    try:
-        os.makedirs(folder, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
-    except OSError as error:
-        reason = "a file, wanted a folder" if isinstance(error, FileExistsError) else \
-            f"cannot be written ({error.strerror})"
-        raise UserError(f"{flag} {folder}: {reason}: {advice}".lstrip()) from None
-
-
 def run(main, parallel=False):
     """Call `main` and end the process: errors a user can cause are one line and exit code 2.
 
     parallel: whether it may run under mpirun. Only the first process prints then, but for errors.
     """
-    from backend import BackendError, mpi
     if not mpi.FIRST:
         sys.stdout = sys.stderr = open(os.devnull, "w")
     try:
@@ -117,7 +89,7 @@ def run(main, parallel=False):
         if mpi.SIZE > 1 and not parallel:
             raise UserError(f"{os.path.basename(sys.argv[0])} is for one process: leave mpirun out")
         code = main()
-    except (UserError, BackendError) as error:
+    except UserError as error:
         end(2, f"error: {error}")
     except KeyboardInterrupt:
         end(130, "\nstopped")
@@ -140,7 +112,6 @@ def compiler_failed(error):
 
 def end(code, message):
     """Print the message and leave; under mpirun that ends the other processes too."""
-    from backend import mpi
     if mpi.SIZE == 1:
         print(message, file=sys.stderr)
         sys.exit(code)
@@ -148,19 +119,6 @@ def end(code, message):
         time.sleep(5)           # the first may say the same, and mpirun ends this one within 3 s
     print(message + mpi.who(), file=sys.__stderr__, flush=True)
     os._exit(code)              # a regular end would wait for the others
-
-
-def cores():
-    """Number of processor cores that this process may use; mpirun's share the machine."""
-    from backend import mpi
-    mine = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(mine, os.cpu_count() // mpi.LOCAL_SIZE))
-
-
-def power_of_two(text):
-    """8, 16, … as an int, or None where `text` is not such a number."""
-    return int(text) if text.isdigit() and int(text) >= 4 and bin(int(text)).count("1") == 1 \
-        else None
 
 
 def size_argument(text):
@@ -179,7 +137,6 @@ class StopSignals:
     iteration; a second signal stops at once."""
 
     def __init__(self, started, max_minutes):
-        from backend import signals
         self.end = started + 60 * max_minutes
         self.first = None               # (number, time) of the first signal
         self.terminals = [fd for fd in (1, 2) if os.isatty(fd)]
@@ -204,36 +161,6 @@ class StopSignals:
             os.write(sys.stderr.fileno(), "\nStopping after this iteration …\n".encode())
 
 
-@contextlib.contextmanager
-def replacing(path, through=None):
-    """Yields a binary file; on success it is on the disk and renamed to `path`, else it is gone.
-
-    It is written in the folder `through`, on the same file system (default: beside `path`).
-    """
-    name = f".{os.path.basename(path)}.{os.getpid()}.tmp"
-    temporary = os.path.join(through or os.path.dirname(os.path.abspath(path)), name)
-    try:
-        with open(temporary, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
-        raise
-
-
-def sync_folder(folder):
-    """Bring the names in `folder` to the disk, where the system can."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def add_device_arguments(parser):
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"],
                         default=parser.argument_default or "auto",      # train.py's has one
@@ -252,12 +179,7 @@ def add_out_arguments(parser):
 
 
 def bring_up(device, cuda_home=None):
-    """Import Jittor for `device`; what is missing becomes a UserError."""
-    import backend
-    from backend.signals import shielded
+    """Jittor for `device`. Raises BackendError where something is missing for it."""
     backend.use_device(device, cuda_home)
-    try:
-        with shielded():
-            return backend.jt
-    except backend.BackendError as error:
-        raise UserError(error) from None
+    with signals.shielded():
+        return backend.jt

@@ -18,21 +18,11 @@ import shlex
 
 import numpy as np
 
-import port
-import snapshot
-from cli import (
-    Parser,
-    UserError,
-    add_device_arguments,
-    bring_up,
-    counted,
-    make_folder,
-    naming,
-    replacing,
-    run,
-    size_argument,
-)
-from config import PORT, ModelConfig, discriminator_shapes, generator_shapes, size_of
+from backend.errors import UserError, counted
+from backend.files import make_folder, naming, replacing
+from cli import Parser, add_device_arguments, bring_up, run, size_argument
+from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes, size_of
+from weights import port, snapshot
 
 ENDINGS = (".model", ".pt", ".npz", ".safetensors")
 LIBRARIES = {".pt": "torch", ".safetensors": "safetensors.numpy"}
@@ -203,7 +193,7 @@ def approximate(config, arrays):
 
 def print_difference(original, changed, args):
     """One line: how far the pictures of 16 latents are from those of the original."""
-    from painter import Painter
+    from pictures.painter import Painter
     bring_up(args.device, args.cuda_home)
     pictures = []
     for header, arrays in original, changed:

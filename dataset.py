@@ -15,8 +15,9 @@ import signal
 import numpy as np
 from PIL import Image
 
-import streams
-from cli import UserError, power_of_two
+from backend import streams
+from backend.errors import UserError
+from networks.config import power_of_two
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CHECKED_AT_START = 50           # pictures per size whose header is read before the first step

@@ -16,27 +16,23 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-import figures
-import film
-import origin
-import snapshot
-import styles_file
+from backend.errors import UserError
+from backend.files import make_folder, naming
 from cli import (
     Parser,
-    UserError,
     add_device_arguments,
     add_out_arguments,
     bring_up,
-    make_folder,
     names_argument,
-    naming,
     run,
     size_argument,
 )
-from config import num_layers
-from figures import AT_ONCE
-from grid import make_grid, save_png
-from painter import NOISES, Painter, levels
+from networks.config import num_layers
+from pictures import figures, film, origin, styles_file
+from pictures.figures import AT_ONCE
+from pictures.grid import make_grid, save_png
+from pictures.painter import NOISES, Painter, levels
+from weights import snapshot
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
 FPS = 24

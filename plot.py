@@ -9,10 +9,12 @@ import re
 
 from PIL import Image
 
-import film
-import stats
-from cli import Parser, UserError, counted, naming, replacing, run
-from metrics import COLUMNS
+from backend.errors import UserError, counted
+from backend.files import naming, replacing
+from cli import Parser, run
+from measures.evaluate import COLUMNS
+from pictures import film
+from training import stats
 
 SAMPLES = "sample"
 # Title, scale, columns and how they are called.

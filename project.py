@@ -13,28 +13,17 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-import film
-import origin
-import snapshot
-import streams
-import styles_file
-from cli import (
-    Parser,
-    UserError,
-    add_device_arguments,
-    add_out_arguments,
-    bring_up,
-    counted,
-    make_folder,
-    naming,
-    run,
-    size_argument,
-)
-from config import num_layers, sizes_to
-from grid import make_grid, save_png, to_pixels
-from lpips import LPIPS, WHERE
-from painter import latents_of, paint, random_noise, styles_of
-from resize import make_square, open_picture, to_rgb
+from backend import streams
+from backend.errors import UserError, counted
+from backend.files import make_folder, naming
+from cli import Parser, add_device_arguments, add_out_arguments, bring_up, run, size_argument
+from measures.lpips import LPIPS, WHERE
+from networks.config import num_layers, sizes_to
+from pictures import film, origin, styles_file
+from pictures.grid import make_grid, save_png, to_pixels
+from pictures.painter import latents_of, paint, random_noise, styles_of
+from pictures.reading import make_square, open_picture, to_rgb
+from weights import snapshot
 
 STEPS, LEARNING_RATE = 1000, 0.1
 RAMP_UP, RAMP_DOWN, NOISE_UNTIL = 0.05, 0.25, 0.75      # of the steps
@@ -123,15 +112,15 @@ class Projection:
 
     def step(self, step):
         """One step of Adam; the loss before it, without the noise's."""
-        import model
         from backend import jt
+        from networks.inputs import fade
         t = step / self.steps
         ramp = min(1.0, (1 - t) / RAMP_DOWN)
         ramp = (0.5 - 0.5 * np.cos(ramp * np.pi)) * min(1.0, t / RAMP_UP)
         strength = self.deviation * STYLE_NOISE * max(0.0, 1 - t / NOISE_UNTIL) ** 2
         moved = self.w + jt.array(self.rng.standard_normal(self.w.shape, "float32")) * strength
         images = self.generator.synthesis(self.styles(moved), self.noise, self.size,
-                                          model.fade(self.alpha))
+                                          fade(self.alpha))
         error = self.error(images)
         loss = error + REGULARIZE_NOISE * sum(map(correlation, self.noise))
         gradients = jt.grad(loss, self.parameters)
@@ -161,7 +150,7 @@ class Projection:
 
 def pyramid(images):
     """Laplacian pyramid of Vars with 2×2 means: what each halving loses, and the rest at 4."""
-    from layers import downsample, upsample
+    from networks.layers import downsample, upsample
     levels = []
     for _ in sizes_to(images.shape[-1])[1:]:
         smaller = downsample(images)
@@ -172,7 +161,7 @@ def pyramid(images):
 
 def correlation(noise):
     """How much neighbours in maps [N, 1, h, h] are alike, at every size from 8 on (appendix D)."""
-    from layers import downsample
+    from networks.layers import downsample
     total = 0
     while True:
         for axis in (2, 3):

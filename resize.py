@@ -7,8 +7,6 @@ Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif)
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
 first one. Other files are listed. Running it again does only what is missing.
 """
-import contextlib
-import functools
 import hashlib
 import multiprocessing
 import os
@@ -18,15 +16,16 @@ import shutil
 import signal
 import statistics
 
-from PIL import Image, ImageColor, ImageOps
+from PIL import Image, ImageColor
 from tqdm import tqdm
 
-from cli import Parser, UserError, cores, counted, power_of_two, run, size_argument
+from backend.errors import UserError, counted
+from backend.threads import cores
+from cli import Parser, run, size_argument
 from dataset import PICTURES, available_sizes
-from grid import save_png
-
-# What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
-NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+from networks.config import power_of_two
+from pictures.grid import save_png
+from pictures.reading import make_square, open_picture, readable, to_rgb
 
 
 def main():
@@ -100,22 +99,6 @@ def parse_arguments():
     if args.workers < 1:
         parser.error(f"--workers: found {args.workers}, wanted 1 or more")
     return args
-
-
-@functools.cache
-def readable():
-    """(Pillow's formats, their endings) that are taken for pictures."""
-    with contextlib.suppress(ImportError):
-        import pillow_heif
-        pillow_heif.register_heif_opener()
-    Image.init()
-    formats = [name for name in Image.OPEN if name not in NOT_PICTURES]
-    return formats, tuple(ending for ending, name in Image.registered_extensions().items()
-                          if name in formats)
-
-
-def open_picture(path):
-    return Image.open(path, formats=readable()[0])
 
 
 def find_pictures(source, skip_sizes):
@@ -217,31 +200,6 @@ def resize_picture(job):
             except OSError as error:
                 return "unwritten", f"{target}: {error.strerror}"
     return "written", None
-
-
-def to_rgb(picture, background):
-    """Any mode → RGB: turned as its EXIF says, transparency over `background`, 16 bit → 8."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":
-        low_bits = 65535 if picture.mode != "F" else 255
-        picture = picture.convert("I").point(lambda v: v * (255 / low_bits)).convert("L")
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, (*background, 255))
-        picture = Image.alpha_composite(ground, picture)
-    return picture.convert("RGB")
-
-
-def make_square(picture, fit, background):
-    width, height = picture.size
-    if fit == "pad":
-        side = max(width, height)
-        square = Image.new("RGB", (side, side), background)
-        square.paste(picture, ((side - width) // 2, (side - height) // 2))
-        return square
-    side = min(width, height)
-    left, top = (width - side) // 2, (height - side) // 2
-    return picture.crop((left, top, left + side, top + side))
 
 
 def report(results, others, target, sizes):

@@ -15,10 +15,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from tqdm import tqdm
 
-import origin
-from cli import Parser, UserError, counted, make_folder, naming, power_of_two, run, size_argument
+from backend.errors import UserError, counted
+from backend.files import make_folder, naming
+from cli import Parser, run, size_argument
 from dataset import PICTURES
-from grid import save_png
+from networks.config import power_of_two
+from pictures import origin
+from pictures.grid import save_png
 
 KINDS = "LNS"                       # Unicode categories: letters, numbers, symbols
 MARGIN = 0.1                        # of the picture, kept white on every side

@@ -3,7 +3,8 @@
     python train.py data --init_size 8
     python train.py data --resume
 
-This is the run: what it begins with, its loop, what it writes. One iteration is in training.py.
+This is the run: what it begins with, its loop, what it writes. One iteration is in
+training/iteration.py.
 """
 import os
 import re
@@ -12,26 +13,16 @@ import sys
 import time
 
 import backend
-import runs
-import settings as flags
-import snapshot
-import stats
-import streams
-from backend import mpi
-from cli import (
-    COMPILER_FAILED,
-    StopSignals,
-    UserError,
-    bring_up,
-    compiler_failed,
-    counted,
-    make_folder,
-    run,
-)
+from backend import mpi, streams
+from backend.errors import UserError, counted
+from backend.files import make_folder
+from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
 from dataset import Loader, PictureFolder, load_batch, to_float
-from grid import save_grid
-from metrics import DuringTraining
-from progress import (
+from pictures.grid import save_grid
+from training import runs, stats
+from training import settings as flags
+from training.measuring import DuringTraining
+from training.progress import (
     ProgressBar,
     dry_run,
     say_growth,
@@ -39,7 +30,8 @@ from progress import (
     say_what_changed,
     say_what_is_not_reached,
 )
-from schedule import crossed
+from training.schedule import crossed
+from weights import snapshot
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
 MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
@@ -83,7 +75,7 @@ def main(argv=None):
             raise UserError("--amp: found no GPU to use, and a CPU has no mixed precision: leave "
                             "--amp out")
         print("note: the run was begun with --amp; on a CPU all of it is float32", file=sys.stderr)
-    from training import Training
+    from training.iteration import Training
     training = Training(s, schedule, config, pictures)
     if saved:
         say_what_changed(training, saved[0])

@@ -14,10 +14,6 @@ _device, _cuda_home = "auto", None
 _conv = "winograd"
 
 
-class BackendError(Exception):
-    """What is missing on this machine, as one line that says how to get it."""
-
-
 def use_device(device, cuda_home=None):
     """Choose "auto" (CUDA where there is a GPU), "cpu" or "cuda". Call it before using `jt`.
 

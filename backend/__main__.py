@@ -43,7 +43,7 @@ def main():
     error = conv_check(jt)
     checks = [("double gradient of a convolution, finite differences", error, error < 1e-2)]
     if jt.flags.use_cuda:
-        from backend.check import compare
+        from training.gpu_check import compare
         checks += compare(jt)
     if mpi.SIZE > 1:
         wanted = mpi.SIZE * (mpi.SIZE + 1) / 2

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import tempfile
 
-from backend import BackendError
+from backend.errors import BackendError
 
 OLDEST, NEWEST = (11, 2), 13
 INSTALLED, SYSTEM = ("/usr/local/cuda", "/opt/cuda", "/usr/local/cuda-*"), "/usr"

@@ -23,8 +23,9 @@ import threading
 import time
 import traceback
 
-from backend import BackendError, cuda, mpi
-from cli import cores
+from backend import cuda, mpi
+from backend.errors import BackendError
+from backend.threads import cores
 
 ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
 CUDA_OPERATORS = ("cub_ops", "cublas_ops", "cudnn_ops", "curand_ops")

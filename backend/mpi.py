@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 
-from backend import BackendError
+from backend.errors import BackendError
 
 RANK, SIZE, LOCAL_RANK, LOCAL_SIZE = (
     int(os.environ.get(f"OMPI_COMM_WORLD_{name}", default)) for name, default in

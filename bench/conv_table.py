@@ -22,7 +22,7 @@ def main():
 
     from backend import jt
     from backend.kernels import best_form
-    from layers import DownConv2d, EqualConv2d, UpConv2d
+    from networks.layers import DownConv2d, EqualConv2d, UpConv2d
     print("* runs")
     for channels in map(int, args.channels.split(",")):
         for size in map(int, args.size.split(",")):

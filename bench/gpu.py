@@ -20,8 +20,9 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import stats  # noqa: E402
-from cli import UserError, replacing  # noqa: E402
+from backend.errors import UserError  # noqa: E402
+from backend.files import replacing  # noqa: E402
+from training import stats  # noqa: E402
 
 # Size, batch and width of the iterations that are measured: the paper's, and a narrow one.
 SPEEDS = ((8, 128, 512), (16, 128, 512), (32, 64, 512), (64, 32, 512), (128, 16, 512), (32, 64, 64))

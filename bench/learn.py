@@ -18,7 +18,7 @@ import sys
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from cli import replacing  # noqa: E402
+from backend.files import replacing  # noqa: E402
 
 SIDES = {"ours": "train.py", "twin": "bench/train_twin.py"}
 

@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import dataset  # noqa: E402
-import settings  # noqa: E402
+from training import settings  # noqa: E402
 
 
 def main():

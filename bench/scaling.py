@@ -124,11 +124,11 @@ def work(args):
     import numpy as np
 
     import backend
-    import settings
+    from training import settings
     backend.use_device("cpu")
     from backend import jt
     from model import parameters_in_use
-    from training import Training
+    from training.iteration import Training
     size, batch = int(args.size), int(args.batch)
     s = settings.OFFICIAL | dict(data="-", name="-", init_size=size, max_size=size,
                                  batch=str(batch * mpi.SIZE), fmap_max=args.fmap_max)

@@ -36,9 +36,9 @@ def main():
 def work(args):
     import numpy as np
 
-    import settings
     from backend import jt
-    from training import Training
+    from training import settings
+    from training.iteration import Training
     if args.worker == "cold":
         folder = tempfile.TemporaryDirectory()
         for part in "jit", "obj_files", "tmp":

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from config import in_use, num_layers, sizes_to
+from networks.config import in_use, num_layers, sizes_to
 
 SQRT2 = math.sqrt(2)
 

@@ -28,8 +28,8 @@ TWINS = ("torch", "fused", "torch_tf32")
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import estimate  # noqa: E402
-from config import ModelConfig  # noqa: E402
+from networks.config import ModelConfig  # noqa: E402
+from training import estimate  # noqa: E402
 
 
 def main():
@@ -144,10 +144,10 @@ def jittor_step(args, size, batch, **changes):
     import numpy as np
 
     import backend
-    import settings
+    from training import settings
     backend.use_device(args.device)
     backend.use_amp(changes.get("amp", False))
-    from training import Training
+    from training.iteration import Training
     s = settings.OFFICIAL | dict(
         data="-", name="-", init_size=size, max_size=size, batch=str(batch),
         fmap_max=args.fmap_max, latent=args.latent, **changes)
@@ -165,7 +165,7 @@ def jittor_generate(args, size, batch):
     import backend
     backend.use_device(args.device)
     from model import StyledGenerator
-    from painter import paint, styles_of
+    from pictures.painter import paint, styles_of
     generator = StyledGenerator(ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent))
     latents = np.random.RandomState(0).randn(batch, args.latent).astype("float32")
     return lambda: paint(generator, styles_of(generator, latents, size, 0.7), size)

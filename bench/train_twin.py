@@ -16,13 +16,14 @@ sys.path.insert(0, ROOT)
 import torch  # noqa: E402
 from tqdm import tqdm  # noqa: E402
 
-import runs  # noqa: E402
-import settings as flags  # noqa: E402
-import snapshot  # noqa: E402
+from backend.errors import UserError  # noqa: E402
 from bench.torch_twin import Twin  # noqa: E402
-from cli import UserError, run  # noqa: E402
+from cli import run  # noqa: E402
 from dataset import Loader  # noqa: E402
-from schedule import crossed, ema_beta, gradient_scale  # noqa: E402
+from training import runs  # noqa: E402
+from training import settings as flags  # noqa: E402
+from training.schedule import crossed, ema_beta, gradient_scale  # noqa: E402
+from weights import snapshot  # noqa: E402
 
 # What the twin has only the ordinary way.
 ONLY = dict(loss="logistic", r1_interval=1, share_fakes=False)

@@ -32,13 +32,10 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-import containers  # noqa: E402
-import foreign  # noqa: E402
-import official  # noqa: E402
-import port  # noqa: E402
-import snapshot  # noqa: E402
-from cli import Parser, UserError, add_device_arguments, bring_up, run  # noqa: E402
-from config import PORT, ModelConfig, discriminator_shapes, generator_shapes  # noqa: E402
+from backend.errors import UserError  # noqa: E402
+from cli import Parser, add_device_arguments, bring_up, run  # noqa: E402
+from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes  # noqa: E402
+from weights import containers, foreign, official, port, snapshot  # noqa: E402
 
 STYLES, IMAGES, R1_IMAGES, R1_PARAMETERS = 1e-5, 2e-5, 1e-4, 1e-3
 INPUT = "input"                 # what compute() returns for arrays that are not outputs
@@ -165,15 +162,15 @@ class OfficialOutputs:
 
     def images(self, prefix, styles, lod=None):
         """Pictures of the full size, like those of the official network at any level of detail."""
-        import model
         from backend import jt
+        from networks.inputs import fade
         levels, alpha = fading(lod if lod is not None else float(self.variables[prefix]["lod"]))
         images = []
         with jt.no_grad():
             for one in styles:
                 image = self.networks[prefix].synthesis(
                     jt.array(one[None]), self.noise(prefix), self.config.size >> levels,
-                    model.fade(alpha))
+                    fade(alpha))
                 images.append(image.numpy().repeat(2 ** levels, 2).repeat(2 ** levels, 3))
         return np.concatenate(images)
 
@@ -197,11 +194,12 @@ class OfficialOutputs:
 
     def scores_var(self, images, lod):
         """Scores of a Var of pictures of the full size, at a level of detail."""
-        import model
+        from networks.inputs import fade
+        from networks.layers import downsample
         levels, alpha = fading(lod)
         for _ in range(levels):
-            images = model.downsample(images)
-        return self.networks["discriminator"](images, model.fade(alpha))
+            images = downsample(images)
+        return self.networks["discriminator"](images, fade(alpha))
 
     def scores(self, images, lod):
         from backend import jt
@@ -297,6 +295,7 @@ class PortOutputs:
         """psi: towards mean_style in all layers; mixed: first and last block with the second w."""
         import model
         from backend import jt
+        from networks.inputs import fade
         layers, size = 2 * (step + 1), 4 * 2 ** step
         styles = self.styles("z", layers)
         if mixed[0] is not None:
@@ -309,21 +308,21 @@ class PortOutputs:
             styles = jt.array(styles)
             if psi is not None:
                 styles = model.truncate(styles, jt.array(self.mean_style()), psi, cutoff=layers)
-            return self.generator.synthesis(styles, noise, size, model.fade(alpha)).numpy()
+            return self.generator.synthesis(styles, noise, size, fade(alpha)).numpy()
 
     def scores(self, step, alpha):
-        import model
         from backend import jt
+        from networks.inputs import fade
         with jt.no_grad():
             images = jt.array(self.golden[f"d_images_step{step}"])
-            return self.discriminator(images, model.fade(alpha)).numpy()
+            return self.discriminator(images, fade(alpha)).numpy()
 
     def r1(self, step, alpha):
-        import model
         from backend import jt
+        from networks.inputs import fade
         images = jt.array(self.golden[f"d_images_step{step}"])
         gradient, penalty, gradients = r1_gradients(
-            self.discriminator, images, lambda: self.discriminator(images, model.fade(alpha)))
+            self.discriminator, images, lambda: self.discriminator(images, fade(alpha)))
         arrays = {f"discriminator/{name}": g for name, g in gradients.items()}
         return gradient, np.float32(penalty.mean() * 10 / 2), \
             port.to_port(self.config, arrays)["discriminator"]

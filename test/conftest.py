@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from backend import cuda, signals
-from cli import counted
+from backend.errors import counted
 
 # A command that a test calls must not change what the tests' own process starts.
 signals.shielded = contextlib.nullcontext

@@ -13,10 +13,10 @@ import sys
 import numpy as np
 
 import backend
-import schedule
-import settings
 from backend import mpi
 from dataset import Loader
+from networks.config import sizes_to
+from training import schedule, settings
 
 ITERATIONS = 20
 
@@ -29,15 +29,14 @@ def main():
                                  max_size=32, phase_kimg=0.064, fade_kimg=0.064) | changes
     settings.check(s)
     plan = settings.make_schedule(s)
-    import model
-    import training as module
     from backend import jt
+    from training import iteration
     if int(permute):
-        module.parts = permuted(int(permute))
+        iteration.parts = permuted(int(permute))
     found = {}
 
     def new():
-        training = module.Training(s, plan, settings.model_config(s))
+        training = iteration.Training(s, plan, settings.model_config(s))
         training.start_together()
         rng = np.random.RandomState(0)
         for network in training.G, training.D:
@@ -51,9 +50,9 @@ def main():
             part = training.my_parts(plan.at(training.images_seen).batch)[call % s["grad_accum"]]
             rng = np.random.default_rng([training.images_seen, call // s["grad_accum"] % 2])
             maps = [rng.standard_normal((plan.batch[size], 1, side, side), "float32")[part]
-                    for side in model.sizes_to(size) for _ in range(2)]
+                    for side in sizes_to(size) for _ in range(2)]
             return [jt.array(one) for one in maps]
-        model.make_noise = make_noise
+        iteration.make_noise = make_noise
         return training
 
     with Loader(data, seed=s["seed"], workers=0) as loader:

@@ -5,13 +5,13 @@ import shlex
 import shutil
 
 import pytest
-from conftest import command
-from test_train import TINY
+from conftest import ROOT, command
+from small_runs import TINY
 
 import dataset
-import estimate
-from config import ModelConfig
-from schedule import Schedule
+from networks.config import ModelConfig
+from training import estimate
+from training.schedule import Schedule
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_advice_that_was_followed_helps(cats):
 
 
 def test_metrics_takes_the_folder_above_the_size(cats, symbols):
-    model = os.path.join(os.path.dirname(__file__), "golden", "demo.model")
+    model = os.path.join(ROOT, "test/golden/demo.model")
     error = said(cats, "metrics.py", model, "My cats/16")
     assert f"type python metrics.py {shlex.quote(model)} 'My cats'\n" in error
 
@@ -87,8 +87,7 @@ def test_dry_run_guesses_the_time_and_needs_no_jittor(symbols, tmp_path):
     """Without a compiler Jittor would not start."""
     code = ("import os, sys; os.environ['cc_path'] = 'no-such-compiler'\n"
             "sys.path.insert(0, sys.argv.pop(1))\nimport cli, train\ncli.run(train.main)")
-    root = os.path.dirname(os.path.dirname(__file__))
-    _, output, error = command("-c", code, root, symbols, "--dry_run", "--preset", "small",
+    _, output, error = command("-c", code, ROOT, symbols, "--dry_run", "--preset", "small",
                                "--device", "cpu", cwd=tmp_path)
     assert "StyledGenerator: " in output and "whole run will take about" in error
     assert os.listdir(tmp_path) == []

@@ -3,9 +3,10 @@ import importlib
 import os
 
 import pytest
-from conftest import command, not_tested
+from conftest import ROOT, command, not_tested
 
 import cli
+from backend.errors import counted
 
 
 def answer(monkeypatch, command, *words):
@@ -50,7 +51,7 @@ def test_a_mistyped_choice_or_word_is_named(monkeypatch, command, words, message
 
 
 def test_one_is_not_plural():
-    assert [cli.counted(n, "picture") for n in (0, 1, 2, 5000)] == [
+    assert [counted(n, "picture") for n in (0, 1, 2, 5000)] == [
         "0 pictures", "1 picture", "2 pictures", "5,000 pictures"]
 
 
@@ -61,12 +62,11 @@ def test_choices_that_are_numbers_are_one_line_too(tmp_path):
 
 def test_what_is_not_tested_is_named_with_what_to_install():
     """Every reason for skipping a test that a machine may have."""
-    folder = os.path.dirname(__file__)
     for reason, wanted in (("no Open MPI here: apt-get install openmpi-bin", "several processes"),
                            ("safetensors is not installed", "pip install safetensors"),
                            ("could not import 'torch': No module named 'torch'", "twin")):
         found = not_tested({reason: 2})
         assert found[0].startswith("2 tests: ") and wanted in found[0]
     assert not_tested({"something else": 1}) == ["1 test: something else"]
-    with open(os.path.join(folder, "test_mpi.py")) as file:
+    with open(os.path.join(ROOT, "test/several_processes.py")) as file:
         assert 'reason="no Open MPI here' in file.read()

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from PIL import Image
 
-from cli import UserError
+from backend.errors import UserError
 from dataset import Loader, PictureFolder, available_sizes
 
 

@@ -8,10 +8,10 @@ import zipfile
 
 import numpy as np
 from pickle_bombs import CONFIG, START, called, pickles, text
-from weights import random_arrays
+from weight_files import random_arrays
 
-import port
-from config import PORT, ModelConfig, generator_shapes
+from networks.config import PORT, ModelConfig, generator_shapes
+from weights import port
 
 HEADER = {"images_seen": 5, "size": 8, "alpha": 1.0, "model": vars(CONFIG), "format": 1}
 

@@ -31,11 +31,10 @@ from archive_bombs import (  # noqa: E402
 )
 from pickle_bombs import official, pickles  # noqa: E402
 
-import foreign  # noqa: E402
-import snapshot  # noqa: E402
-import styles_file  # noqa: E402
-import weights_file  # noqa: E402
-from cli import UserError  # noqa: E402
+from backend.errors import UserError  # noqa: E402
+from measures import weights_file  # noqa: E402
+from pictures import styles_file  # noqa: E402
+from weights import foreign, snapshot  # noqa: E402
 
 LONGEST, SECONDS, MORE = 1_000_000, 2, 300_000_000
 

@@ -23,7 +23,7 @@ sys.path[:0] = [ROOT, os.path.dirname(HERE)]
 
 import bombs  # noqa: E402
 
-from cli import UserError  # noqa: E402
+from backend.errors import UserError  # noqa: E402
 
 GIB, SECONDS = 2 ** 30, 10
 
@@ -123,26 +123,27 @@ class Attack:
 
 
 def model():
-    from weights import PORT16, random_arrays
+    from weight_files import PORT16, random_arrays
 
-    import snapshot
+    from weights import snapshot
     header = {"images_seen": 5, "size": 16, "alpha": 1.0, "model": vars(PORT16)}
     snapshot.save("right.model", header, random_arrays(PORT16))
     return snapshot.load_any, [("right.model", read_file("right.model"))]
 
 
 def foreign():
-    import weights
+    import weight_files
 
-    import foreign
-    from config import ModelConfig
+    from networks.config import ModelConfig
+    from weights import foreign
     config = ModelConfig(size=16, latent=8, mapping_layers=2, fmap_base=64, fmap_max=8)
-    networks = weights.official_networks(config)
-    files = [(f"official{protocol}.pkl", weights.official_pickle(networks, protocol))
+    networks = weight_files.official_networks(config)
+    files = [(f"official{protocol}.pkl", weight_files.official_pickle(networks, protocol))
              for protocol in (0, 2, 4, 5)]
     files += [(os.path.basename(path), read_file(path))
               for path in sorted(glob.glob(os.path.join(ROOT, "test", "golden", "port16*")))]
-    files.append(("port.tar", weights.torch_tar(weights.port_state()["g_running"])))
+    port_state = weight_files.port_state()["g_running"]
+    files.append(("port.tar", weight_files.torch_tar(port_state)))
     files.append(("attack.pkl", pickle.dumps({"g_running": Attack()})))
     return foreign.read, files
 

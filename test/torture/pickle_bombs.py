@@ -2,9 +2,9 @@
 import struct
 
 import numpy as np
-from weights import Network, official_networks, official_pickle
+from weight_files import Network, official_networks, official_pickle
 
-from config import ModelConfig
+from networks.config import ModelConfig
 
 CONFIG = ModelConfig(size=8, latent=8, mapping_layers=2, fmap_base=64, fmap_max=8)
 START = b"\x80\x04"

@@ -24,9 +24,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 sys.path.insert(0, ROOT)
 
-import runs  # noqa: E402
-import snapshot  # noqa: E402
-from cli import UserError  # noqa: E402
+from backend.errors import UserError  # noqa: E402
+from training import runs  # noqa: E402
+from weights import snapshot  # noqa: E402
 
 TRAIN = [sys.executable, os.path.join(ROOT, "train.py")]
 # A network so small that it makes hundreds of steps a minute, through a fade and two sizes.
@@ -314,11 +314,12 @@ def damage(name, count):
 POISON = """
 import sys; sys.path.insert(0, sys.argv.pop(1))
 import backend; backend.use_device("cpu")
-import random, training, train, cli, numpy as np
+import random, train, cli, numpy as np
+from training import iteration
 count = int(sys.argv.pop(1))
 random.seed(1)
 poisoned = {8 * i for i in random.sample(range(10, 90), count)}
-step = training.Training.step
+step = iteration.Training.step
 def poison(self, images):
     if self.images_seen not in poisoned:
         return step(self, images)
@@ -333,7 +334,7 @@ def poison(self, images):
     same = all((before[n] == after[n]).all() for n in names)
     print("untouched" if same else "TOUCHED", flush=True)
     return result
-training.Training.step = poison
+iteration.Training.step = poison
 cli.run(train.main)
 """
 

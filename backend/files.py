@@ -1,0 +1,58 @@
+"""Files that are never half-written, and what the system says of them as one line."""
+import contextlib
+import os
+import tempfile
+
+from backend.errors import UserError
+
+
+@contextlib.contextmanager
+def naming(path):
+    """What the system refuses inside becomes one line that names `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error).strip().partition("\n")[0]
+        raise UserError(f"{path}: {reason}") from None
+
+
+def make_folder(folder, flag="", advice="name another folder"):
+    """Make `folder` where it is missing. Raises UserError where nothing can be written in it."""
+    try:
+        os.makedirs(folder, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        reason = "a file, wanted a folder" if isinstance(error, FileExistsError) else \
+            f"cannot be written ({error.strerror})"
+        raise UserError(f"{flag} {folder}: {reason}: {advice}".lstrip()) from None
+
+
+@contextlib.contextmanager
+def replacing(path, through=None):
+    """Yields a binary file; on success it is on the disk and renamed to `path`, else it is gone.
+
+    It is written in the folder `through`, on the same file system (default: beside `path`).
+    """
+    name = f".{os.path.basename(path)}.{os.getpid()}.tmp"
+    temporary = os.path.join(through or os.path.dirname(os.path.abspath(path)), name)
+    try:
+        with open(temporary, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
+        raise
+
+
+def sync_folder(folder):
+    """Bring the names in `folder` to the disk, where the system can."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,177 @@
+"""Compares the pictures of a generator with real ones, by any of METRICS."""
+import dataclasses
+
+import numpy as np
+
+from backend.errors import UserError
+from cli import names_argument
+from dataset import PictureFolder, flips, load_batch
+from measures import feature_metrics, inception, lpips, swd
+from measures.ms_ssim import Diversity, scales
+from measures.path_length import path_length
+from pictures.grid import to_pixels
+from pictures.painter import latents_of, paint, random_noise, styles_of
+
+METRICS = ("swd", "ms_ssim", "fid", "kid", "pr", "ppl")
+OF_FEATURES = {"fid", "kid", "pr"}
+# What training writes into stats.csv.
+COLUMNS = ("swd", "ms_ssim", "fid", "kid", "precision", "recall", "ppl_z", "ppl_w")
+CHUNK = 32
+
+
+class Stopped(Exception):
+    """The user asked for it while measuring."""
+
+
+class Measure:
+    """Real and generated pictures go in, some at a time; results come out.
+
+    network: an Inception, where features are wanted. floors: whether to measure the real pictures
+    among themselves too.
+    """
+
+    def __init__(self, wanted, seed=0, network=None, floors=True):
+        self.wanted, self.seed, self.with_floors = wanted, seed, floors
+        self.network = network if OF_FEATURES & wanted else None
+        # Real pictures, generated ones, and further real ones for the floor.
+        self.real, self.fake, self.others = (swd.Descriptors(seed, i) for i in range(3))
+        self.real_diversity, self.diversity = Diversity(), Diversity()
+        self.features = [], []
+
+    def add(self, real, fake):
+        """uint8 [n, C, size, size] each, equally many."""
+        if "swd" in self.wanted:
+            self.real.add(real)
+            self.fake.add(fake)
+        if "ms_ssim" in self.wanted:
+            self.real_diversity.add(real)
+            self.diversity.add(fake)
+        if self.network:
+            for features, pixels in zip(self.features, (real, fake)):
+                features.append(self.network.features(pixels))
+        self.size = real.shape[-1]
+
+    def add_others(self, real):
+        """uint8 [n, C, size, size]: real pictures that are not among the others, for the floor."""
+        self.others.add(real)
+
+    def results(self):
+        """Yields (column of stats.csv or None, label, value, what to compare with, filter)."""
+        if "swd" in self.wanted:
+            yield from self.distances()
+        if "ms_ssim" in self.wanted:
+            yield ("ms_ssim", "MS-SSIM of pairs", self.diversity.mean(),
+                   f"the real ones: {self.real_diversity.mean():.4f}; 1: all alike",
+                   f"Gaussian window of 11, {scales(self.size)} scales")
+        if self.network:
+            yield from self.of_features(*map(np.concatenate, self.features))
+
+    def distances(self):
+        found, floors = swd.distance(self.real, self.fake, self.seed), self.floors()
+        for name, value in found.items():
+            beside = ", ".join(f"{floor[name]:.2f} of {count:,}" for count, floor in floors.items())
+            yield ("swd" if name == "mean" else None,
+                   f"SWD × 1000, {'mean' if name == 'mean' else f'size {name}'}", value,
+                   beside and f"real ones beside other real ones: {beside}",
+                   "Laplacian pyramid, 1 4 6 4 1")
+
+    def floors(self):
+        """{number of pictures: distances of so many real ones and as many others}.
+
+        That of the number that is measured where the real ones suffice; else of smaller numbers,
+        which are all larger, to be seen falling.
+        """
+        if not self.with_floors:
+            return {}
+        if self.others.count:
+            return {self.real.count: swd.distance(self.real, self.others, self.seed)}
+        counts = [self.real.count // part for part in (8, 4, 2)]
+        return {count: swd.distance(self.real.some(0, count), self.real.some(count, 2 * count),
+                                    self.seed) for count in counts if count}
+
+    def of_features(self, real, fake):
+        scaled = "bilinear to 299"
+        if "fid" in self.wanted:
+            yield "fid", "FID", feature_metrics.frechet_distance(real, fake), None, scaled
+        if "kid" in self.wanted:
+            yield ("kid", "KID × 1000", 1000 * feature_metrics.kernel_distance(
+                real, fake, self.seed), None, scaled)
+        if "pr" in self.wanted:
+            precision, recall = feature_metrics.precision_recall(real, fake)
+            yield "precision", "precision, 3 neighbours", precision, None, scaled
+            yield "recall", "recall, 3 neighbours", recall, None, scaled
+
+
+def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=False, done=None,
+             stopped=lambda: False):
+    """What Measure.results gives for a generator, and path lengths where ppl is wanted.
+
+    real: a Real. perceptual: an LPIPS, for ppl; crop: see path_length.py. done(n): called after n
+    pictures. Raises Stopped.
+    """
+    seed = measure.seed
+    for first in range(0, count if measure.wanted - {"ppl"} else 0, CHUNK):
+        if stopped():
+            raise Stopped
+        some = range(first, min(first + CHUNK, count))
+        measure.add(real.load(some),
+                    generated(generator, size, alpha, range(seed + first, seed + some.stop)))
+        if measure.with_floors and "swd" in measure.wanted and len(real.folder) >= 2 * count:
+            measure.add_others(real.load(range(count + first, count + some.stop)))
+        if done:
+            done(len(some))
+    results = list(measure.results())
+    if "ppl" in measure.wanted:
+        for space in "zw":
+            value = path_length(perceptual, generator, size, alpha, space, count, seed, crop, done)
+            results.append((f"ppl_{space}", f"PPL in {space}, whole paths", value, None,
+                            "LPIPS of VGG-16, noise drawn for every 16 paths, " +
+                            ("the official crop of aligned faces" if crop else "whole pictures")))
+    return results
+
+
+@dataclasses.dataclass
+class Real:
+    """The real pictures that a generator is compared with, in an order that the seed decides.
+
+    mirror: whether each is mirrored or not by a coin of its own, as where training did that.
+    """
+
+    folder: PictureFolder
+    channels: int
+    mirror: bool
+    seed: int
+
+    def load(self, some):
+        """uint8 [n, channels, size, size]: the pictures of a range of this order."""
+        pictures, _ = load_batch(self.folder.files(some, self.seed),
+                                 flips(some, self.seed, self.mirror), self.folder.size,
+                                 self.channels)
+        return pictures
+
+
+def generated(generator, size, alpha, seeds):
+    """uint8 [N, C, size, size]: what `seeds` look like, each with noise of its own."""
+    styles = styles_of(generator, latents_of(seeds, generator.config.latent), size, 1)
+    images = paint(generator, styles, size, alpha,
+                   noise=lambda rows: random_noise([seeds[i] for i in rows], size))
+    return to_pixels(images).transpose(0, 3, 1, 2)[:, :images.shape[1]]
+
+
+def load_networks(wanted, inception_file, lpips_file):
+    """(Inception or None, LPIPS or None). Raises UserError where a file is wanting or wrong."""
+    return (inception.Inception(inception_file) if OF_FEATURES & wanted else None,
+            lpips.LPIPS(lpips_file) if "ppl" in wanted else None)
+
+
+def check_files(wanted, inception_file, lpips_file):
+    """Raise UserError where a file is needed that is not named."""
+    if OF_FEATURES & wanted and not inception_file:
+        raise inception.needs(",".join(sorted(OF_FEATURES & wanted)))
+    if "ppl" in wanted and not lpips_file:
+        raise UserError(f"ppl needs LPIPS weights: type --lpips FILE, {lpips.WHERE}")
+
+
+def metrics_argument(text):
+    """argparse type: names of METRICS."""
+    return names_argument(text, METRICS)

@@ -1,0 +1,29 @@
+"""What networks are given beside latents and pictures: noise maps, how far a size has faded in."""
+import numpy as np
+
+from backend import jt
+from networks.config import sizes_to
+
+
+def make_noise(batch, size):
+    """One N(0, 1) map [batch, 1, h, h] per layer up to `size`, from the device's generator."""
+    return [jt.randn(batch, 1, s, s).stop_grad() for s in sizes_to(size) for _ in range(2)]
+
+
+def fixed_noise(size, seed=0):
+    """The same, one map for all pictures, from NumPy: equal on every device."""
+    rng = np.random.RandomState(seed)
+    return [jt.array(rng.randn(1, 1, s, s).astype("float32")).stop_grad()
+            for s in sizes_to(size) for _ in range(2)]
+
+
+def fade(alpha):
+    """A number in [0, 1] → what the networks take: 1.0, or a Var [1, 1, 1, 1].
+
+    A Var of that shape, because Jittor compiles the single numbers 0, 1 and 2 into its kernels.
+    """
+    return 1.0 if alpha >= 1 else jt.array(np.full((1, 1, 1, 1), alpha, "float32"))
+
+
+def is_fading(alpha):
+    return isinstance(alpha, jt.Var)

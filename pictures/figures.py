@@ -1,0 +1,81 @@
+"""The figures of generate.py, each as pictures in a grid: mixing, truncation, noise, ways."""
+import numpy as np
+
+from pictures.painter import between
+
+# As figure 8 of Karras et al. 2018.
+PSI = (1, 0.7, 0.5, 0, -0.5, -1)
+DRAWS = 32                      # of the noise, for its effect
+AT_ONCE = 16                    # pictures
+
+
+def samples(painter, seeds):
+    return painter.paint(painter.styles(seeds), seeds)
+
+
+def mixing(painter, rows, columns, layers):
+    """[1 + rows, 1 + columns] pictures: sources along the top, targets down the side.
+
+    Each picture inside is the target of its row with the styles `layers` of the source of its
+    column (Karras et al. 2018, figure 3). rows, columns: seeds.
+    """
+    top, side = painter.styles(columns), painter.styles(rows)
+    top_images, side_images = painter.paint(top, columns), painter.paint(side, rows)
+    blank = np.ones_like(top_images[:1])
+    grid = [blank, top_images]
+    for row, seed in enumerate(rows):
+        mixed = np.repeat(side[row:row + 1], len(top), 0)
+        mixed[:, layers] = top[:, layers]
+        grid += [side_images[row:row + 1], painter.paint(mixed, [seed] * len(top))]
+    return np.concatenate(grid)
+
+
+def interpolation(painter, rows, columns, seed, space):
+    """Each row walks from the picture of one seed to that of the next."""
+    ends = painter.latents(range(seed, seed + rows + 1))
+    walks = [between(painter, a, b, np.linspace(0, 1, columns), space)
+             for a, b in zip(ends, ends[1:])]
+    seeds = [seed + row for row in range(rows) for _ in range(columns)]
+    return painter.paint(np.concatenate(walks), seeds)
+
+
+def truncation(painter, seeds):
+    """[seeds, PSI]: towards the mean picture and out on its other side (figure 8)."""
+    latents = painter.latents(seeds)
+    styles = np.stack([painter.styles_of(latents, psi) for psi in PSI], 1)
+    return painter.paint(styles.reshape(-1, *styles.shape[2:]), np.repeat(seeds, len(PSI)))
+
+
+def noise_effect(painter, seeds):
+    """[seeds, 5]: without noise, three draws of it, and how much 32 draws differ (figures 4, 5).
+
+    The last column is the standard deviation over the draws, black for none, white for the most
+    in the figure.
+    """
+    grid, deviations = [], []
+    for styles in painter.styles(seeds):
+        draws = painter.paint(np.repeat(styles[None], DRAWS, 0), noise="random")
+        grid.append([painter.paint(styles[None], noise="none")[0], *draws[:3]])
+        deviations.append(draws.std(0).mean(0, keepdims=True).repeat(draws.shape[1], 0))
+    deviations = np.stack(deviations)
+    deviations *= 2 / max(deviations.max(), 1e-12)
+    return np.concatenate([[*row, deviation - 1] for row, deviation in zip(grid, deviations)])
+
+
+def walk(painter, keys, frames, space):
+    """Yields, frame by frame, pictures [cells, C, size, size]: a seamless loop.
+
+    keys: seeds [cells, stops]. Each cell goes from stop to stop and back to its first, `frames`
+    frames each. Only one step's styles are in memory.
+    """
+    keys = np.asarray(keys)
+    cells, stops = keys.shape
+    block = max(1, AT_ONCE // cells)
+    for stop in range(stops):
+        starts, ends = (painter.latents(keys[:, s % stops]) for s in (stop, stop + 1))
+        styles = np.stack([between(painter, a, b, np.arange(frames) / frames, space)
+                           for a, b in zip(starts, ends)], 1)
+        for first in range(0, frames, block):
+            some = styles[first:first + block]
+            images = painter.paint(some.reshape(-1, *some.shape[2:]), [*keys[:, 0]] * len(some))
+            yield from images.reshape(len(some), cells, *images.shape[1:])

@@ -1,0 +1,85 @@
+"""Films, written frame by frame so that a long one needs no more memory than a short one."""
+import contextlib
+import os
+import shutil
+import tempfile
+
+import numpy as np
+from PIL import GifImagePlugin, Image
+
+from backend.errors import UserError
+from backend.files import naming, replacing
+from pictures import origin
+
+
+@contextlib.contextmanager
+def gif(path, seconds_per_frame=0.08, made=None):
+    """Yields write(PIL picture, seconds=seconds_per_frame). An endless loop, 256 colours a frame.
+
+    All frames must be of one size. made: how they were, to be written into the file (origin.py).
+    """
+    info = {"loop": 0} | ({"comment": origin.text(made).encode()} if made else {})
+    with naming(path), replacing(path) as file:
+        first = True
+
+        def write(picture, seconds=seconds_per_frame):
+            nonlocal first
+            picture = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+            duration = max(20, round(1000 * seconds))
+            if first:
+                for part in GifImagePlugin.getheader(picture, info=info)[0]:
+                    file.write(part)
+                first = False
+            for part in GifImagePlugin.getdata(picture, duration=duration,
+                                               include_color_table=True):
+                file.write(part)
+
+        yield write
+        file.write(b";")
+
+
+def ffmpeg():
+    """The package imageio_ffmpeg."""
+    try:
+        import imageio_ffmpeg
+    except ImportError:
+        raise UserError("--film mp4 needs one more package: type pip install imageio-ffmpeg, or "
+                        "--film gif") from None
+    return imageio_ffmpeg
+
+
+@contextlib.contextmanager
+def mp4(path, frames_per_second, made=None):
+    """Yields write(PIL picture). H.264, as browsers play it; needs the package imageio-ffmpeg."""
+    imageio_ffmpeg = ffmpeg()
+    # ffmpeg writes by name, and goes back in the file at the end: a folder of its own, then over.
+    with naming(path):
+        folder = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".film-")
+    temporary, writer = os.path.join(folder, "film.mp4"), None
+
+    def write(picture):
+        nonlocal writer
+        pixels = np.asarray(picture.convert("RGB"))
+        height, width = pixels.shape[:2]                # H.264 wants even ones
+        pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+        if writer is None:
+            writer = imageio_ffmpeg.write_frames(
+                temporary, pixels.shape[1::-1], fps=frames_per_second, codec="libx264",
+                quality=8, macro_block_size=1,
+                output_params=["-metadata", f"comment={origin.text(made)}"] if made else [])
+            writer.send(None)
+        writer.send(np.ascontiguousarray(pixels))
+
+    try:
+        with naming(path):
+            yield write
+            if writer:
+                writer.close()
+                os.replace(temporary, path)
+    finally:
+        if writer:
+            writer.close()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+WRITERS = {"gif": lambda path, fps, made: gif(path, 1 / fps, made), "mp4": mp4}

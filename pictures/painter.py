@@ -1,0 +1,157 @@
+"""Pictures from a generator, by seed, latent or style: what every command that paints shares."""
+import numpy as np
+
+from backend import streams
+from networks.config import num_layers, sizes_to
+from weights import snapshot
+
+# Layers as in figure 3 of Karras et al. 2018, by the sizes that they paint.
+LEVELS = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024)}
+NOISES = ("const", "random", "none")
+
+
+def latents_of(seeds, length):
+    """One latent per seed, NumPy [N, length]: the same for a seed, whatever is beside it."""
+    return np.stack([np.random.RandomState(seed).randn(length) for seed in seeds]).astype("float32")
+
+
+def random_noise(seeds, size):
+    """Noise maps of a picture's own: one NumPy array [N, 1, h, h] per layer."""
+    generators = [streams.rng("noise", seed) for seed in seeds]
+    return [np.stack([rng.standard_normal((1, s, s), "float32") for rng in generators])
+            for s in sizes_to(size) for _ in range(2)]
+
+
+def in_chunks(compute, rows, chunk):
+    """compute(some rows) for all of `rows`, `chunk` at a time; yields arrays of the same rows.
+
+    The last chunk is filled up, so that every row is computed by the same kernels whatever stands
+    beside it: equal bit for bit on one device.
+    """
+    for first in range(0, len(rows), chunk):
+        part = rows[first:first + chunk]
+        filled = np.concatenate([part, np.repeat(part[-1:], chunk - len(part), 0)])
+        yield compute(np.ascontiguousarray(filled))[:len(part)]
+
+
+def styles_of(generator, latents, size, truncation_psi, truncation_layers=8):
+    """NumPy latents [N, latent] → truncated styles [N, layers, dlatent]."""
+    import model
+    from backend import jt
+
+    def compute(latents):
+        styles = model.broadcast_style(generator.mapping(jt.array(latents)), num_layers(size))
+        return model.truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
+
+    with jt.no_grad():
+        return np.concatenate(list(in_chunks(compute, latents, 16)))
+
+
+def paint(generator, styles, size, alpha=1.0, chunk=16, noise=None, done=None):
+    """NumPy styles [N, layers, dlatent] → pictures [N, C, size, size].
+
+    noise: one map per layer for all pictures, by default inputs.fixed_noise(size); or a function
+    that gives one array [n, 1, h, h] per layer for the indices of n pictures. `chunk` pictures at a
+    time (fewer above 128), so that a large grid needs no more memory than a small one; after each
+    chunk, done(number of pictures) is called.
+    """
+    from backend import jt
+    from networks.inputs import fade, fixed_noise
+    noise, images = noise or fixed_noise(size), []
+
+    def compute(indices):
+        maps = [jt.array(m) for m in noise(indices)] if callable(noise) else noise
+        return generator.synthesis(jt.array(styles[indices]), maps, size, fade(alpha)).numpy()
+
+    with jt.no_grad():
+        for part in in_chunks(compute, np.arange(len(styles)), max(1, min(chunk, 2048 // size))):
+            images.append(part)
+            if done:
+                done(len(part))
+    return np.concatenate(images)
+
+
+class Painter:
+    """The averaged generator of a file, at its size and alpha.
+
+    header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
+    as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
+    done: called with a number of pictures whenever so many are painted.
+    """
+
+    def __init__(self, header, arrays, path, truncation_psi, truncation_layers=8, noise="const"):
+        from backend import jt
+        self.generator = snapshot.make_generator(header, arrays, path)
+        self.psi, self.truncation_layers = truncation_psi, truncation_layers
+        self.size, self.alpha, self.noise = header["size"], header["alpha"], noise
+        self.layers = num_layers(self.size)
+        self.done = self.own_noise = None
+        if "noise/0" in arrays:
+            self.own_noise = [jt.array(arrays[f"noise/{i}"]) for i in range(self.layers)]
+
+    def latents(self, seeds):
+        return latents_of(seeds, self.generator.config.latent)
+
+    def styles(self, seeds):
+        """One style per seed and layer, truncated: NumPy [N, layers, dlatent]."""
+        return self.styles_of(self.latents(seeds))
+
+    def styles_of(self, latents, psi=None):
+        return styles_of(self.generator, latents, self.size, self.psi if psi is None else psi,
+                         self.truncation_layers)
+
+    def paint(self, styles, seeds=None, noise=None):
+        """NumPy styles → pictures [N, C, size, size] in about [-1, 1].
+
+        seeds: of their noise where it is random (default 0, 1, …). noise: as self.noise, instead
+        of it, or a list of maps.
+        """
+        from backend import jt
+        noise = noise or self.noise
+        if noise == "none":
+            noise = [None] * self.layers
+        elif noise == "random":
+            seeds = range(len(styles)) if seeds is None else seeds
+
+            def noise(indices):
+                return random_noise([seeds[i] for i in indices], self.size)
+        elif noise == "const":
+            noise = self.own_noise
+        else:
+            noise = [jt.array(m) for m in noise]
+        return paint(self.generator, styles, self.size, self.alpha, noise=noise, done=self.done)
+
+
+def levels(size):
+    """{"coarse": layer indices, "middle": …, "fine": …}; a small model is split into three."""
+    sizes = sizes_to(size)
+    if size < 64:
+        thirds = np.array_split(np.arange(num_layers(size)), 3)
+        return {name: list(layers) for name, layers in zip(LEVELS, thirds)}
+    return {name: [2 * i + j for i, s in enumerate(sizes) if low <= s <= high for j in (0, 1)]
+            for name, (low, high) in LEVELS.items()}
+
+
+def slerp(a, b, t):
+    """Points on the great circles from a (t = 0) to b (t = 1), at even speed, of length √D.
+
+    a, b [N or 1, D], t [N, 1]. The mapping network takes no notice of a latent's length.
+    """
+    a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a.astype("float64"), b))
+    cosine = np.clip((a * b).sum(1, keepdims=True), -1, 1)
+    across = b - cosine * a
+    across /= np.maximum(np.linalg.norm(across, axis=1, keepdims=True), 1e-12)      # a = b
+    angle = t * np.arccos(cosine)
+    return (np.cos(angle) * a + np.sin(angle) * across) * np.sqrt(a.shape[1])
+
+
+def between(painter, a, b, t, space):
+    """The styles on the way from latent a to latent b, each [latent], at the places `t`.
+
+    space: "z" along the sphere of latents, "w" straight from one style to the other.
+    """
+    t = np.asarray(t, "float32")
+    if space == "z":
+        return painter.styles_of(slerp(a[None], b[None], t[:, None]).astype("float32"))
+    first, last = painter.styles_of(np.stack([a, b]))
+    return first + t[:, None, None] * (last - first)

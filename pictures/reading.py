@@ -1,0 +1,49 @@
+"""Pictures of any kind that Pillow reads → square RGB."""
+import contextlib
+import functools
+
+from PIL import Image, ImageOps
+
+# What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
+NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+
+
+@functools.cache
+def readable():
+    """(Pillow's formats, their endings) that are taken for pictures."""
+    with contextlib.suppress(ImportError):
+        import pillow_heif
+        pillow_heif.register_heif_opener()
+    Image.init()
+    formats = [name for name in Image.OPEN if name not in NOT_PICTURES]
+    return formats, tuple(ending for ending, name in Image.registered_extensions().items()
+                          if name in formats)
+
+
+def open_picture(path):
+    return Image.open(path, formats=readable()[0])
+
+
+def to_rgb(picture, background):
+    """Any mode → RGB: turned as its EXIF says, transparency over `background`, 16 bit → 8."""
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode.startswith("I") or picture.mode == "F":
+        low_bits = 65535 if picture.mode != "F" else 255
+        picture = picture.convert("I").point(lambda v: v * (255 / low_bits)).convert("L")
+    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
+        picture = picture.convert("RGBA")
+        ground = Image.new("RGBA", picture.size, (*background, 255))
+        picture = Image.alpha_composite(ground, picture)
+    return picture.convert("RGB")
+
+
+def make_square(picture, fit, background):
+    width, height = picture.size
+    if fit == "pad":
+        side = max(width, height)
+        square = Image.new("RGB", (side, side), background)
+        square.paste(picture, ((side - width) // 2, (side - height) // 2))
+        return square
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    return picture.crop((left, top, left + side, top + side))

@@ -1,0 +1,147 @@
+"""backend/fused.py: the loops of the CPU mean what Jittor's own operators mean."""
+import numpy as np
+import pytest
+from conftest import without_gpu
+
+from backend import fused, jt
+from backend.fused import adam_step, bias_leaky_relu, blur, epilogue, move
+from backend.kernels import winograd
+from networks.layers import downsample
+
+
+def random(seed, *shape):
+    return np.random.RandomState(seed).randn(*shape).astype("float32")
+
+
+def both(monkeypatch, compute):
+    """What `compute` returns, a list of Vars, by the loops and by Jittor's operators."""
+    ours = [v.numpy() for v in compute()]
+    with monkeypatch.context() as patch:
+        patch.setattr(fused, "on_cpu", lambda: False)
+        return ours, [v.numpy() for v in compute()]
+
+
+def assert_equal(ours, theirs, bound=1e-5):
+    for a, b in zip(ours, theirs):
+        assert a.shape == b.shape and np.abs(a - b).max() < bound * (np.abs(b).max() + 1e-3)
+
+
+@pytest.mark.parametrize("blurred", [False, True])
+@pytest.mark.parametrize("maps", [1, 3])
+@pytest.mark.parametrize("one, eps", [(1, 1e-8), (0, 1e-5)])
+def test_epilogue_and_every_gradient(monkeypatch, blurred, maps, one, eps):
+    arrays = [random(0, 3, 5, 8, 12), random(1, maps, 1, 8, 12), random(2, 5), random(3, 5),
+              random(4, 3, 10)]
+    weights = jt.array(random(5, 3, 5, 8, 12))
+
+    def compute():
+        inputs = [jt.array(a) for a in arrays]
+        y = epilogue(*inputs, one=one, eps=eps, blurred=blurred)
+        return [y] + jt.grad((y * weights).sum(), inputs)
+
+    assert_equal(*both(monkeypatch, compute))
+
+
+@without_gpu
+@pytest.mark.parametrize("size", [4, 16])
+def test_epilogue_blurs_in_its_own_loop_where_noise_has_no_gradient(monkeypatch, size):
+    arrays = [random(0, 2, 20, size, size), random(2, 20), random(3, 20), random(4, 2, 40)]
+    noise = jt.array(random(1, 2, 1, size, size)).stop_grad()
+    weights = jt.array(random(5, 2, 20, size, size))
+
+    def compute():
+        x, *others = [jt.array(a) for a in arrays]
+        y = epilogue(x, noise, *others, blurred=True)
+        return [y] + jt.grad((y * weights).sum(), [x, *others])
+
+    with jt.profile_scope() as report:
+        both_forms = both(monkeypatch, compute)
+    assert_equal(*both_forms)
+    assert any("BLURRED = 1" in row[0] for row in report[1:])
+
+
+@without_gpu
+def test_second_derivatives_of_the_epilogue_are_refused_not_wrong():
+    x, style = jt.array(random(0, 2, 3, 4, 4)), jt.array(random(1, 2, 6))
+    y = epilogue(x, jt.zeros(1, 1, 4, 4), jt.zeros(3), jt.zeros(3), style)
+    gradient = jt.grad((y * y).sum(), x)
+    with pytest.raises(Exception, match="no second derivatives"):
+        jt.grad((gradient * gradient).sum(), style)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 6, 7), (4, 9)])
+def test_bias_and_leaky_relu_with_gradients_up_to_the_second(monkeypatch, shape):
+    x0, bias0, weights = random(0, *shape), random(1, shape[1]), jt.array(random(2, *shape))
+
+    def compute():
+        x, bias = jt.array(x0), jt.array(bias0)
+        y = bias_leaky_relu(x * x, bias)
+        dx, dbias = jt.grad((y * y * weights).sum(), [x, bias])
+        second = jt.grad((dx * dx).sum() + (dbias * dbias).sum(), [x, bias])
+        return [y, dx, dbias, *second]
+
+    assert_equal(*both(monkeypatch, compute), bound=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 1, 5), (2, 3, 4, 1), (1, 2, 9, 17)])
+def test_blur_of_every_small_size_and_its_gradients(monkeypatch, shape):
+    def compute():
+        x = jt.array(random(0, *shape))
+        y = blur(x)
+        gradient = jt.grad((y ** 3).sum(), x, retain_graph=True)
+        return [y, gradient, jt.grad((gradient ** 2).sum(), x)]
+    assert_equal(*both(monkeypatch, compute))
+
+
+SHAPES = [(7,), (70_000,), (3, 2, 5, 1), (1, 1)]
+
+
+@without_gpu
+def test_operators_hold_no_more_than_their_gradients_need():
+    """Activations, one per layer, and those of ten layers are gone when the gradient arrives at the
+    two large ones before them. Jittor by itself would hold every array of both passes."""
+    weight, bias = jt.randn(16, 16, 3, 3), jt.zeros(16)
+    images = jt.randn(4, 16, 128, 128)
+
+    def gradients():
+        x = images
+        for layer in range(12):
+            x = bias_leaky_relu(winograd(x, weight, "same"), bias)
+            x = downsample(x) if layer == 1 else x
+        loss = x.sum()
+        with jt.no_grad():
+            return jt.grad(loss, [weight, bias])
+
+    jt.sync(gradients())                                        # compiles
+    with jt.flag_scope(profile_memory_enable=1):
+        jt.sync(gradients())
+        most = int(jt.core.get_max_memory_info().split("[!@#div1!@#]")[0])
+    assert most < 7 * images.numel() * 4
+
+
+def test_adam_step_of_many_parameters(monkeypatch):
+    p, g, v = ([random(k, *shape) for shape in SHAPES] for k in (0, 1, 2))
+    v = [a * a for a in v]
+
+    def compute():
+        new, moments, *others = adam_step(jt.ones(1), *(list(map(jt.array, x)) for x in (p, g, v)),
+                                          jt.array(np.array([0.01], "float32")), 0.99, 1e-8)
+        return [*new, *moments, *others]
+
+    assert_equal(*both(monkeypatch, compute))
+
+
+@pytest.mark.parametrize("value, sound", [(3e38, 1), (np.nan, 0), (np.inf, 0), (-np.inf, 0)])
+def test_adam_step_finds_a_number_that_is_none(monkeypatch, value, sound):
+    p, g, v = ([random(k, *shape) for shape in SHAPES] for k in (0, 1, 2))
+    g[0][:] = g[1][40_000] = value
+    for found in both(monkeypatch, lambda: [adam_step(
+            jt.ones(1), *(list(map(jt.array, x)) for x in (p, g, v)), jt.ones(1), 0.99, 1e-8)[2]]):
+        assert found == [np.float32(sound)]
+
+
+def test_move_of_many_parameters(monkeypatch):
+    a, b = ([random(k, *shape) for shape in SHAPES] for k in (0, 1))
+    amount = np.array([0.3], "float32")
+    assert_equal(*both(monkeypatch, lambda: move(list(map(jt.array, a)), list(map(jt.array, b)),
+                                                 jt.array(amount))))

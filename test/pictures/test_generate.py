@@ -1,0 +1,307 @@
+"""generate.py: every figure's size and content, styles as files, films, the same seed anywhere."""
+import os
+import sys
+
+import numpy as np
+import pytest
+from conftest import ROOT, command
+from PIL import Image
+
+import generate
+from backend.errors import UserError
+from networks.config import ModelConfig, generator_shapes
+from pictures import figures
+from weights import snapshot
+
+CONFIG = ModelConfig(size=16, latent=16, fmap_max=16)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """With x.model: random weights, so that every layer, noise and psi shows in the pictures."""
+    folder, rng = tmp_path_factory.mktemp("generate"), np.random.RandomState(0)
+    arrays = {f"ema/{name}": rng.standard_normal(shape).astype("float32") *
+              (100 if name.startswith("mapping") and "weight" in name else 0.3)
+              for name, shape in generator_shapes(CONFIG).items()}
+    snapshot.save(str(folder / "x.model"), {"images_seen": 0, "size": 16, "alpha": 1.0,
+                                            "model": vars(CONFIG)}, arrays)
+    return folder
+
+
+@pytest.fixture
+def make(folder, tmp_path, capsys):
+    """make(flags…) → {file name: uint8 array or path} of what generate.py writes."""
+    def make(*flags):
+        assert generate.main([str(folder / "x.model"), "--out", str(tmp_path),
+                              "--overwrite", *map(str, flags)]) == 0
+        names = [os.path.basename(line.strip())
+                 for line in capsys.readouterr().out.splitlines()[1:]]
+        return {name: np.asarray(Image.open(tmp_path / name)) if name.endswith("png") else
+                tmp_path / name for name in names}
+    return make
+
+
+def cells(grid, cell=64):
+    """[rows, columns, 16, 16, 3] of a grid whose pictures of 16 are painted four times as large."""
+    rows, columns = (grid.shape[0] + 2) // (cell + 2), (grid.shape[1] + 2) // (cell + 2)
+    assert grid.shape == (rows * (cell + 2) - 2, columns * (cell + 2) - 2, 3)
+    return np.stack([[grid[r * (cell + 2):][:cell:cell // 16, c * (cell + 2):][:, :cell:cell // 16]
+                      for c in range(columns)] for r in range(rows)])
+
+
+def singles(made):
+    return np.stack([picture for name, picture in made.items() if name.endswith("png")])
+
+
+@pytest.mark.parametrize("noise", ["const", "random", "none"])
+def test_a_seed_is_one_picture_alone_and_in_a_grid(make, noise):
+    alone = singles(make("--seeds", "3-5,20", "--noise", noise))
+    grid = cells(make("--figures", "samples", "--n_row", 2, "--n_col", 9, "--seed", 3,
+                      "--noise", noise)["samples.png"]).reshape(18, 16, 16, 3)
+    assert (alone == grid[[0, 1, 2, 17]]).all()
+
+
+def test_kinds_of_noise_differ(make):
+    const, random, none = (singles(make("--seeds", "1,2", "--noise", noise)).astype(int)
+                           for noise in ("const", "random", "none"))
+    assert all(np.abs(a - b).mean() > 1 for a, b in ((const, random), (const, none),
+                                                     (random, none)))
+
+
+def test_truncation_figure_has_the_mean_picture_at_psi_0_and_the_seeds_at_1(make):
+    # Eight layers of eight, so that psi decides all of the picture.
+    grid = cells(make("--figures", "truncation", "--n_row", 3, "--seed", 7)["truncation.png"])
+    assert grid.shape[:2] == (3, len(figures.PSI))
+    mean = grid[:, figures.PSI.index(0)]
+    assert (mean == mean[:1]).all()
+    for column, psi in ((0, 1), (1, 0.7), (5, -1)):
+        assert (grid[:, column] == singles(make("--seeds", "7-9", "--truncation_psi", psi))).all()
+
+
+def test_noise_figure_shows_no_noise_three_draws_and_where_they_differ(make):
+    grid = cells(make("--figures", "noise", "--n_row", 2)["noise.png"]).astype(int)
+    assert grid.shape[:2] == (2, 5)
+    assert (grid[:, 0] == singles(make("--seeds", "0,1", "--noise", "none"))).all()
+    assert np.abs(grid[:, 1] - grid[:, 2]).mean() > 1 < np.abs(grid[:, 1] - grid[:, 3]).mean()
+    assert grid[:, 4].max() == 255 and (grid[:, 4, ..., 0] == grid[:, 4, ..., 1]).all()
+
+
+def test_mixing_takes_the_named_layers_from_the_top(make):
+    flags = ["--row_seeds", "1-2", "--col_seeds", "5,9,7"]
+    all_layers = cells(make(*flags, "--col_layers", "0-5")["mixing_0-5.png"])
+    top, side = singles(make("--seeds", "5,9,7")), singles(make("--seeds", "1,2"))
+    assert all_layers.shape[:2] == (3, 4) and (all_layers[0, 0] == 255).all()
+    assert (all_layers[0, 1:] == top).all() and (all_layers[1:, 0] == side).all()
+    assert (all_layers[1:, 1:] == top).all()
+    some = cells(make(*flags, "--col_layers", "1,3")["mixing_1-3.png"])[1:, 1:]
+    assert (some != top).any((2, 3, 4)).all() and (some != side[:, None]).any((2, 3, 4)).all()
+    assert sorted(make(*flags)) == ["mixing_coarse.png", "mixing_fine.png", "mixing_middle.png"]
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+def test_a_row_of_the_interpolation_walks_from_seed_to_seed(make, space):
+    grid = cells(make("--figures", "interpolation", "--n_row", 2, "--n_col", 5, "--seed", 4,
+                      "--space", space)["interpolation.png"]).astype(int)
+    ends = singles(make("--seeds", "4-6")).astype(int)
+    # To the last bit but one: the way's ends are computed, not copied.
+    assert np.abs(grid[:, 0] - ends[:2]).max() <= 1 and np.abs(grid[:, -1] - ends[1:]).max() <= 1
+    step = np.abs(np.diff(grid, axis=1)).mean((2, 3, 4))
+    assert (step > 0).all() and (step.max(1) < np.abs(ends[1:] - ends[:-1]).mean((1, 2, 3))).all()
+
+
+def test_styles_are_saved_and_painted_again_bit_for_bit(make, tmp_path):
+    path = tmp_path / "styles.npz"
+    saved = make("--seeds", "0-8", "--w", path)
+    with np.load(path) as file:
+        assert file["w"].shape == (9, 6, 16) and (file["seeds"] == np.arange(9)).all()
+    again = make("--w", path)
+    assert list(again)[0] == "w000000.png" and (singles(again) == singles(saved)).all()
+    # A plain w is every layer's, and its own noise maps are painted where it has some.
+    np.savez(path, w=np.ones(16))
+    one = singles(make("--w", path))
+    np.savez(path, w=np.ones((1, 6, 16)), **{
+        f"noise{i}": np.zeros((1, 1, 4 << i // 2, 4 << i // 2)) for i in range(6)})
+    assert (singles(make("--w", path)) != one).any()
+    assert (singles(make("--w", path)) == singles(make("--w", path, "--noise", "none"))).all()
+
+
+@pytest.mark.parametrize("arrays, message", [
+    ({"x": np.ones(3)}, "wanted an array w"), ({"w": np.ones((1, 4, 16))}, "(1, 4, 16)"),
+    ({"w": np.ones(16), "noise0": np.ones((1, 1, 4, 4))}, "noise"), (None, "not a .npz")])
+def test_a_file_that_has_no_fitting_styles_is_one_line(folder, tmp_path, arrays, message):
+    path = tmp_path / "w.npz"
+    if arrays:
+        np.savez(path, **arrays)
+    else:
+        path.write_text("hello")
+    with pytest.raises(UserError) as error:
+        generate.main([str(folder / "x.model"), "--w", str(path)])
+    assert message in str(error.value) and "w.npz" in str(error.value)
+
+
+def frames_of(path):
+    with Image.open(path) as film:
+        frames = []
+        for i in range(film.n_frames):
+            film.seek(i)
+            frames.append(np.asarray(film.convert("RGB"), int))
+        return np.stack(frames), film.info
+
+
+def test_a_gif_walks_through_its_seeds_and_ends_where_it_begins(make):
+    frames, info = frames_of(make("--film", "gif", "--seeds", "3,8,5", "--frames", 6)[
+        "interpolation.gif"])
+    assert frames.shape == (18, 128, 128, 3) and info["loop"] == 0
+    small = frames[:, ::8, ::8]
+    for i, picture in enumerate(singles(make("--seeds", "3,8,5"))):
+        assert np.abs(small[6 * i] - picture).mean() < 6        # 256 colours
+    steps = np.abs(small - np.roll(small, -1, 0)).mean((1, 2, 3))
+    assert steps.min() > 0 and steps[-1] < 2 * steps[:-1].max()
+
+
+def test_a_film_of_a_grid_has_a_way_for_every_cell(make):
+    frames, _ = frames_of(make("--film", "gif", "--n_row", 1, "--n_col", 3, "--frames", 2,
+                               "--space", "w")["interpolation.gif"])
+    assert frames.shape == (6, 128, 3 * 130 - 2, 3)
+    wanted = singles(make("--seeds", "0-2"))
+    for i in range(3):
+        assert np.abs(frames[0, ::8, 130 * i:][:, :128:8] - wanted[i]).mean() < 6
+
+
+def test_an_mp4_has_all_frames(make):
+    ffmpeg = pytest.importorskip("imageio_ffmpeg")
+    path = make("--film", "mp4", "--seeds", "1,2", "--frames", 5)["interpolation.mp4"]
+    reader = ffmpeg.read_frames(str(path))
+    assert next(reader)["size"] == (128, 128)
+    frames = [np.frombuffer(frame, np.uint8).reshape(128, 128, 3) for frame in reader]
+    assert len(frames) == 10
+    first = singles(make("--seeds", "1"))[0].repeat(8, 0).repeat(8, 1)
+    assert np.abs(frames[0].astype(int) - first).mean() < 20
+
+
+def test_without_ffmpeg_a_line_says_what_to_install(make, monkeypatch):
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    with pytest.raises(UserError, match="pip install imageio-ffmpeg"):
+        make("--film", "mp4")
+
+
+@pytest.mark.parametrize("flags, message", [
+    (["--film", "gif", "--row_seeds", "1", "--col_seeds", "2"], "--film and --row_seeds"),
+    (["--row_seeds", "1"], "--col_seeds"), (["--figures", "samples,faces"], "--figures"),
+    (["--seeds", "1", "--row_seeds", "1", "--col_seeds", "1"], "--row_seeds and --seeds"),
+    (["--row_seeds", "1", "--col_seeds", "2", "--col_layers", "4-6"], "0 to 5")])
+def test_flags_that_make_no_sense_are_one_line(make, flags, message):
+    with pytest.raises(UserError) as error:
+        make(*flags)
+    assert message in str(error.value) and "\n" not in str(error.value)
+
+
+# What is there already, and where nothing can be written ------------------------------------------
+
+
+@pytest.mark.parametrize("flags, name, other, there", [
+    (["--figures", "samples"], "samples.png", ["--truncation_psi", 0.5], "--truncation_psi 0.7"),
+    (["--seeds", "3"], "seed000003.png", ["--noise", "none"], "--noise const"),
+    (["--seeds", "3"], "seed000003.png", ["--scale", 2], "without --scale"),
+    (["--row_seeds", "1", "--col_seeds", "2-4,7"], "mixing_coarse.png", ["--col_seeds", "2,3"],
+     "--col_seeds 2-4,7"),
+    (["--film", "gif", "--seeds", "1,2"], "interpolation.gif", ["--seeds", "1,3"], "--seeds 1-2"),
+    (["--film", "mp4", "--n_row", 1], "interpolation.mp4", ["--frames", 3], "--frames 2"),
+    (["--seeds", "1,2", "--w", "styles.npz"], "styles.npz", ["--seeds", "1"], "--seeds 1-2")])
+def test_what_was_made_with_other_settings_is_never_replaced_unasked(
+        folder, tmp_path, monkeypatch, flags, name, other, there):
+    if "mp4" in flags:
+        pytest.importorskip("imageio_ffmpeg")
+    monkeypatch.chdir(tmp_path)
+    flags = [str(folder / "x.model"), "--out", ".", "--n_col", 2, "--frames", 2, *flags]
+
+    def generate_with(*more):
+        return generate.main([*map(str, flags), *map(str, more)])
+
+    for _ in range(2):                                  # the same again is no question
+        assert generate_with() == 0
+    before = (tmp_path / name).read_bytes()
+    with pytest.raises(UserError) as error:
+        generate_with(*other)
+    line = str(error.value)
+    there = there if there.startswith("without") else f"with {there}"
+    assert f"{name} exists, made {there}: " in line and "--overwrite" in line
+    assert (tmp_path / name).read_bytes() == before
+    assert generate_with(*other, "--overwrite") == 0
+    assert (tmp_path / name).read_bytes() != before
+
+
+def test_pictures_of_other_weights_and_of_nobody_knows_whom_stay(folder, tmp_path):
+    header, arrays = snapshot.load(str(folder / "x.model"))
+    flags = [str(tmp_path / "x.model"), "--out", str(tmp_path), "--seeds", "5"]
+    for change in (0, 1):
+        arrays["ema/w_avg"] = arrays["ema/w_avg"] + change
+        snapshot.save(flags[0], header, arrays)
+        if not change:
+            assert generate.main(flags) == 0
+    with pytest.raises(UserError, match=r"seed000005.png exists, made with checkpoint x.model \("):
+        generate.main(flags)
+    Image.new("RGB", (16, 16)).save(tmp_path / "seed000005.png")
+    with pytest.raises(UserError, match="does not say how it was made"):
+        generate.main(flags)
+    # More of the same is welcome.
+    assert generate.main([*flags[:-1], "6"]) == 0 == generate.main([*flags[:-1], "6-8"])
+
+
+def test_a_place_that_cannot_be_written_is_one_line_before_anything_is_painted(
+        folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(generate, "bring_up", lambda *_: pytest.fail("Jittor was brought up"))
+    (tmp_path / "file").write_text("x")
+    for out, message in ((tmp_path / "file", "a file, wanted a folder"),
+                         (tmp_path / "file/below", "cannot be written"),
+                         ("/proc/self", "cannot be written")):
+        with pytest.raises(UserError) as error:
+            generate.main([str(folder / "x.model"), "--out", str(out)])
+        assert f"--out {out}: " in str(error.value) and message in str(error.value)
+
+
+@pytest.mark.parametrize("flags, name", [
+    (["--seeds", "1"], "seed000001.png"), (["--film", "gif", "--seeds", "1"], "interpolation.gif"),
+    (["--seeds", "1", "--w", "styles.npz"], "styles.npz")])
+def test_a_full_disk_is_one_line(make, tmp_path, monkeypatch, flags, name):
+    monkeypatch.chdir(tmp_path)
+    real = os.replace
+
+    def replace(source, target):
+        if target.endswith(name):
+            raise OSError(28, "No space left on device")
+        real(source, target)
+
+    monkeypatch.setattr("cli.os.replace", replace)
+    with pytest.raises(UserError, match=f"{name}: No space left on device"):
+        make(*flags)
+
+
+@pytest.mark.parametrize("flags, name, size", [
+    (["--seeds", "3"], "seed000003.png", (16, 16)),
+    (["--seeds", "3", "--scale", 3], "seed000003.png", (48, 48)),
+    (["--figures", "samples"], "samples.png", (2 * 66 - 2, 64)),
+    (["--figures", "samples", "--scale", 1], "samples.png", (34, 16)),
+    (["--figures", "samples", "--scale", 5], "samples.png", (162, 80)),
+    (["--film", "gif", "--seeds", "3"], "interpolation.gif", (128, 128)),
+    (["--film", "gif", "--seeds", "3", "--scale", 2], "interpolation.gif", (32, 32))])
+def test_small_pictures_are_enlarged_by_whole_numbers(make, tmp_path, flags, name, size):
+    make(*flags, "--n_row", 1, "--n_col", 2, "--frames", 1)
+    with Image.open(tmp_path / name) as picture:
+        assert picture.size == size
+        pixels = np.asarray(picture.convert("RGB"))
+    factor = len(pixels) // 16
+    assert (pixels[:, :size[1]] == pixels[::factor, :size[1]:factor].repeat(factor, 0).repeat(
+        factor, 1)).all()
+
+
+def test_many_pictures_need_no_more_memory_than_a_few(folder, tmp_path):
+    code = ("import resource, sys; sys.path.insert(0, sys.argv.pop(1)); import generate; "
+            "generate.main(); print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)")
+    peaks = []
+    for seeds in ("0-63", "0-2999"):
+        _, output, _ = command("-c", code, ROOT, str(folder / "x.model"), "--device", "cpu",
+                               "--seeds", seeds, "--out", tmp_path / "many", cwd=tmp_path)
+        peaks.append(int(output.split()[-1]) / (2 ** 20 if sys.platform == "darwin" else 2 ** 10))
+    assert len(os.listdir(tmp_path / "many")) == 3000
+    assert peaks[1] - peaks[0] < 8          # MiB; the pictures alone would be 9 as float32

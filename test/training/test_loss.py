@@ -1,0 +1,133 @@
+"""loss.py: values by hand, and double gradients by finite differences in float64."""
+import numpy as np
+import pytest
+import reference
+
+import model
+from backend import jt
+from backend.fused import bias_leaky_relu, blur
+from backend.kernels import conv2d, conv_transpose2d, matmul
+from networks import inputs, layers
+from networks.config import ModelConfig
+from training import loss
+
+CONFIG = ModelConfig(size=16, latent=8, fmap_base=64, fmap_max=8)
+
+
+def random(seed, *shape):
+    return np.random.RandomState(seed).randn(*shape)
+
+
+def var(array):
+    return jt.array(array.astype("float32"))
+
+
+def test_softplus_is_stable():
+    x = np.array([-200, -1, 0, 1, 200], "float32")
+    assert np.allclose(loss.softplus(jt.array(x)).numpy(), np.logaddexp(0, x), atol=1e-6)
+
+
+def test_logistic_losses_by_hand():
+    scores = jt.array(np.array([[0.0], [2.0]], "float32"))
+    assert abs(loss.logistic_generator(scores).item() - np.logaddexp(0, [0, -2]).mean()) < 1e-6
+    images = jt.array(random(0, 2, 3, 4, 4).astype("float32"))
+    weight = jt.array(random(1, 48).astype("float32"))
+
+    def linear(x):
+        return (x.reshape(2, 48) * weight).sum(1, keepdims=True)
+
+    total, real, fake, penalty = loss.logistic_discriminator(linear, images, images * 2, gamma=10)
+    # A linear D has the same gradient everywhere: its own weight.
+    norm = (weight.numpy().astype("float64") ** 2).sum()
+    assert abs(penalty.item() - norm) < 1e-4 * norm
+    wanted = np.logaddexp(0, -real.numpy()).mean() + np.logaddexp(0, fake.numpy()).mean() + 5 * norm
+    assert abs(sum(total).item() - wanted) < 1e-4 * wanted
+
+
+@pytest.mark.parametrize("discriminator_loss", [loss.logistic_discriminator,
+                                                loss.wgan_gp_discriminator])
+def test_without_gamma_no_penalty_is_computed(monkeypatch, discriminator_loss):
+    monkeypatch.setattr(loss, "r1_penalty", None)
+    images = jt.array(random(0, 2, 3, 4, 4).astype("float32"))
+    terms, real, fake, penalty = discriminator_loss(lambda x: x.mean([1, 2, 3]), images, -images, 0)
+    assert penalty is None and len(terms) == 2
+    assert np.isfinite(sum(terms).item())
+
+
+def numpy_penalty(network, images, alpha):
+    """Σ over images of |∇ D|², the gradient by central differences of the float64 network."""
+    h, gradient = 1e-4, np.empty_like(images)
+    flat, out = images.reshape(-1), gradient.reshape(-1)
+    for i in range(flat.size):
+        kept = flat[i]
+        flat[i] = kept + h
+        high = reference.discriminator(network, images, alpha).sum()
+        flat[i] = kept - h
+        low = reference.discriminator(network, images, alpha).sum()
+        flat[i] = kept
+        out[i] = (high - low) / (2 * h)
+    return (gradient ** 2).sum((1, 2, 3))
+
+
+@pytest.mark.parametrize("alpha", [1.0, 0.5])
+def test_r1_penalty_equals_finite_differences(alpha):
+    config = ModelConfig(size=8, latent=8, fmap_max=4)
+    network = model.Discriminator(config)
+    images = random(2, 4, 3, 8, 8)
+    x = var(images)
+    found = loss.r1_penalty(network(x, inputs.fade(alpha)), x).numpy()
+    assert np.allclose(found, numpy_penalty(network, images, alpha), rtol=2e-3)
+
+
+LAYERS = {
+    "conv2d": (lambda x, w: conv2d(x, w, padding=1), (2, 3, 8, 8), (4, 3, 3, 3)),
+    "conv2d stride 2": (lambda x, w: conv2d(x, w, 2, 1), (2, 3, 8, 8), (4, 3, 4, 4)),
+    "conv_transpose2d": (lambda x, w: conv_transpose2d(x, w, 2, 1), (2, 3, 4, 4), (4, 3, 4, 4)),
+    "conv 1x1": (lambda x, w: conv2d(x, w), (2, 3, 4, 4), (5, 3, 1, 1)),
+    "up plain": (lambda x, w: layers.UpConv2d.plain(x, w, 1.0), (2, 3, 4, 4), (4, 3, 3, 3)),
+    "up fused": (lambda x, w: layers.UpConv2d.fused(x, w, 1.0), (2, 3, 4, 4), (4, 3, 3, 3)),
+    "down plain": (lambda x, w: layers.DownConv2d.plain(x, w, 1.0), (2, 3, 8, 8), (4, 3, 3, 3)),
+    "down fused": (lambda x, w: layers.DownConv2d.fused(x, w, 1.0), (2, 3, 8, 8), (4, 3, 3, 3)),
+    "matmul": (lambda x, w: matmul(x, w), (4, 6), (6, 5)),
+    "matmul transposed": (lambda x, w: matmul(x, w, transpose_b=True), (4, 6), (5, 6)),
+    "blur": (lambda x, w: blur(x * w), (2, 3, 6, 6), (2, 3, 6, 6)),
+    "bias and leaky relu": (lambda x, w: bias_leaky_relu(x * x, w), (2, 3, 4, 4), (3,)),
+    "stddev": (lambda x, w: layers.append_stddev(x * w), (4, 2, 4, 4), (4, 2, 4, 4)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_double_gradient_through_every_kind_of_layer(name):
+    """d/dw of |d/dx Σ tanh(f(x, w))|², against central differences of the first gradient."""
+    layer, x_shape, w_shape = LAYERS[name]
+    x0, w0 = random(3, *x_shape), random(4, *w_shape) * 0.3
+    direction = random(5, *w_shape)
+
+    def penalty(w):
+        x = var(x0)
+        gradient = jt.grad(jt.tanh(layer(x, w) * 0.3).sum(), x)
+        return (gradient * gradient).sum()
+
+    w = var(w0)
+    slope = (jt.grad(penalty(w), w).numpy().astype("float64") * direction).sum()
+    h = 3e-3
+    high, low = (penalty(var(w0 + s * h * direction)).item() for s in (1, -1))
+    wanted = (high - low) / (2 * h)
+    assert abs(slope - wanted) < 0.02 * abs(wanted) + 1e-3
+
+
+def test_wgan_gp_penalises_the_distance_of_the_gradient_from_one():
+    images, fake = var(random(6, 4, 3, 4, 4)), var(random(7, 4, 3, 4, 4))
+    weight = random(8, 48)
+    weight *= 3 / np.linalg.norm(weight)        # |∇ D| = 3 everywhere
+    w = var(weight)
+
+    def linear(x):
+        return (x.reshape(4, 48) * w).sum(1, keepdims=True)
+
+    total, real, generated, penalty = loss.wgan_gp_discriminator(linear, images, fake, gamma=10)
+    assert abs(penalty.item() - 4) < 1e-3
+    wanted = generated.numpy().mean() - real.numpy().mean() + 40 \
+        + 0.001 * (real.numpy() ** 2).mean()
+    assert abs(sum(total).item() - wanted) < 1e-2
+    assert np.abs(jt.grad(sum(total), w).numpy()).max() > 0

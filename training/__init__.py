@@ -1,0 +1,1 @@
+"""One iteration and the run around it. train.py is the door."""

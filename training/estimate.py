@@ -1,0 +1,108 @@
+"""What a run will cost in arithmetic, time and memory: guesses from the shapes of the layers."""
+import functools
+import math
+import re
+import time
+
+import numpy as np
+
+from backend.threads import cores
+from networks.config import discriminator_shapes, generator_shapes, size_of
+
+MATRIX_GFLOPS = 310             # of the two cores of bench/README.md
+
+
+@functools.lru_cache
+def convolution_macs(config, size):
+    """Multiply-adds of (generator, discriminator) for one image at `size`, counted unfused."""
+    return tuple(sum(math.prod(shape) * (size_of(name) or 4) ** 2 for name, shape in shapes.items()
+                     if re.search(r"conv\d?\.weight", name) and (size_of(name) or 4) <= size)
+                 for shapes in (generator_shapes(config), discriminator_shapes(config)))
+
+
+def training_gflop(config, size):
+    """GFLOP per image of the convolutions of one iteration, counted direct: D, R1 and G steps.
+
+    In passes over all layers. Generator: twice forward, and gradients of pictures and weights once
+    (4). Discriminator: forward and both gradients for real and for fake (6), R1's gradient (1) and,
+    beyond what it shares with the real pictures' gradient, two more for its derivative (2);
+    forward and the pictures' gradient in the G step (2).
+    """
+    generator, discriminator = convolution_macs(config, size)
+    return 2 * (4 * generator + 11 * discriminator) / 1e9
+
+
+def image_seconds(config, size, batch, matrix_gflops=MATRIX_GFLOPS):
+    """Seconds that an image takes in training on this CPU, a guess: arithmetic, what the layers
+    read and write, and what each operator costs however small it is.
+
+    Fitted to bench/README.md's table: within a seventh of it, but for one row that took 1.6 times
+    as long. matrix_gflops: speed of this machine, as `matrix_speed` measures it.
+    """
+    maps = sum(config.width(s) * s * s for s in config.sizes if s <= size) * 4 / 1e9
+    levels = sum(s <= size for s in config.sizes)
+    return training_gflop(config, size) / (3 * matrix_gflops) + 22 * maps / cores() + \
+        0.008 * levels / batch
+
+
+def matrix_speed():
+    """GFLOP/s of a product of matrices, the best of some in a tenth of a second."""
+    a, best, end = np.ones((768, 768), "float32"), math.inf, time.perf_counter() + 0.1
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        a @ a
+        best = min(best, time.perf_counter() - begin)
+    return 2 * len(a) ** 3 / best / 1e9
+
+
+def over_run(schedule, cost, images_seen=0):
+    """The sum of cost(size) over all images from `images_seen` to the end of the run."""
+    borders = [schedule.border(s) for s in schedule.sizes[1:]] + [schedule.total_images]
+    total, start = 0.0, images_seen
+    for size, end in zip(schedule.sizes, borders):
+        end = min(end, schedule.total_images)
+        if end > start:
+            total += (end - start) * cost(size)
+            start = end
+    return total
+
+
+def run_gflop(config, schedule, images_seen=0):
+    """GFLOP from `images_seen` to the end of the run."""
+    return over_run(schedule, functools.partial(training_gflop, config), images_seen)
+
+
+def run_seconds(config, schedule, images_seen=0, matrix_gflops=MATRIX_GFLOPS):
+    """Seconds of the same on this CPU, a guess."""
+    return over_run(schedule, lambda size: image_seconds(config, size, schedule.batch[size],
+                                                         matrix_gflops), images_seen)
+
+
+def memory_gib(config, schedule, parts=1):
+    """Rough peak of a process: activations at the worst size, and the copies of the weights.
+
+    parts: into how many each batch is divided, among processes and by --grad_accum.
+    """
+    worst = 0
+    for size in schedule.sizes:
+        activations = sum(config.width(s) * s * s for s in config.sizes if s <= size)
+        worst = max(worst, 16 * activations * schedule.batch[size] / parts)
+    weights = sum(9 * config.width(s) * (config.width(s) + config.width(s // 2))
+                  for s in config.sizes)
+    return 0.45 + (worst + 2 * 5 * weights) * 4 / 2 ** 30
+
+
+def file_bytes(config):
+    """(bytes of a file to resume from, bytes of a file with the averaged generator)."""
+    generator, discriminator = (4 * sum(math.prod(shape) for shape in shapes.values())
+                                for shapes in (generator_shapes(config),
+                                               discriminator_shapes(config)))
+    return 3 * generator + 2 * discriminator, generator     # G, EMA, D; Adam's of G and D
+
+
+def duration(seconds):
+    """90 → "2 min", 100000 → "1.2 days"."""
+    for unit, length in (("days", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}" if unit != "min" else f"{seconds / 60:.0f} min"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,100 @@
+"""Whether a GPU computes: the operations that training needs, there and on the CPU."""
+import numpy as np
+
+BOUND = 1e-3                    # of the largest value; a GPU's kernels sum in another order
+
+
+def arrays(*shapes):
+    rng = np.random.RandomState(0)
+    return [rng.randn(*shape).astype("float32") for shape in shapes]
+
+
+def convolution(jt):
+    x, w = map(jt.array, arrays((4, 16, 32, 32), (24, 16, 3, 3)))
+    y = jt.nn.conv2d(x, w, padding=1)
+    return [y, *jt.grad((y * y).sum(), [x, w])]
+
+
+def strided_convolution(jt):
+    x, w = map(jt.array, arrays((4, 16, 32, 32), (24, 16, 4, 4)))
+    y = jt.nn.conv2d(x, w, stride=2, padding=1)
+    return [y, *jt.grad((y * y).sum(), [x, w])]
+
+
+def transposed_convolution(jt):
+    x, w = map(jt.array, arrays((4, 16, 16, 16), (16, 24, 4, 4)))
+    y = jt.nn.conv_transpose2d(x, w, stride=2, padding=1)
+    return [y, *jt.grad((y * y).sum(), [x, w])]
+
+
+def double_gradients(jt):
+    """What R1 needs: of a convolution, of a strided and of a transposed one."""
+    results = []
+    for shapes, function, options in (
+            (((4, 8, 16, 16), (8, 8, 3, 3)), jt.nn.conv2d, dict(padding=1)),
+            (((4, 8, 16, 16), (8, 8, 4, 4)), jt.nn.conv2d, dict(stride=2, padding=1)),
+            (((4, 8, 8, 8), (8, 8, 4, 4)), jt.nn.conv_transpose2d, dict(stride=2, padding=1))):
+        x, w = map(jt.array, arrays(*shapes))
+        score = jt.sigmoid(function(x, w, **options) * 0.1).sum()
+        gradient = jt.grad(score, x, retain_graph=True)
+        results += jt.grad((gradient * gradient).sum(), [x, w])
+    return results
+
+
+def grouped_convolution(jt):
+    x, w = map(jt.array, arrays((4, 16, 16, 16), (16, 1, 3, 3)))
+    y = jt.nn.conv2d(x, w, padding=1, groups=16)
+    return [y, *jt.grad((y * y).sum(), [x, w])]
+
+
+def products_and_reductions(jt):
+    x, w = map(jt.array, arrays((64, 512), (512, 300)))
+    y = jt.matmul(x, w)
+    z = (y - y.mean(1, keepdims=True)) / jt.sqrt((y * y).mean(0, keepdims=True) + 1e-8)
+    return [y, z.abs().sum(), z.max(1), *jt.grad((z * z * z).sum(), [x, w])]
+
+
+def resampling(jt):
+    from backend.fused import blur
+    from networks.layers import downsample, upsample
+    x = jt.array(*arrays((4, 16, 16, 16)))
+    return [upsample(x), downsample(x), jt.grad((upsample(blur(x)) ** 3).sum(), x)]
+
+
+def adam(jt):
+    """Three steps of ours; the parameters after them."""
+    from training.adam import Adam
+    p, target = map(jt.array, arrays((50, 20), (50, 20)))
+    optimizer = Adam({"p": p}, 0.01)
+    for _ in range(3):
+        sound, _ = optimizer.propose(*optimizer.gradients([((p - target) ** 2).sum()]))
+        optimizer.commit(sound)
+    return [p]
+
+
+CHECKS = (convolution, strided_convolution, transposed_convolution, double_gradients,
+          grouped_convolution, products_and_reductions, resampling, adam)
+
+
+def compare(jt):
+    """Yields (name, largest difference ÷ largest value, whether it is small): GPU and CPU."""
+    for check in CHECKS:
+        found = {}
+        for use_cuda in (1, 0):
+            with jt.flag_scope(use_cuda=use_cuda):
+                found[use_cuda] = [v.numpy() for v in check(jt)]
+        error = max(np.abs(a - b).max() / max(np.abs(b).max(), 1e-30)
+                    for a, b in zip(found[1], found[0]))
+        yield check.__name__.replace("_", " "), error, bool(error < BOUND)
+    yield random_numbers(jt)
+
+
+def random_numbers(jt):
+    """Normal ones; the same for the same seed, others for another."""
+    draws = []
+    for seed in (3, 3, 4):
+        jt.set_seed(seed)
+        draws.append(jt.randn(1000, 100).numpy())
+    error = max(abs(draws[0].mean()), abs(draws[0].std() - 1))
+    sound = (draws[0] == draws[1]).all() and (draws[0] != draws[2]).any() and error < 0.02
+    return "random numbers", error, bool(sound)

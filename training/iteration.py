@@ -1,0 +1,287 @@
+"""The state of a run, and one iteration of it.
+
+Karras et al. 2018 (network, style mixing) and Karras et al. 2017 (growing). Everything that changes
+during training is a function of images seen (schedule.py), and everything random in an iteration
+is derived from (seed, images seen): a resumed run goes on as if it had not stopped.
+"""
+import contextlib
+import dataclasses
+import shlex
+import sys
+import zlib
+
+import numpy as np
+
+import backend
+import model
+from backend import jt, mpi, streams
+from backend.errors import UserError
+from backend.fused import move
+from networks.config import num_layers
+from networks.inputs import fade, is_fading, make_noise
+from networks.layers import EqualLayer, downsample, upsample
+from pictures.painter import paint, styles_of
+from training import loss
+from training import settings as flags
+from training.adam import Adam
+from training.schedule import ema_beta, gradient_scale, lazy, parts
+from weights import snapshot
+
+TRUNCATION_PSI = 0.7            # of the sample grids
+W_AVG_BETA = 0.995              # of the mean style, for each pass of G
+
+
+class Training:
+    """The state of a run: networks, optimizers, images seen; and one iteration of it."""
+
+    def __init__(self, s, schedule, config, pictures=None):
+        self.s, self.schedule, self.config = s, schedule, config
+        self.pictures = pictures or {}
+        self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
+        self.G = model.StyledGenerator(self.config)
+        self.D = model.Discriminator(self.config)
+        for i, network in enumerate((self.G, self.D)):
+            draw_weights(network, streams.rng("weights", s["seed"], i))
+        self.G_ema = model.StyledGenerator(self.config)
+        copy_weights(self.G, self.G_ema)
+        self.images_seen = 0
+        self.adam_G = self.adam_D = self.optimizer_epoch = None     # made by the first step
+        self.skipped, self.skipped_in_a_row = (jt.zeros(1).stop_grad() for _ in range(2))
+
+    def step(self, images):
+        """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
+
+        Of several processes each brings its part of the batch, and all have to take the step.
+        Returns what was measured, Vars of one element: both losses, the norms of both gradients,
+        the mean scores of real and generated pictures, and r1, the penalty before γ, where it was
+        computed; and sound, 1, or 0 where a number was not finite and the step is skipped.
+        """
+        phase = self.schedule.at(self.images_seen)
+        if phase.optimizer_epoch != self.optimizer_epoch:
+            self.make_optimizers(phase)
+        for adam in (self.adam_G, self.adam_D):
+            adam.lr = phase.lr
+        rng = streams.rng("step", self.s["seed"], self.images_seen)
+        # For the noise maps, which are others in every process.
+        jt.set_seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
+        alpha = fade(phase.alpha)
+
+        # Discriminator: real pictures up, generated ones down, R1.
+        sums = made = None
+        for real, inputs in zip(np.split(images, self.s["grad_accum"]), self.draw(rng, phase)):
+            terms, values, made = self.discriminator_terms(real, inputs, phase, alpha)
+            sums = add(sums, [*self.adam_D.gradients(terms), *values])
+        loss_D, *means = self.means(sums)
+        gradients, (w_mean, *values) = means[:len(self.adam_D.v)], means[len(self.adam_D.v):]
+        w_means = [w_mean]              # of every pass of G
+        measured = dict(zip(("score_real", "score_fake", "r1"), values), loss_D=loss_D)
+        sound, measured["grad_norm_D"] = self.adam_D.propose(loss_D, *gradients)
+        del sums, means, gradients, values
+        jt.sync_all()                   # frees what only D's step needed
+
+        # Generator: its pictures up.
+        sums, shared = None, made is not None
+        for inputs in [None] if made else self.draw(rng, phase):
+            fake, w = made or self.generate(inputs, phase, alpha)
+            made = None
+            g_loss = self.generator_loss(self.D(fake, alpha))
+            del fake
+            sums = add(sums, [*self.adam_G.gradients([g_loss]), w.detach().mean(0)])
+        measured["loss_G"], *gradients, w_mean = self.means(sums)
+        w_means += [] if shared else [w_mean]
+        sound_too, measured["grad_norm_G"] = self.adam_G.propose(measured["loss_G"], *gradients)
+        measured["sound"] = sound = sound * sound_too
+        del sums, gradients
+
+        # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
+        self.adam_D.commit(sound)
+        self.adam_G.commit(sound)
+        self.skipped.update(self.skipped + (1 - sound))
+        self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
+
+        # Averages: of the style, and of the generator.
+        w_avg = self.G.w_avg
+        for mean in w_means:
+            w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
+        self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
+        self.G_ema.w_avg.update(self.G.w_avg.detach())
+        new = sound * (1 - ema_beta(phase.batch, self.s["ema_kimg"]))
+        averages, parameters = self.averaged
+        moved = move([v.detach() for v in averages], [p.detach() for p in parameters], new)
+        for average, value in zip(averages, moved):
+            average.update(value)
+        self.images_seen += phase.batch
+        jt.sync_all()
+        return measured
+
+    def my_parts(self, batch):
+        """Which images of a batch are this process's, int [--grad_accum, images of each part]."""
+        count = self.s["grad_accum"]
+        return parts(batch, count * mpi.SIZE)[count * mpi.RANK:count * (mpi.RANK + 1)]
+
+    def draw(self, rng, phase):
+        """For each part of this process (latents, latents to mix with, crossover layer)."""
+        layers = num_layers(phase.size)
+        latents = rng.standard_normal((2, phase.batch, self.config.latent), "float32")
+        crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
+        return [(*latents[:, part], crossover) for part in self.my_parts(phase.batch)]
+
+    def discriminator_terms(self, images, inputs, phase, alpha):
+        """(terms of its loss, [mean w, what was measured], the pictures and their w to share)."""
+        gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
+        scale = gradient_scale(phase.size, self.schedule.max_size, self.s["gamma_scale"])
+        real = self.fade_reals(jt.array(images), alpha)
+        share = self.s["share_fakes"]
+        with contextlib.nullcontext() if share else jt.no_grad():
+            fake, w = self.generate(inputs, phase, alpha)
+        terms, *values, penalty = self.discriminator_loss(
+            lambda x: self.D(x, alpha), real, fake.detach(), gamma, scale)
+        values = [w.detach().mean(0), *(scores.mean().detach() for scores in values)]
+        values += [] if penalty is None else [penalty.detach()]
+        return terms, values, (fake, w) if share else None
+
+    def means(self, sums):
+        """The means over all parts of a batch, of Vars that are sums over this process's parts."""
+        count = self.s["grad_accum"] * mpi.SIZE
+        if mpi.SIZE > 1:                                # in one message
+            flat = mpi.total(jt.concat([v.reshape(-1) for v in sums]))
+            ends = np.cumsum([v.numel() for v in sums])
+            sums = [flat[int(end) - v.numel():int(end)].reshape(v.shape)
+                    for v, end in zip(sums, ends)]
+        return [v / count for v in sums] if count > 1 else sums
+
+    def generate(self, inputs, phase, alpha):
+        """(pictures of latents, mixed with others from a layer on, and their style w)."""
+        latents, others, crossover = inputs
+        both = self.G.mapping(jt.array(np.concatenate([latents, others])))
+        w, w_other = both[:len(latents)], both[len(latents):]
+        styles = model.mix_styles(w, w_other, crossover, num_layers(phase.size))
+        noise = make_noise(len(latents), phase.size)
+        return self.G.synthesis(styles, noise, phase.size, alpha), w
+
+    def fade_reals(self, images, alpha):
+        """While a size fades in, real pictures are blended with their own half-size version."""
+        if not is_fading(alpha):
+            return images
+        blurred = upsample(downsample(images))
+        return blurred + (images - blurred) * alpha
+
+    def make_optimizers(self, phase):
+        """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C)."""
+        G, D = (model.parameters_in_use(net, phase.size, phase.fading)
+                for net in (self.G, self.D))
+        self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.lr)
+        averages = dict(self.G_ema.named_parameters())
+        self.averaged = [averages[name] for name in G], list(G.values())
+        self.optimizer_epoch = phase.optimizer_epoch
+
+    def sample(self, latents):
+        """NumPy pictures of the averaged generator as it was trained last, for NumPy latents."""
+        phase = self.schedule.trained(self.images_seen)
+        styles = styles_of(self.G_ema, latents, phase.size, TRUNCATION_PSI)
+        return paint(self.G_ema, styles, phase.size, phase.alpha,
+                     chunk=phase.batch // self.s["grad_accum"])
+
+    # What is saved, and read again.
+
+    def header(self):
+        phase = self.schedule.trained(self.images_seen)
+        return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
+                "size": phase.size, "alpha": phase.alpha, "streams": streams.VERSION,
+                "model": dataclasses.asdict(self.config), "settings": flags.to_save(self.s),
+                "pictures": self.pictures, "kernels": self.kernels()}
+
+    def kernels(self):
+        """What decides the last digits: the device and the kind of its convolutions."""
+        if jt.flags.use_cuda:
+            return "CUDA"
+        return "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
+
+    def networks(self):
+        return ("generator", self.G), ("discriminator", self.D), ("ema", self.G_ema)
+
+    def state_of_networks(self):
+        """{"generator/…", "discriminator/…", "ema/…": NumPy array}."""
+        arrays = {}
+        for prefix, network in self.networks():
+            arrays |= snapshot.network_arrays(network, prefix)
+        return arrays
+
+    def state(self):
+        """(header, arrays) of all that training needs to go on."""
+        arrays = self.state_of_networks()
+        if self.optimizer_epoch:
+            arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
+        arrays |= {"skipped": self.skipped.numpy(), "skipped_in_a_row":
+                   self.skipped_in_a_row.numpy()}
+        return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch}, arrays
+
+    def checksum(self):
+        """Of all state, to compare processes."""
+        total = self.images_seen
+        for array in self.state()[1].values():
+            total = zlib.crc32(np.ascontiguousarray(array), total)
+        return total
+
+    def start_together(self):
+        """All processes take the first one's weights."""
+        if mpi.SIZE > 1:
+            arrays = self.state_of_networks()
+            for array in arrays.values():
+                mpi.give_from_first(array)
+            for prefix, network in self.networks():
+                snapshot.load_network(network, arrays, prefix, "the first process")
+
+    def start_from(self, header, arrays, path):
+        """Take the weights of a file, up to the size that it was trained to; the rest is new."""
+        there = {name.split("/")[0] for name in arrays}
+        largest = min(header["size"], self.config.size)
+        for prefix, network in self.networks():
+            source = "ema" if prefix == "generator" and prefix not in there else prefix
+            if source in there:
+                snapshot.load_network(network, arrays, source, path, largest)
+        new = [s for s in self.schedule.sizes if s > header["size"]]
+        print(f"Starting from {path} ({snapshot.source(header)}, size {header['size']}) at size "
+              f"{self.schedule.init_size}" + (f"; new layers from {new[0]} on" if new else "") +
+              ("" if "discriminator" in there else "; the discriminator is fresh"),
+              file=sys.stderr)
+
+    def restore(self, header, arrays, path):
+        """Take over what `state` gave, so that the next step is the one that would have come."""
+        for prefix, network in self.networks():
+            snapshot.load_network(network, arrays, prefix, path)
+        if "skipped" not in arrays:
+            raise UserError(f"{path}: saved by an earlier version, whose optimizer was another: "
+                            f"type --init {shlex.quote(path)} --name OTHER to train on from its "
+                            "weights")
+        self.images_seen = header["images_seen"]
+        self.skipped.assign(arrays["skipped"])
+        self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])
+        phase = self.schedule.at(self.images_seen)
+        if header["optimizer_epoch"] != list(phase.optimizer_epoch):
+            return                                          # a new epoch begins, Adam afresh
+        self.make_optimizers(phase)
+        self.adam_G.restore(arrays, "adam_generator")
+        self.adam_D.restore(arrays, "adam_discriminator")
+
+
+def add(sums, more):
+    """`more` added to the Vars in `sums`, None for the first; what they needed is free then."""
+    if sums is None:
+        return more
+    sums = [a + b for a, b in zip(sums, more)]
+    jt.sync(sums)
+    return sums
+
+
+def draw_weights(network, rng):
+    """Fresh weights of all equalised layers, N(0, 1 / lrmul²), the same on every device."""
+    for module in network.modules():
+        if isinstance(module, EqualLayer):
+            values = rng.standard_normal(module.weight.shape, "float32")
+            module.weight.assign(values / np.float32(module.lrmul))
+
+
+def copy_weights(source, target):
+    for (_, p), (_, q) in zip(source.named_parameters(), target.named_parameters()):
+        q.assign(p.numpy())

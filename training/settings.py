@@ -1,0 +1,315 @@
+"""The flags of train.py: their defaults, the presets, and what is checked before Jittor starts."""
+import argparse
+import math
+import os
+
+import dataset
+from backend import mpi
+from backend.errors import UserError
+from backend.threads import cores
+from cli import Parser, add_device_arguments, size_argument
+from measures import evaluate
+from networks.config import ModelConfig
+from training import schedule
+
+# The reference recipe: the official one for a single GPU.
+OFFICIAL = dict(
+    init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
+    kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
+    gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
+    r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
+    metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
+    tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0)
+
+# Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
+SMALL = dict(
+    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=30.0, fade_kimg=10.0,
+    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=2.0,
+    save_kimg=50.0, sample_kimg=5.0)
+
+PRESETS = {"official": {}, "small": SMALL}
+
+# What may be another on --resume: none of it changes what is learned.
+MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
+              "max_minutes", "metrics", "metric_kimg", "metric_images", "metric_share",
+              "inception", "lpips", "tensorboard", "grad_accum"}
+# Files of earlier versions lack these.
+LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
+         "metric_share", "inception", "lpips", "tensorboard", "amp", "grad_accum", "init_alpha")
+NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
+             "max_minutes"}
+
+
+def default_workers():
+    return min(8, max(1, cores() // 2))
+
+
+def make_parser():
+    parser = Parser(
+        argument_default=argparse.SUPPRESS,
+        description="Trains StyleGAN1, growing from --init_size to --max_size, on DATA/8, DATA/16 "
+        "… (as resize.py makes them).\nWrites checkpoint/NAME_*.model and sample/NAME/*.png.")
+
+    def add(flag, text, **options):
+        name = flag.lstrip("-")
+        if "choices" not in options and options.get("action") is None:
+            options.setdefault("metavar", "N")
+        official, small = OFFICIAL.get(name), SMALL.get(name)
+        if official is not None and official is not False:
+            text += f" (default {shown(official)}" + \
+                (f"; small: {shown(small)})" if small is not None else ")")
+        parser.add_argument(flag, help=text, **options)
+
+    parser.add_argument("data", help="folder that holds 8/, 16/, 32/ …")
+    add("--preset", "recipe that the flags below change: official is the paper's, small suits "
+        "hours on a CPU or a few thousand pictures (default official)", choices=sorted(PRESETS))
+    add("--name", "name of the run (default: the last part of DATA)", metavar="NAME")
+    add("--resume", "go on where the run of this name stopped; only --" +
+        ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")
+    add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's, "
+        "the PyTorch or the Jittor port's. It starts at the file's size, in its fade where the "
+        "file is in one; larger ones are new; the widths are the file's", metavar="FILE")
+    add("--dry_run", "print the schedule, the parameters and guesses of memory and, for a CPU, of "
+        "time, and stop", action="store_true")
+    add("--init_size", "size in pixels to begin with", type=size_argument)
+    add("--max_size", "size in pixels to grow to (default: the largest folder in DATA)",
+        type=size_argument)
+    add("--kimg", "length of the run in thousands of images", type=float)
+    add("--phase_kimg", "thousands of images at each size after its fade", type=float)
+    add("--fade_kimg", "thousands of images over which a new size fades in", type=float)
+    add("--batch", "images per step, of all processes together: one number, or by size such as "
+        "8:128,16:64; multiples of 4 for each process (default 128 up to 16, 64 at 32, 32 at 64, "
+        "16 at 128, 8 at 256, 4 above; of several processes 256 at 8, and at least 4 for each; "
+        "small: 16)")
+    add("--grad_accum", "compute each batch in N parts one after the other, for the memory of one: "
+        "the same training, a little slower", type=int)
+    add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
+        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
+        "0.006)")
+    add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
+    add("--gamma", "weight of the gradient penalty", type=float)
+    add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "
+        "which R1 is (size / max_size)² of port's, that of the picture as it is",
+        choices=["official", "port"])
+    add("--r1_interval", "the penalty at every Nth step only, N times as strong; quicker, not the "
+        "paper's recipe", type=int)
+    add("--share_fakes", "the generator learns from the pictures that the discriminator has just "
+        "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
+    add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
+    add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
+    add("--ema_kimg", "half-life of the averaged generator in thousands of images", type=float)
+    add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
+    add("--latent", "length of the latent and of the style", type=int)
+    add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)
+    add("--fmap_max", "and at most this many", type=int)
+    add("--conv", "3×3 convolutions on a CPU: winograd, with few multiplications, or direct, "
+        "slower and a little more exact", choices=["winograd", "direct"])
+    add("--amp", "mixed precision on a GPU: convolutions multiply in TF32, 10 bits instead of 23, "
+        "and sum in float32; all else stays float32. Quicker, not the paper's recipe",
+        action="store_true")
+    add("--seed", "decides weights, order of pictures, latents and noise", type=int)
+    add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
+    add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)
+    add("--keep", "number of checkpoint/NAME_<images>.model files to keep, 0 for all", type=int)
+    add("--metrics", "measure now and then, into stats.csv: of " + ",".join(evaluate.METRICS) +
+        " as metrics.py does, such as swd,ms_ssim; what is learned stays the same",
+        type=evaluate.metrics_argument, metavar="LIST")
+    add("--metric_kimg", "thousands of images between two measurements", type=float)
+    add("--metric_images", "pictures of each; compare only equal numbers", type=int)
+    add("--metric_share", "leave measurements out that would take more than this share of the time",
+        type=float)
+    add("--inception", "weights that fid, kid and pr need: see metrics.py --help", metavar="FILE")
+    add("--lpips", "weights that ppl needs: see metrics.py --help", metavar="FILE")
+    add("--tensorboard", "also write stats.csv's numbers for TensorBoard, into sample/NAME/events; "
+        "needs the package tensorboardX or tensorboard", action="store_true")
+    add("--max_minutes", "stop after so many minutes as on Ctrl-C, for queues with a time limit",
+        type=float)
+    add("--workers", "processes that load pictures, 0 for none (default: half the cores)", type=int)
+    add_device_arguments(parser)
+    return parser
+
+
+def shown(value):
+    return f"{value:g}" if isinstance(value, float) else str(value) or "none"
+
+
+def parse(argv=None):
+    """Only what was typed: {flag: value}, with "data" and "name" always there."""
+    typed = vars(make_parser().parse_args(argv))
+    folder = os.path.basename(os.path.abspath(typed["data"]))
+    typed.setdefault("name", folder)
+    if "init" in typed and "resume" in typed:
+        raise UserError("--init begins a new run and --resume goes on with one: leave one out")
+    if not typed["name"] or os.sep in typed["name"] or typed["name"].startswith("."):
+        raise UserError(f"--name: found {typed['name'] or 'nothing'}, wanted a plain name, which "
+                        "becomes part of file names")
+    return typed
+
+
+def new_run(typed, init=None):
+    """All settings of a run that begins: preset, then what was typed, then checked.
+
+    init: header of the weights that it begins with, which decides the network and the first size.
+    """
+    dataset.check_root(typed["data"], "python train.py")
+    settings = OFFICIAL | PRESETS[typed.get("preset", "official")] | typed
+    if init:
+        settings |= from_weights(typed, init)
+    largest = max(dataset.available_sizes(settings["data"]))
+    for flag in ("max_size", "init_size"):
+        if (typed.get(flag) or 0) > largest:
+            raise UserError(f"--{flag} {typed[flag]}: the largest pictures in {settings['data']} "
+                            f"are of {largest}: leave --{flag} out, or make larger ones from the "
+                            f"pictures as they were: python resize.py FOLDER --max_size "
+                            f"{typed[flag]}")
+    if settings["max_size"] is None:
+        settings["max_size"] = largest
+    elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
+        raise UserError(too_small(typed, init, settings["max_size"]))
+    # In full, for another number of processes goes on with the same batches.
+    settings["batch"] = table_text(batches(settings, schedule.default_batch(mpi.SIZE)))
+    check(settings)
+    return settings
+
+
+def from_weights(typed, init):
+    """The settings that the weights of --init decide."""
+    decided = {name: init["model"][name]
+               for name in ("channels", "latent", "fmap_base", "fmap_max")}
+    for flag, value in decided.items():
+        if typed.get(flag, value) != value:
+            raise UserError(f"--{flag} {typed[flag]}, but {typed['init']} has {value}: leave "
+                            f"--{flag} out")
+    if decided["channels"] not in (1, 3):
+        raise UserError(f"--init {typed['init']}: its pictures have {decided['channels']} "
+                        "channels, train.py reads pictures of 1 or 3")
+    if typed.get("init_size", 8) > init["size"]:
+        raise UserError(f"--init_size {typed['init_size']} is above the size of {typed['init']}, "
+                        f"{init['size']}: leave --init_size out, and larger sizes fade in")
+    largest = max(dataset.available_sizes(typed["data"]), default=0)
+    if "init_size" not in typed and largest < init["size"]:
+        raise UserError(too_small(typed, init, largest))
+    size = typed.get("init_size", init["size"])
+    return decided | {"init_size": size,
+                      "init_alpha": float(init["alpha"]) if size == init["size"] else 1.0}
+
+
+def too_small(typed, init, largest):
+    return (f"{typed['init']} is of size {init['size']}, but the largest to train at is {largest}: "
+            f"type --init_size {largest}")
+
+
+def resumed_run(typed, saved):
+    """The saved settings, and of what was typed that which may change. Else a UserError."""
+    for flag, value in typed.items():
+        same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
+            flag == "batch" and batches(typed, batches(saved)) == batches(saved))
+        if not same:
+            raise UserError(f"--{flag} {value}, but the run {typed['name']} was started with "
+                            f"--{flag} {saved[flag]}: leave it out, or begin another run with "
+                            "--name")
+    if "init_alpha" not in saved and saved["loss"] == "wgan-gp":    # of an earlier version
+        saved = saved | dict(gamma_scale="port",
+                             lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
+    settings = saved | typed
+    check(settings)
+    return settings
+
+
+def to_save(settings):
+    return {k: v for k, v in settings.items() if k not in NOT_SAVED}
+
+
+def check(s):
+    """Raise UserError for values that make no sense; set defaults of what is never saved."""
+    s.setdefault("device", "auto")
+    s.setdefault("cuda_home", None)
+    s.setdefault("workers", default_workers())
+    s.setdefault("preset", "official")
+    for flag in LATER:
+        s.setdefault(flag, OFFICIAL[flag])
+    s.setdefault("max_minutes", math.inf)
+    for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
+                 "fmap_max", "r1_interval", "max_minutes", "metric_kimg", "grad_accum"):
+        if not s[flag] > 0:
+            raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
+    for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):
+        if not s[flag] >= 0:
+            raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
+    if s["metric_images"] < 2:
+        raise UserError(f"--metric_images: found {s['metric_images']}, wanted 2 or more")
+    if not 0 <= s["metric_share"] <= 1:
+        raise UserError(f"--metric_share: found {s['metric_share']:g}, wanted a share from 0 to 1")
+    evaluate.check_files(set(s["metrics"].split(",")), s["inception"], s["lpips"])
+    if not 0 <= s["mixing"] <= 1:
+        raise UserError(f"--mixing: found {s['mixing']:g}, wanted a probability from 0 to 1")
+    for flag in ("max_size", "init_size"):
+        if s[flag] < 8:
+            raise UserError(f"--{flag}: found {s[flag]}, wanted 8 or more")
+    if s["max_size"] < s["init_size"]:
+        raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "
+                        f"type --init_size {s['max_size']}")
+    if s["grad_accum"] > 1 and s["share_fakes"]:
+        raise UserError("--share_fakes keeps the pictures of a whole batch, which --grad_accum is "
+                        "to spare the memory of: leave one out")
+    check_batches(make_schedule(s), s["grad_accum"])
+
+
+def check_batches(plan, grad_accum):
+    """Raise UserError where a batch of the schedule cannot be divided into groups of 4."""
+    unit = 4 * mpi.SIZE * grad_accum
+    used = {size: plan.batch[size] for size in plan.sizes}
+    wrong = {size: batch for size, batch in used.items() if batch % unit}
+    if not wrong:
+        return
+    size, batch = next(iter(wrong.items()))
+    of = [f"{mpi.SIZE} processes"] * (mpi.SIZE > 1) + \
+        [f"--grad_accum {grad_accum}"] * (grad_accum > 1)
+    fits = {s: schedule.multiple(b, unit) for s, b in used.items()}
+    raise UserError(
+        f"--batch: found {batch} at size {size}, wanted a multiple of {unit}"
+        + (f", 4 for each of {' and '.join(of)}" if of else "")
+        + " (the minibatch stddev works on groups of 4): type --batch "
+        + table_text(fits))
+
+
+def check_division(s, config):
+    """Raise UserError for a network whose batches cannot be divided among processes or parts."""
+    if s["grad_accum"] * mpi.SIZE > 1 and not 1 <= config.stddev_group <= 4:
+        raise UserError("the minibatch stddev of this network is over the whole batch, which "
+                        "cannot be divided: leave mpirun and --grad_accum out")
+
+
+def batches(s, default=schedule.BATCH):
+    """{size: batch} of a run with these settings, or of these flags."""
+    return table(s["batch"], "--batch", default)
+
+
+def table(text, flag, default, number=int):
+    try:
+        return schedule.parse_table(text, flag, default, number) if text else dict(default)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+
+
+def table_text(by_size):
+    """{8: 64, 16: 32} → "8:64,16:32", what parse_table reads; one number where all are equal."""
+    if len(set(by_size.values())) == 1:
+        return str(next(iter(by_size.values())))
+    return ",".join(f"{size}:{number}" for size, number in by_size.items())
+
+
+def make_schedule(s):
+    rates = schedule.LEARNING_RATE
+    if s["loss"] == "wgan-gp":                          # as in its official configuration
+        rates = {size: min(rate, 2e-3) for size, rate in rates.items()}
+    return schedule.Schedule(
+        s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"], s["phase_kimg"], batches(s),
+        table(s["lr"], "--lr", rates, float), s["init_alpha"])
+
+
+def model_config(s, init=None):
+    """The ModelConfig of a run that begins; `init`: header of the weights that it begins with."""
+    return ModelConfig(**(init["model"] if init else {}) | dict(
+        size=s["max_size"], channels=s["channels"], latent=s["latent"], fmap_base=s["fmap_base"],
+        fmap_max=s["fmap_max"]))

@@ -1,0 +1,204 @@
+"""Reads and writes .model files: a NumPy .npz archive with a JSON header, whatever its name.
+
+Reading never unpickles, so a file from a stranger cannot run code, and every array carries a
+checksum. A file is written beside its name, flushed, then renamed.
+"""
+import dataclasses
+import json
+import math
+import os
+import zipfile
+
+import numpy as np
+
+from backend.errors import UserError, counted
+from backend.files import replacing, sync_folder
+from networks.config import ModelConfig, discriminator_shapes, generator_shapes, size_of
+from weights import foreign, npz
+from weights.bounds import LARGEST, Budget, File, Refused, short
+
+FORMAT = 1
+LARGEST_HEADER = 1 << 20
+
+
+def save(path, header, arrays):
+    """Write `arrays` ({name: NumPy array}) and the JSON-able `header` to `path`, atomically."""
+    text = json.dumps(header | {"format": FORMAT, "arrays": len(arrays)}).encode()
+    entries = {"header": np.frombuffer(text, np.uint8)} | arrays
+    # As np.savez does; but that leaves a traceback on the terminal when the disk is full.
+    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, array in entries.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+    sync_folder(os.path.dirname(os.path.abspath(path)))
+
+
+def load_any(path, size=None):
+    """(header, arrays) of a .model file or of another project's weights (see foreign.py).
+
+    `size`: at which the weights of another project were trained, where they do not say it.
+    """
+    try:
+        header, arrays = load(path) if is_own(path) else foreign.read(path)
+    except UserError:
+        foreign.check_kind(path)
+        raise
+    config = model_config(header, path)
+    check_arrays(arrays, config, path, needed=["ema"])
+    header["model"] = dataclasses.asdict(config)        # with all fields, also of an older file
+    if header["size"] not in config.sizes or not 0 <= header["alpha"] <= 1:
+        raise UserError(f"{path}: says size {header['size']} and alpha {header['alpha']}, wanted "
+                        f"a size up to {config.size} and an alpha from 0 to 1")
+    if size and "source" not in header:
+        raise UserError(f"--size {size}: {path} says itself that its size is {header['size']}: "
+                        "leave --size out")
+    if size:
+        if size > config.size:
+            raise UserError(f"--size {size}: {path} has layers up to {config.size}")
+        header |= {"size": size, "alpha": 1.0, "size_guessed": False}
+    return header, arrays
+
+
+def check_arrays(arrays, config, path, needed=()):
+    """Raise UserError where networks, noise or Adam's moments are not those of the ModelConfig.
+
+    arrays: {name: array, or npz.Member that was not read yet}. Other names are let through.
+    needed: the networks that must be among them.
+    """
+    noise = {f"{i}": (1, 1, 4 << i // 2, 4 << i // 2) for i in range(config.layers)}
+    if found := network_part(arrays, "noise"):
+        check_shapes(found, noise, "noise", path)
+    for prefix in ("ema", "generator", "discriminator"):
+        found = network_part(arrays, prefix)
+        shapes = discriminator_shapes(config) if prefix == "discriminator" else \
+            generator_shapes(config)
+        if found or prefix in needed:
+            check_shapes(found, shapes, prefix, path)
+        for name, moment in network_part(arrays, f"adam_{prefix}/v").items():
+            if name not in shapes or math.prod(moment.shape) != math.prod(shapes[name]):
+                raise UserError(f"{path}: adam_{prefix}: {short(name)} is not as large as the "
+                                "array that it belongs to")
+
+
+def is_own(path):
+    """Whether the file at `path` begins like one that `save` wrote."""
+    try:
+        with open(path, "rb") as file:
+            start = file.read(64)
+    except IsADirectoryError:
+        raise UserError(f"{path}: a folder, wanted a file of weights, such as "
+                        f"{os.path.join(path, 'NAME.model')}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    return start[:2] == b"PK" and b"header.npy" in start
+
+
+def load(path):
+    """(header, arrays) of a .model file. Raises UserError, one line that names it, for others."""
+    try:
+        with File(path) as file:
+            if file.read(2) != b"PK":
+                raise UserError(f"{path}: not a .model file that train.py wrote")
+            file.seek(0)
+            with npz.opened(file, Budget(file.length)) as archive:
+                found = {name: npz.describe(archive, info)
+                         for name, info in npz.members(archive).items()}
+                header = read_header(archive, found.pop("header"))
+                check_header(header, len(found), path)
+                check_arrays(found, model_config(header, path), path)
+                return header, {name: npz.read(archive, member) for name, member in found.items()}
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except Refused as error:
+        raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
+
+
+def read_header(archive, member):
+    if member.info.file_size > LARGEST_HEADER:
+        raise Refused(f"a header of {member.info.file_size:,} bytes")
+    header = json.loads(npz.read(archive, member).tobytes())
+    if not isinstance(header, dict):
+        raise Refused("a header that is no dict")
+    return header
+
+
+def check_header(header, count, path):
+    """Raise UserError where something is missing in a header; count: the arrays beside it."""
+    if header.get("format") != FORMAT:
+        raise UserError(f"{path}: has format {ascii(header.get('format'))[:40]}, this version "
+                        f"reads {FORMAT}")
+    if header.pop("arrays", count) != count:            # a damaged directory can hide some
+        raise UserError(f"{path}: damaged: arrays are missing in it")
+    missing = {"images_seen", "size", "alpha", "model"} - header.keys()
+    if missing:
+        raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")
+    if not all(isinstance(header[n], (int, float)) and 0 <= header[n] < LARGEST
+               for n in ("images_seen", "size", "alpha")):
+        raise UserError(f"{path}: images_seen, size or alpha in its header is not a number")
+
+
+def network_arrays(network, prefix):
+    """{prefix/name: NumPy array} of all parameters."""
+    return {f"{prefix}/{name}": p.numpy() for name, p in network.named_parameters()}
+
+
+def load_network(network, arrays, prefix, path, largest=None):
+    """Fill `network` from `arrays`. Raises UserError for missing, unknown or misshapen arrays.
+
+    largest: fill only the layers of sizes up to it; the others stay as they are.
+    """
+    parameters = {name: p for name, p in network.named_parameters()
+                  if largest is None or (size_of(name) or 4) <= largest}
+    found = {name: a for name, a in network_part(arrays, prefix).items()
+             if largest is None or (size_of(name) or 4) <= largest}
+    check_shapes(found, {name: tuple(p.shape) for name, p in parameters.items()}, prefix, path)
+    for name, p in parameters.items():
+        p.assign(found[name])
+
+
+def network_part(arrays, prefix):
+    """{name: array} of the network `prefix`."""
+    return {name[len(prefix) + 1:]: a for name, a in arrays.items()
+            if name.startswith(prefix + "/")}
+
+
+def check_shapes(found, shapes, prefix, path):
+    """Raise UserError for missing, unknown or misshapen arrays."""
+    wrong = [f"{name} is missing" for name in shapes.keys() - found.keys()]
+    wrong += [f"{short(name)[1:-1]} is unknown" for name in found.keys() - shapes.keys()]
+    wrong += [f"{name} has shape {found[name].shape}, wanted {shape}"
+              for name, shape in shapes.items()
+              if name in found and found[name].shape != shape]
+    if wrong:
+        raise UserError(f"{path}: {prefix}: {counted(len(wrong), 'array')} not as wanted: "
+                        f"{'; '.join(sorted(wrong)[:5])}")
+
+
+def model_config(header, path):
+    """The ModelConfig in a header."""
+    try:
+        return ModelConfig(**header["model"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its description of the network is wrong "
+                        f"({short(error)})") from None
+
+
+def make_generator(header, arrays, path, prefix="ema"):
+    """The averaged StyledGenerator, or another, in what `load` or `load_any` gave for `path`."""
+    from model import StyledGenerator
+    generator = StyledGenerator(model_config(header, path))
+    load_network(generator, arrays, prefix, path)
+    return generator
+
+
+def make_discriminator(header, arrays, path):
+    from model import Discriminator
+    discriminator = Discriminator(model_config(header, path))
+    load_network(discriminator, arrays, "discriminator", path)
+    return discriminator
+
+
+def source(header):
+    """What a file is and how far it is trained, in words."""
+    return f"weights of {header['source']}" if "source" in header else \
+        f"{header['images_seen']:,} images seen"
