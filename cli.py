@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import shlex
 import signal
 import sys
 import time
@@ -130,6 +131,20 @@ def size_argument(text):
 
 
 size_argument.__name__ = "a power of two from 4 to 1024"
+
+
+def picture_size(out, size):
+    """Size in pixels for pictures in a folder `out`: its name, or --size, or 128."""
+    out = os.path.normpath(out)
+    name = os.path.basename(out)
+    named = power_of_two(name)
+    if name.isdigit() and not named and not size:
+        raise UserError(f"{out}: found a folder for pictures of {name}, wanted a power of two, "
+                        f"such as {shlex.quote(os.path.join(os.path.dirname(out), '128'))}")
+    if named and size and named != size:
+        raise UserError(f"--size {size}, but the folder {out} is for pictures of {named}: "
+                        f"type {shlex.quote(os.path.join(os.path.dirname(out), str(size)))}")
+    return size or named or 128
 
 
 class StopSignals:

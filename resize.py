@@ -13,13 +13,13 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import statistics
 
 from PIL import Image, ImageColor
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
+from backend.signals import ignore_ctrl_c
 from backend.threads import cores
 from cli import Parser, run, size_argument
 from dataset import PICTURES, available_sizes
@@ -172,16 +172,12 @@ def resize_all(args, source, target, scratch, files, sizes):
     results = {name: ("present", None) for name in files}
     # spawn: nothing of the parent is shared, and the parent's signal handlers are not inherited.
     with multiprocessing.get_context("spawn").Pool(
-            min(args.workers, max(1, len(todo))), initializer=ignore_interrupt) as pool:
+            min(args.workers, max(1, len(todo))), initializer=ignore_ctrl_c) as pool:
         outcomes = pool.imap(resize_picture, [jobs[i] for i in todo], chunksize=8)
         for i, outcome in zip(todo, tqdm(outcomes, total=len(todo), unit=" pictures",
                                          disable=None)):
             results[files[i]] = outcome
     return results
-
-
-def ignore_interrupt():
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def resize_picture(job):

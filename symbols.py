@@ -8,7 +8,6 @@ Each glyph is centred on white in a saturated colour of its own; a colour font k
 """
 import colorsys
 import os
-import shlex
 import unicodedata
 
 import numpy as np
@@ -17,9 +16,7 @@ from tqdm import tqdm
 
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming
-from cli import Parser, run, size_argument
-from dataset import PICTURES
-from networks.config import power_of_two
+from cli import Parser, picture_size, run, size_argument
 from pictures import origin
 from pictures.grid import save_png
 
@@ -38,7 +35,7 @@ def main():
         raise UserError(f"{font.path} holds none of --chars {args.chars}: try --chars A-Z")
     make_folder(args.out)
     made = {"--font": font.identity, "--size": size} | origin.settings(args, ("chars", "seed"))
-    there = check_what_is_there(args.out, made)
+    there = origin.check_folder(args.out, made)
 
     # Each glyph's own picture first, in a shuffled order, then all again in other colours.
     order = np.random.RandomState(args.seed).permutation(len(glyphs))
@@ -86,34 +83,6 @@ def parse_arguments():
     if args.chars == "":
         parser.error("--chars: found nothing, wanted some, such as A-Z0-9")
     return args
-
-
-def picture_size(out, size):
-    out = os.path.normpath(out)
-    name = os.path.basename(out)
-    named = power_of_two(name)
-    if name.isdigit() and not named and not size:
-        raise UserError(f"{out}: found a folder for pictures of {name}, wanted a power of two, "
-                        f"such as {shlex.quote(os.path.join(os.path.dirname(out), '128'))}")
-    if named and size and named != size:
-        raise UserError(f"--size {size}, but the folder {out} is for pictures of {named}: "
-                        f"type {shlex.quote(os.path.join(os.path.dirname(out), str(size)))}")
-    return size or named or 128
-
-
-def check_what_is_there(out, made):
-    """The names of the pictures in `out`.
-
-    Raises UserError for those that this command with these flags did not make.
-    """
-    folder, name = os.path.split(os.path.abspath(out))
-    other = os.path.join(f"{folder}_2", name) if power_of_two(name) else f"{folder}/{name}_2"
-    found = sorted(name for name in os.listdir(out)
-                   if name.lower().endswith(PICTURES) and not name.startswith("."))
-    for name in found:
-        origin.check(os.path.join(out, name), made, "type another folder, such as "
-                     f"{shlex.quote(os.path.relpath(other))}")
-    return found
 
 
 def default_font():

@@ -4,18 +4,21 @@ On the CPU these are loops of our own; on CUDA, and for the tests to compare wit
 written in Jittor's operators. Left to Jittor on a CPU, a layer's noise, activation, normalisation
 and style are a dozen passes, and every pattern of them is a kernel that takes a second to compile.
 """
+import os
+
 from backend import jt
 from backend import onednn_ops as ops
 from backend.kernels import Operator, on_cpu
 
-HEADER = """
+OPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
+HEADER = f'#include "{OPS}/workers.h"\n' + """
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 namespace {
 // [1, 2, 1] in both directions, zeros outside. Some rows at a time, as long loops: most planes have
-// short rows. `sums` has at least blur_room(W) numbers.
+// short rows. `sums` has blur_room(W) numbers.
 inline int blur_rows(int W) { return std::max(1, 4096 / W); }
 inline int blur_room(int W) { return blur_rows(W) * W + 2; }
 inline void blur_plane(const float* __restrict__ source, float* __restrict__ target,
@@ -36,6 +39,12 @@ inline void blur_plane(const float* __restrict__ source, float* __restrict__ tar
         }
     }
 }
+// A thread's own memory: one of three arrays of at least so many numbers, for one loop.
+inline float* scratch(int i, int64_t size) {
+    static thread_local std::vector<float> arrays[3];
+    if ((int64_t)arrays[i].size() < size) arrays[i].resize(size);
+    return arrays[i].data();
+}
 inline float leaky_relu(float x) { return x > 0 ? x : 0.2f * x; }
 }
 """
@@ -51,13 +60,11 @@ def code(outputs, inputs, source):
 BLUR = """
 const int H = in0_shape2, W = in0_shape3;
 const int64 planes = (int64)in0_shape0 * in0_shape1, area = (int64)H * W;
-#pragma omp parallel
-{
-    std::vector<float> sums(blur_room(W));
-    #pragma omp for
-    for (int64 plane = 0; plane < planes; plane++)
-        blur_plane(in0_p + plane * area, out0_p + plane * area, sums.data(), H, W);
-}
+stylegan::share_range(planes, area, [&](int64 plane, int64 end) {
+    float* sums = scratch(0, blur_room(W));
+    for (; plane < end; plane++)
+        blur_plane(in0_p + plane * area, out0_p + plane * area, sums, H, W);
+});
 """
 
 
@@ -94,19 +101,17 @@ def blur(x):
 BIAS_LEAKY_RELU = """
 const int64 channels = in1_shape0, planes = (int64)in0_shape0 * channels;
 const int64 area = out0->num / planes;
-#pragma omp parallel for
-for (int64 plane = 0; plane < planes; plane++) {
+stylegan::share_items(planes, area * 0.3, [&](int64 plane) {
     const float bias = in1_p[plane % channels];
     const float* __restrict__ x = in0_p + plane * area;
     float* __restrict__ y = out0_p + plane * area;
     for (int64 i = 0; i < area; i++) y[i] = leaky_relu(x[i] + bias);
-}
+});
 """
 
 SLOPE = """
 const int64 planes = out1->num, area = out0->num / planes;
-#pragma omp parallel for
-for (int64 plane = 0; plane < planes; plane++) {
+stylegan::share_items(planes, area * 0.4, [&](int64 plane) {
     const float* __restrict__ dy = in0_p + plane * area;
     const float* __restrict__ y = in1_p + plane * area;
     float* __restrict__ dx = out0_p + plane * area;
@@ -116,7 +121,7 @@ for (int64 plane = 0; plane < planes; plane++) {
         sum += dx[i];
     }
     out1_p[plane] = sum;
-}
+});
 """
 
 
@@ -171,16 +176,14 @@ def add_bias(x, bias):
 EPILOGUE = """
 const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
 const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
-#pragma omp parallel
-{
-    std::vector<float> sums(blur_room(W)), blurred(BLURRED ? area : 0);
-    #pragma omp for
-    for (int64 plane = 0; plane < planes; plane++) {
+stylegan::share_range(planes, area * 2.0, [&](int64 plane, int64 end) {
+    float *sums = scratch(0, blur_room(W)), *blurred = scratch(1, BLURRED ? area : 0);
+    for (; plane < end; plane++) {
         const int64 n = plane / C, c = plane % C;
         const float* x = in0_p + plane * area;
         if (BLURRED) {
-            blur_plane(x, blurred.data(), sums.data(), H, W);
-            x = blurred.data();
+            blur_plane(x, blurred, sums, H, W);
+            x = blurred;
         }
         const float* __restrict__ noise = in1_p + (in1_shape0 == 1 ? 0 : n * area);
         const float strength = in2_p[c], bias = in3_p[c];
@@ -199,23 +202,22 @@ const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
         out1_p[plane] = mean;
         out2_p[plane] = over_deviation;
     }
-}
+});
 """
 
 # Inputs dy, x, noise, strength, bias, style, mean, over_deviation.
 EPILOGUE_GRADIENT = """
 const int C = in1_shape1, H = in1_shape2, W = in1_shape3;
 const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
-#pragma omp parallel
-{
-    std::vector<float> sums(blur_room(W)), before(area), after(BLURRED ? area : 0);
-    #pragma omp for
-    for (int64 plane = 0; plane < planes; plane++) {
+stylegan::share_range(planes, area * 3.0, [&](int64 plane, int64 end) {
+    float *sums = scratch(0, blur_room(W)), *before = scratch(1, area);
+    float* after = scratch(2, BLURRED ? area : 0);
+    for (; plane < end; plane++) {
         const int64 n = plane / C, c = plane % C;
         const float* x = in1_p + plane * area;
-        float* __restrict__ a = before.data();                      // what the activation gets
+        float* __restrict__ a = before;                      // what the activation gets
         if (BLURRED) {
-            blur_plane(x, a, sums.data(), H, W);
+            blur_plane(x, a, sums, H, W);
             x = a;
         }
         const float* __restrict__ dy = in0_p + plane * area;
@@ -231,7 +233,7 @@ const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
         out3_p[n * 2 * C + c] = product;
         out3_p[(n * 2 + 1) * C + c] = sum;
         const float scale = (in5_p[n * 2 * C + c] + ONE) * over_deviation;
-        float* __restrict__ dx = BLURRED ? after.data() : out0_p + plane * area;
+        float* __restrict__ dx = BLURRED ? after : out0_p + plane * area;
         float d_strength = 0, d_bias = 0;
         for (int64 i = 0; i < area; i++) {
             const float normal = (leaky_relu(a[i]) - mean) * over_deviation;
@@ -242,9 +244,9 @@ const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
         }
         out1_p[plane] = d_strength;
         out2_p[plane] = d_bias;
-        if (BLURRED) blur_plane(dx, out0_p + plane * area, sums.data(), H, W);
+        if (BLURRED) blur_plane(dx, out0_p + plane * area, sums, H, W);
     }
-}
+});
 """
 
 

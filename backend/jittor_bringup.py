@@ -23,9 +23,8 @@ import threading
 import time
 import traceback
 
-from backend import cuda, mpi
+from backend import cuda, mpi, threads
 from backend.errors import BackendError
-from backend.threads import cores
 
 ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
 CUDA_OPERATORS = ("cub_ops", "cublas_ops", "cudnn_ops", "curand_ops")
@@ -49,8 +48,7 @@ def bring_up(device, conv, cuda_home=None):
     if mpi.SIZE > 1 and use_cuda:
         mpi.check_gpus(len(cuda.driver()[1]))
         cuda.use_gpu(mpi.LOCAL_RANK)
-    if mpi.SIZE > 1 and "OMP_NUM_THREADS" not in os.environ:
-        where["OMP_NUM_THREADS"] = str(cores())
+    where |= threads.settings()
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     let_sigterm_through()
     with environment(SETTINGS | where), announced(use_cuda):
@@ -70,7 +68,7 @@ def bring_up(device, conv, cuda_home=None):
         "oneDNN": "not used on CUDA" if use_cuda else describe_onednn(),
         **found,
         "MPI": mpi.describe(),
-        "device": "cuda" if use_cuda else f"cpu, {threads()} threads",
+        "device": "cuda" if use_cuda else f"cpu, {threads.count()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
             "has_winograd": operators is not None and conv == "winograd"}
@@ -247,10 +245,6 @@ def find_cuda(device, cuda_home):
         if cuda.driver()[1]:
             say(f"warning: there is a GPU, but {error}. Working on the CPU")
         return "", {"CUDA": f"not used: {error}"}
-
-
-def threads():
-    return int(os.environ.get("OMP_NUM_THREADS") or cores())
 
 
 def version_line(program, containing=""):

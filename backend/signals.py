@@ -108,6 +108,11 @@ def end_or_interrupt(number, _frame):
                                                ctypes.py_object(KeyboardInterrupt))
 
 
+def ignore_ctrl_c():
+    """In a process that helps another: that one ends it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 def handle_with(function):
     """Call function(number, None) for each signal, in whatever thread."""
     global _handle

@@ -13,6 +13,7 @@ import statistics
 import subprocess
 import sys
 import threading
+import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -47,7 +48,7 @@ def measure(side, size, batch, options, rounds):
     for _ in range(rounds):
         for name, beside in situations.items():
             with beside():
-                worker.step()
+                settle(worker)
                 times[name].append(statistics.mean(worker.step() for _ in range(3)))
     quiet = times["quiet"]
     columns = [f"{statistics.median(quiet):.3f} s"] + [
@@ -57,6 +58,13 @@ def measure(side, size, batch, options, rounds):
           flush=True)
     for one in worker, other:
         one.finish()
+
+
+def settle(worker, seconds=1.5):
+    """Steps until what came before is forgotten."""
+    end = time.monotonic() + seconds
+    while worker.step() and time.monotonic() < end:
+        pass
 
 
 def ratio(times, quiet):

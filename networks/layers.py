@@ -48,6 +48,14 @@ class EqualLayer(nn.Module):
         self.register_pre_forward_hook(EqualLR(gain, lrmul))
 
 
+def draw_weights(network, rng):
+    """Fresh weights of all equalised layers, N(0, 1 / lrmul²), the same on every device."""
+    for module in network.modules():
+        if isinstance(module, EqualLayer):
+            values = rng.standard_normal(module.weight.shape, "float32")
+            module.weight.assign(values / np.float32(module.lrmul))
+
+
 class EqualLinear(EqualLayer):
     """[N, in] → [N, out], with a leaky ReLU after it where `activate`."""
 

@@ -35,7 +35,7 @@ def make_grid(images, columns, cell=None, gap=2):
 
 
 def save_png(picture, path, through=None, made=None):
-    """Write a PIL picture to `path`; it is never there half-written (see cli.replacing).
+    """Write a PIL picture to `path`; it is never there half-written (see backend/files.py).
 
     made: how it was, to be written into it (see origin.py).
     """

@@ -6,12 +6,15 @@ import contextlib
 import json
 import os
 import re
+import shlex
 import zlib
 
 import numpy as np
 from PIL import Image
 
 from backend.errors import UserError
+from dataset import PICTURES
+from networks.config import power_of_two
 
 
 def text(made):
@@ -32,6 +35,21 @@ def check(path, made, advice="type --out OTHER to keep it, or --overwrite"):
         others += [f"without {name}" for name in made if name not in there]
         raise UserError(f"{path} exists, made {', '.join(others)}: {advice}")
     raise UserError(f"{path} exists, and does not say how it was made: {advice}")
+
+
+def check_folder(out, made):
+    """The names of the pictures in `out`.
+
+    Raises UserError for those that this command with these flags did not make.
+    """
+    folder, name = os.path.split(os.path.abspath(out))
+    other = os.path.join(f"{folder}_2", name) if power_of_two(name) else f"{folder}/{name}_2"
+    found = sorted(name for name in os.listdir(out)
+                   if name.lower().endswith(PICTURES) and not name.startswith("."))
+    for name in found:
+        check(os.path.join(out, name), made, "type another folder, such as "
+                     f"{shlex.quote(os.path.relpath(other))}")
+    return found
 
 
 def read(path):

@@ -19,7 +19,7 @@ from backend.errors import UserError
 from backend.fused import move
 from networks.config import num_layers
 from networks.inputs import fade, is_fading, make_noise
-from networks.layers import EqualLayer, downsample, upsample
+from networks.layers import downsample, draw_weights, upsample
 from pictures.painter import paint, styles_of
 from training import loss
 from training import settings as flags
@@ -272,14 +272,6 @@ def add(sums, more):
     sums = [a + b for a, b in zip(sums, more)]
     jt.sync(sums)
     return sums
-
-
-def draw_weights(network, rng):
-    """Fresh weights of all equalised layers, N(0, 1 / lrmul²), the same on every device."""
-    for module in network.modules():
-        if isinstance(module, EqualLayer):
-            values = rng.standard_normal(module.weight.shape, "float32")
-            module.weight.assign(values / np.float32(module.lrmul))
 
 
 def copy_weights(source, target):

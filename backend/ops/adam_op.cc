@@ -1,12 +1,17 @@
 #pragma GCC optimize("O3")
 #include "adam_op.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "var.h"
+#include "workers.h"
 
 namespace jittor {
+
+constexpr int64 PART = 16384;           // what one thread computes at a time
 
 AdamOp::AdamOp(vector<Var*>&& arrays, float64 beta2, float64 epsilon)
     : arrays(arrays), beta2(beta2), epsilon(epsilon) {
@@ -33,13 +38,27 @@ void AdamOp::run() {
         float* __restrict__ new_p = results[o]->ptr<float>();
         float* __restrict__ new_v = results[o + 1]->ptr<float>();
         const int64 length = arrays[i]->num;
-        #pragma omp parallel for simd reduction(|: bad) reduction(+: squares) if (length > 65536)
-        for (int64 k = 0; k < length; k++) {
-            const float g = gradient[k], moment = v[k] * b + g * g * (1 - b);
-            bad |= not_finite(g);
-            squares += g * g;
-            new_v[k] = moment;
-            new_p[k] = p[k] - g * size / (std::sqrt(moment) + e);
+        const int64 parts = (length + PART - 1) / PART;
+        std::vector<double> sums(parts);
+        std::vector<int> bads(parts);
+        stylegan::share(parts, length / 2, [&](int64_t part) {
+            double sum = 0;
+            int any = 0;
+            const int64 end = std::min(length, (part + 1) * PART);
+            #pragma omp simd reduction(|: any) reduction(+: sum)
+            for (int64 k = part * PART; k < end; k++) {
+                const float g = gradient[k], moment = v[k] * b + g * g * (1 - b);
+                any |= not_finite(g);
+                sum += g * g;
+                new_v[k] = moment;
+                new_p[k] = p[k] - g * size / (std::sqrt(moment) + e);
+            }
+            sums[part] = sum;
+            bads[part] = any;
+        });
+        for (int64 part = 0; part < parts; part++) {
+            squares += sums[part];
+            bad |= bads[part];
         }
     }
     *results[0]->ptr<float>() = bad ? 0 : 1;

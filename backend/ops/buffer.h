@@ -1,6 +1,9 @@
 #pragma once
 #include <cstdlib>
 #include <new>
+#include <vector>
+
+#include "workers.h"
 
 namespace stylegan {
 
@@ -26,6 +29,12 @@ struct Buffer {
 // Jittor runs one operator at a time, so that all convolutions can share these four.
 inline Buffer& shared_buffer(int i) {
     static Buffer buffers[4];
+    return buffers[i];
+}
+
+// One for all threads, then two for each.
+inline Buffer& thread_buffer(int i) {
+    static std::vector<Buffer> buffers(1 + 2 * most_threads());
     return buffers[i];
 }
 

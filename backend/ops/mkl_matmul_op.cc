@@ -27,10 +27,8 @@ void MklMatmulOp::jit_prepare(JK& jk) { jk << "«T:" << a->dtype(); }
 #ifdef JIT_cpu
 void MklMatmulOp::jit_run() {
     auto rows = c->shape[0], columns = c->shape[1], inner = a->shape[trans_a ? 0 : 1];
-    auto status = dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', rows, columns, inner,
-                             (float)scale, a->ptr<float32>(), a->shape[1],
-                             b->ptr<float32>(), b->shape[1], 0.f, c->ptr<float32>(), columns);
-    ASSERTop(status,==,dnnl_success);
+    stylegan::matrix_product(trans_a, trans_b, rows, columns, inner, scale, a->ptr<float32>(),
+                             a->shape[1], b->ptr<float32>(), b->shape[1], c->ptr<float32>());
 }
 #endif
 #endif // JIT

@@ -2,6 +2,7 @@
 #include "move_op.h"
 
 #include "var.h"
+#include "workers.h"
 
 namespace jittor {
 
@@ -18,8 +19,9 @@ void MoveOp::run() {
         const float* __restrict__ b = arrays[2 * i + 2]->ptr<float>();
         float* __restrict__ out = results[i]->ptr<float>();
         const int64 length = results[i]->num;
-        #pragma omp parallel for simd if (length > 65536)
-        for (int64 k = 0; k < length; k++) out[k] = a[k] + (b[k] - a[k]) * amount;
+        stylegan::share_range(length, 0.3, [&](int64_t k, int64_t end) {
+            for (; k < end; k++) out[k] = a[k] + (b[k] - a[k]) * amount;
+        });
     }
 }
 

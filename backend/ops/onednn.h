@@ -37,6 +37,11 @@ dnnl::engine& cpu();
 void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3],
               const std::string formats[3], const Geometry& geometry);
 
+// c = scale · a · b, row by row; a is [rows, inner], or transposed, with rows `a_step` apart.
+void matrix_product(bool trans_a, bool trans_b, int64_t rows, int64_t columns, int64_t inner,
+                    float scale, const float* a, int64_t a_step, const float* b, int64_t b_step,
+                    float* c);
+
 // The position of axis `name` in a Jittor format string such as "abcd" or "iohw".
 inline int axis(const std::string& format, char name) { return (int)format.find(name); }
 

@@ -2,13 +2,13 @@
 #include "winograd.h"
 
 #include <dnnl.h>
-#include <omp.h>
 
 #include <algorithm>
 
 #include "buffer.h"
 #include "lanes.h"
 #include "winograd_algorithms.h"
+#include "workers.h"
 
 namespace stylegan {
 
@@ -48,6 +48,10 @@ struct Rows {
 };
 
 constexpr int GROUP = 8;                // tiles of a row that are copied at once
+constexpr size_t CACHE = 2 << 20, MOST_MEMORY = 64 << 20;
+constexpr int FEWEST_TILES = 48, FEWEST_BLOCKS = 6;
+constexpr double SPEED = 2;             // numbers that a transform writes in a nanosecond, roughly
+constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, roughly
 
 // Pictures [N, channels, height, width] to points [P * P, tiles, channels].
 template <int WINDOW, int STRIDE, int P, int PADDING, class Matrix>
@@ -58,9 +62,9 @@ void gather(Matrix m, const float* pictures, int channels, int height, int width
     const size_t plane = (size_t)height * width;
     const size_t step = padded((size_t)rows.count * across * channels);
     const bool far = step * P * P > (6 << 18);                          // 6 MiB
-    #pragma omp for collapse(2)
-    for (int row = 0; row < rows.count; row++)
-    for (int c = 0; c < channels; c += LANES) {
+    const int groups = (channels + LANES - 1) / LANES;
+    share_items((int64_t)rows.count * groups, across * P * P * LANES / SPEED, [&](int64_t item) {
+        const int row = item / groups, c = item % groups * LANES;
         const int n = (rows.first + row) / down, count = std::min(LANES, channels - c);
         const int top = (rows.first + row) % down * STRIDE - PADDING;
         const float* picture = pictures + ((size_t)n * channels + c) * plane;
@@ -89,7 +93,7 @@ void gather(Matrix m, const float* pictures, int channels, int height, int width
             }
         }
         finish_far_stores();
-    }
+    });
 }
 
 // Points [P * P, tiles, channels] to pictures of Q x Q per tile.
@@ -99,9 +103,9 @@ void scatter(Matrix m, const float* points, int channels, int height, int width,
     const int across = width / Q, down = height / Q;
     const size_t plane = (size_t)height * width;
     const size_t step = padded((size_t)rows.count * across * channels);
-    #pragma omp for collapse(2)
-    for (int row = 0; row < rows.count; row++)
-    for (int c = 0; c < channels; c += LANES) {
+    const int groups = (channels + LANES - 1) / LANES;
+    share_items((int64_t)rows.count * groups, across * P * P * LANES / SPEED, [&](int64_t item) {
+        const int row = item / groups, c = item % groups * LANES;
         const int n = (rows.first + row) / down, count = std::min(LANES, channels - c);
         const int top = (rows.first + row) % down * Q;
         float* picture = pictures + ((size_t)n * channels + c) * plane + (size_t)top * width;
@@ -124,7 +128,7 @@ void scatter(Matrix m, const float* points, int channels, int height, int width,
                     store_columns(copy[i] + j, picture + (size_t)i * width + first * Q + j, plane,
                                   count, std::min(LANES, tiles * Q - j));
         }
-    }
+    });
 }
 
 // w to points [P * P, from, to]
@@ -132,8 +136,7 @@ template <class How>
 void transform_weight(const Layer& l, const float* w, float* points) {
     constexpr int P = How::algorithm.points;
     const size_t step = padded((size_t)l.from * l.to), next = l.adjoint ? 9 : 9 * (size_t)l.from;
-    #pragma omp for
-    for (int i = 0; i < l.from; i++) {
+    share_items(l.from, l.to * P * P / SPEED, [&](int64_t i) {
         for (int o = 0; o < l.to; o += LANES) {
             const int count = std::min(LANES, l.to - o);
             const float* first = w + 9 * (l.adjoint ? (size_t)i * l.to + o : (size_t)o * l.from + i);
@@ -144,7 +147,7 @@ void transform_weight(const Layer& l, const float* w, float* points) {
             store<P * P>(result, points + (size_t)i * l.to + o, step, count, true);
         }
         finish_far_stores();
-    }
+    });
 }
 
 // Points [P * P, to, from] to dw [to, from, 3, 3]
@@ -153,8 +156,7 @@ void collect_weight(const Layer& l, const float* points, float* dw) {
     constexpr int P = How::algorithm.points;
     constexpr int BLOCK = 2;                // with one, memory keeps it waiting between points
     const size_t step = padded((size_t)l.to * l.from);
-    #pragma omp for
-    for (int o = 0; o < l.to; o++)
+    share_items(l.to, l.from * P * P / SPEED, [&](int64_t o) {
     for (int i = 0; i < l.from; i += BLOCK * LANES) {
         const size_t place = (size_t)o * l.from + i;
         Lanes all[BLOCK][P * P], taps[9];
@@ -172,6 +174,7 @@ void collect_weight(const Layer& l, const float* points, float* dw) {
                 for (int k = 0; k < 9; k++) to[9 * c + k] = taps[k][c] * l.scale;
         }
     }
+    });
 }
 
 // The convolutions --------------------------------------------------------------------------------
@@ -181,80 +184,106 @@ template <class How>
 struct Workspace {
     static constexpr int POINTS = How::algorithm.points * How::algorithm.points;
     int across, rows, rows_at_once;
+    size_t most;            // tiles at once
     float* weight;          // [POINTS, from, to] or [POINTS, to, from]
     float* x;               // [POINTS, tiles, from]
     float* y;               // [POINTS, tiles, to]
 
-    explicit Workspace(const Layer& l) {
+    Workspace(const Layer& l, size_t bytes) {
         across = l.width / How::algorithm.stride;
         rows = l.batch * (l.height / How::algorithm.stride);
-        const size_t tiles = (16 << 20) / (POINTS * (size_t)(l.from + l.to));       // 64 MiB
+        const size_t tiles = bytes / 4 / (POINTS * (size_t)(l.from + l.to));
         rows_at_once = std::max<int>(1, std::min<size_t>(rows, std::min<size_t>(tiles, 256) / across));
-        const size_t most = (size_t)rows_at_once * across;
-        const size_t sizes[] = {(size_t)l.from * l.to, most * l.from, most * l.to};
-        float** arrays[] = {&weight, &x, &y};
-        for (int i = 0; i < 3; i++)
-            *arrays[i] = (float*)shared_buffer(i).at_least(4 * POINTS * padded(sizes[i]));
+        most = (size_t)rows_at_once * across;
+        weight = buffer(0, (size_t)l.from * l.to);
+        take(l, 0);
+    }
+
+    // The arrays of a thread.
+    void take(const Layer& l, int thread) {
+        x = buffer(1 + 2 * thread, most * l.from);
+        y = buffer(2 + 2 * thread, most * l.to);
+    }
+
+    static float* buffer(int i, size_t size) {
+        return (float*)thread_buffer(i).at_least(4 * POINTS * padded(size));
+    }
+
+    int blocks() const { return (rows + rows_at_once - 1) / rows_at_once; }
+
+    Rows block(int i) const {
+        return {i * rows_at_once, std::min(rows_at_once, rows - i * rows_at_once)};
     }
 };
 
+// Some rows of tiles. Shared among threads, unless one of them is at it.
+template <class How>
+void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const float* x, float* y) {
+    constexpr auto& a = How::algorithm;
+    const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
+    gather<a.window, a.stride, a.points, 1>(
+        [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width, rows,
+        space.x);
+    const int tiles = rows.count * space.across;
+    const int part = std::max(32, tiles / (1 + 3 * most_threads() / space.POINTS));
+    const int parts = (tiles + part - 1) / part;
+    share_items(space.POINTS * parts, part * l.to * (l.from / PRODUCTS), [&](int64_t i) {
+        const int p = i / parts, t = i % parts * part;
+        dnnl_sgemm('N', 'N', std::min(part, tiles - t), l.to, l.from, 1.f,
+                   space.x + p * padded((size_t)tiles * l.from) + (size_t)t * l.from, l.from,
+                   space.weight + p * padded((size_t)l.from * l.to), l.to, 0.f,
+                   space.y + p * padded((size_t)tiles * l.to) + (size_t)t * l.to, l.to);
+    });
+    scatter<a.outputs, a.points>(
+        [](int i, int k) { return How::algorithm.A[i][k]; }, space.y, l.to, height, width, rows, y);
+}
+
 template <class How>
 void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
-    constexpr auto& a = How::algorithm;
-    const Workspace<How> space(l);
-    const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
-    #pragma omp parallel
-    {
-        transform_weight<How>(l, w, space.weight);
-        for (int first = 0; first < space.rows; first += space.rows_at_once) {
-            const Rows rows = {first, std::min(space.rows_at_once, space.rows - first)};
-            gather<a.window, a.stride, a.points, 1>(
-                [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width,
-                rows, space.x);
-            const int tiles = rows.count * space.across;
-            const int part = std::max(32, tiles / (1 + 3 * omp_get_num_threads() / space.POINTS));
-            #pragma omp for schedule(dynamic) collapse(2)
-            for (int p = 0; p < space.POINTS; p++)
-            for (int t = 0; t < tiles; t += part)
-                dnnl_sgemm('N', 'N', std::min(part, tiles - t), l.to, l.from, 1.f,
-                           space.x + p * padded((size_t)tiles * l.from) + (size_t)t * l.from, l.from,
-                           space.weight + p * padded((size_t)l.from * l.to), l.to, 0.f,
-                           space.y + p * padded((size_t)tiles * l.to) + (size_t)t * l.to, l.to);
-            scatter<a.outputs, a.points>(
-                [](int i, int k) { return How::algorithm.A[i][k]; }, space.y, l.to, height, width,
-                rows, y);
-        }
+    // Where a thread's arrays fit into its cache, each takes whole blocks of rows.
+    Workspace<How> space(l, CACHE);
+    const bool apart = space.most >= FEWEST_TILES && space.blocks() >= FEWEST_BLOCKS;
+    if (!apart) space = Workspace<How>(l, MOST_MEMORY);
+    transform_weight<How>(l, w, space.weight);
+    const auto convolve_block = [&](int64_t i) {
+        Workspace<How> mine = space;
+        mine.take(l, this_thread());
+        convolve_rows<How>(l, mine, space.block(i), x, y);
+    };
+    if (apart) {
+        for (int i = 0; i < most_threads(); i++) Workspace<How>(space).take(l, i);  // may fail here
+        share(space.blocks(), 1 << 30, convolve_block);
+    } else {
+        for (int i = 0; i < space.blocks(); i++) convolve_block(i);
     }
 }
 
 template <class How>
 void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
     constexpr auto& a = How::algorithm;
-    const Workspace<How> space(l);
+    const Workspace<How> space(l, MOST_MEMORY);
     const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
-    #pragma omp parallel
-    {
-        for (int first = 0; first < space.rows; first += space.rows_at_once) {
-            const Rows rows = {first, std::min(space.rows_at_once, space.rows - first)};
-            gather<a.window, a.stride, a.points, 1>(
-                [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width,
-                rows, space.x);
-            gather<a.outputs, a.outputs, a.points, 0>(
-                [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width,
-                rows, space.y);
-            const int tiles = rows.count * space.across;
-            const int part = std::max(32, l.to / (1 + 3 * omp_get_num_threads() / space.POINTS));
-            #pragma omp for schedule(dynamic) collapse(2)
-            for (int p = 0; p < space.POINTS; p++)
-            for (int o = 0; o < l.to; o += part)
-                dnnl_sgemm('T', 'N', std::min(part, l.to - o), l.from, tiles, 1.f,
-                           space.y + p * padded((size_t)tiles * l.to) + o, l.to,
-                           space.x + p * padded((size_t)tiles * l.from), l.from, first ? 1.f : 0.f,
-                           space.weight + p * padded((size_t)l.to * l.from) + (size_t)o * l.from,
-                           l.from);
-        }
-        collect_weight<How>(l, space.weight, dw);
+    for (int block = 0; block < space.blocks(); block++) {
+        const Rows rows = space.block(block);
+        gather<a.window, a.stride, a.points, 1>(
+            [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width,
+            rows, space.x);
+        gather<a.outputs, a.outputs, a.points, 0>(
+            [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width,
+            rows, space.y);
+        const int tiles = rows.count * space.across;
+        const int part = std::max(32, l.to / (1 + 3 * most_threads() / space.POINTS));
+        const int parts = (l.to + part - 1) / part;
+        share_items(space.POINTS * parts, part * tiles * (l.from / PRODUCTS), [&](int64_t i) {
+            const int p = i / parts, o = i % parts * part;
+            dnnl_sgemm('T', 'N', std::min(part, l.to - o), l.from, tiles, 1.f,
+                       space.y + p * padded((size_t)tiles * l.to) + o, l.to,
+                       space.x + p * padded((size_t)tiles * l.from), l.from, block ? 1.f : 0.f,
+                       space.weight + p * padded((size_t)l.to * l.from) + (size_t)o * l.from,
+                       l.from);
+        });
     }
+    collect_weight<How>(l, space.weight, dw);
 }
 
 // Whether there are too few tiles for the large algorithms.

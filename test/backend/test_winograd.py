@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import reference
+from several_processes import take_steps
 
 from backend import has_winograd, jt
 from backend.kernels import WinogradGradient, winograd
@@ -97,3 +98,11 @@ def test_rounding_is_that_of_onednns_winograd_kernels():
         wanted = FORMS[form](x, w)
         error = winograd(var(x), var(w), form).numpy() - wanted
         assert np.sqrt((error ** 2).mean() / (wanted ** 2).mean()) < bound
+
+
+def test_how_many_threads_compute_changes_no_bit(symbols, tmp_path):
+    """At every phase of the schedule: gradients, and the weights after twenty iterations."""
+    found = [take_steps(symbols, tmp_path / f"{count}", {"latent": 32, "fmap_max": 32},
+                        OMP_NUM_THREADS=f"{count}") for count in (1, 2, 5)]
+    for other in found[1:]:
+        assert all((found[0][name] == other[name]).all() for name in found[0])

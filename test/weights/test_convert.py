@@ -289,7 +289,7 @@ def test_a_full_disk_is_one_line(tmp_path, monkeypatch):
 
 
 def test_readers_need_neither_jittor_nor_the_libraries_that_wrote_the_files():
-    code = "import sys, foreign; [foreign.read(p) for p in sys.argv[1:]]; " \
+    code = "import sys; from weights import foreign; [foreign.read(p) for p in sys.argv[1:]]; " \
            "print([m for m in ('jittor', 'torch', 'tensorflow') if m in sys.modules])"
     files = [os.path.join(GOLDEN, n) for n in ("sg1_r32.pkl", "port16_zip.pt",
                                                "port16_stream.pt", "port16_jittor.model")]

@@ -1,0 +1,117 @@
+"""avatars.py: pictures of parts, what is in them, and whose they are."""
+import csv
+import os
+import shutil
+
+import numpy as np
+import pytest
+from conftest import command
+from PIL import Image
+
+from pictures.parts import KINDS, Art
+
+pytest.importorskip("robohash")
+
+
+def rows_of(folder):
+    with open(folder / "attributes.csv") as file:
+        return {row.pop("file"): row for row in csv.DictReader(file)}
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+@pytest.fixture(scope="module")
+def cats(tmp_path_factory):
+    """Folder with 64/ and 64_masks/, thirty cats."""
+    root = tmp_path_factory.mktemp("cats")
+    command("avatars.py", root / "64", "--count", 30, "--masks", cwd=root)
+    return root
+
+
+def test_attributes_say_which_part_stands_where(cats):
+    """Drawn again from its row of attributes.csv alone, every picture is the same."""
+    art, rows = Art("cats"), rows_of(cats / "64")
+    assert sorted(rows) == [f"{i:06d}.png" for i in range(30)]
+    for name, row in rows.items():
+        assert (pixels(cats / "64" / name) == np.asarray(art.draw(row, 64)[0])).all()
+    one = rows["000003.png"]
+    other = one | {"fur": next(v for v in art.attributes["fur"] if v != one["fur"])}
+    assert (np.asarray(art.draw(other, 64)[0]) != pixels(cats / "64/000003.png")).any()
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_a_mask_covers_what_is_drawn_and_nothing_else(kind):
+    """Ground with ground all around it is white, but for hairs thinner than a pixel."""
+    art = Art(kind)
+    for number in range(6):
+        picture, mask = map(np.asarray, art.draw(art.choose(0, number), 64))
+        assert mask.shape == (64, 64) and mask.max() <= len(art.columns)
+        assert len(np.unique(mask)) > 3
+        around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 1, "edge"), (3, 3))
+        ground = (around == 0).all((2, 3))
+        assert ground.mean() > 0.1 and (picture[ground] > 240).mean() > 0.98
+
+
+def test_a_part_owns_the_pixels_that_change_with_it():
+    art = Art("cats")
+    chosen = art.choose(0, 1)
+    picture, mask = map(np.asarray, art.draw(chosen, 64))
+    values = [v for v in art.attributes["mouth"] if v != chosen["mouth"]]
+    changed = np.any([np.abs(np.asarray(art.draw(chosen | {"mouth": v}, 64)[0], int) -
+                             picture).max(2) > 100 for v in values], axis=0)
+    mouth = list(art.columns).index("mouth") + 1
+    assert (mask == mouth).any() and changed[mask == mouth].mean() > 0.5
+
+
+def test_pictures_depend_on_seed_and_number_alone(cats, tmp_path):
+    command("avatars.py", tmp_path / "a/64", "--count", 12, "--workers", 2, cwd=tmp_path)
+    command("avatars.py", tmp_path / "b/64", "--count", 12, "--seed", 1, cwd=tmp_path)
+    same = [(pixels(cats / "64" / f"{i:06d}.png") == pixels(tmp_path / f"a/64/{i:06d}.png")).all()
+            for i in range(12)]
+    others = [(pixels(tmp_path / f"b/64/{i:06d}.png") ==
+               pixels(tmp_path / f"a/64/{i:06d}.png")).all() for i in range(12)]
+    assert all(same) and not any(others)
+
+
+def test_all_parts_are_drawn_about_equally_often():
+    for kind in KINDS:
+        art = Art(kind)
+        chosen = [art.choose(0, number) for number in range(3000)]
+        for name, values in art.attributes.items():
+            if name.endswith(("_colour", "_print")) or name in art.kind.often:
+                continue
+            found = [sum(one[name] == value for one in chosen) for value in values]
+            assert min(found) > 0.5 * 3000 / len(values) and max(found) < 1.6 * 3000 / len(values)
+
+
+def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path):
+    folder = tmp_path / "64"
+    shutil.copytree(cats / "64", folder)
+    os.remove(folder / "000007.png")
+    os.remove(folder / "attributes.csv")
+    _, output, _ = command("avatars.py", folder, "--count", 10, cwd=tmp_path)
+    assert output.startswith("1 picture of 64×64 drawn, 9 already there")
+    assert (pixels(folder / "000007.png") == pixels(cats / "64/000007.png")).all()
+    assert rows_of(folder) == rows_of(cats / "64")
+    for flags, made in ((["--seed", 1], "--seed 0"), (["--kind", "people"], "--kind cats"),
+                        (["--size", 32], "folder")):
+        code, _, error = command("avatars.py", folder, *flags, cwd=tmp_path, check=False)
+        assert code == 2 and error.count("\n") == 1 and made in error
+
+
+def test_the_artist_is_named_in_every_folder(cats):
+    for folder in "64", "64_masks":
+        text = (cats / folder / "CREDITS.txt").read_text()
+        assert "David Revoy" in text and "CC BY 4.0" in text
+
+
+def test_a_missing_package_is_one_line(tmp_path):
+    code = ("import sys; sys.path.insert(0, sys.argv.pop(1))\n"
+            "from pictures import parts; parts.PACKAGE = 'not_there'\n"
+            "import avatars, cli; cli.run(avatars.main)")
+    from conftest import ROOT
+    code, _, error = command("-c", code, ROOT, "x/64", cwd=tmp_path, check=False)
+    assert code == 2 and error.count("\n") == 1 and "requirements-demo.txt" in error
+    assert os.listdir(tmp_path) == []
