@@ -34,6 +34,7 @@ bench: .venv/installed-dev
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64,128 --batch 16,16,8,4,4
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64 --batch 32 --fmap_max 64
 	$(PYTHON_IN_VENV) bench/train_step.py --vs lazy,shared --size 16 --batch 16
+	$(PYTHON_IN_VENV) bench/neighbour.py --vs torch
 	$(PYTHON_IN_VENV) bench/train_step.py --vs lazy,shared --size 16 --batch 32 --fmap_max 64
 	$(PYTHON_IN_VENV) bench/train_step.py --vs accum --size 32 --batch 32 --fmap_max 256
 	$(PYTHON_IN_VENV) bench/scaling.py --size 8,32,128 --batch 32,16,4
@@ -62,6 +63,6 @@ clean-demo:
 	@sh setup.sh requirements.txt
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt requirements.txt setup.sh
+.venv/installed-dev: requirements-dev.txt requirements-demo.txt requirements.txt setup.sh
 	@sh setup.sh requirements-dev.txt
 	@touch $@ .venv/installed

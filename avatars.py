@@ -4,13 +4,14 @@
 
 and attributes.csv beside them: which part stands where, in every picture. Running it again does
 only what is missing; the pictures of a seed are the same however many there are. The art belongs
-to others, see CREDITS.txt in every folder. Needs pip install -r requirements-demo.txt.
+to others, see CREDITS.txt beside them. Needs pip install -r requirements-demo.txt.
 """
 import colorsys
 import csv
 import io
 import multiprocessing
 import os
+import re
 
 from PIL import Image
 from tqdm import tqdm
@@ -40,9 +41,18 @@ def main():
     there = set()
     for folder, how in folders.items():
         make_folder(folder)
-        there |= {os.path.join(folder, name) for name in origin.check_folder(folder, how)}
+        names = origin.check_folder(folder, how)
+        odd = [name for name in names if not re.fullmatch(r"\d{6}\.png", name)]
+        if odd:
+            raise UserError(f"{os.path.join(folder, odd[0])}: wanted nothing but 000000.png … in "
+                            "it: move it to another folder")
+        there |= {os.path.join(folder, name) for name in names}
     todo = [number for number in range(args.count) if {
         os.path.join(folder, file_name(number)) for folder in folders} - there]
+    count = max([args.count] + [number_of(path) + 1 for path in there])
+    write_text(os.path.join(args.out, ATTRIBUTES), table(art, args.seed, count))
+    for folder in folders:
+        write_text(os.path.join(folder, CREDITS), credits(art, args))
     jobs = [(art.name, args.seed, number, size, folders) for number in todo]
     # spawn: nothing of the parent is shared, and the parent's signal handlers are not inherited.
     with multiprocessing.get_context("spawn").Pool(
@@ -51,10 +61,6 @@ def main():
                           disable=None):
             if error:
                 raise UserError(error)
-    count = max([args.count] + [number_of(path) + 1 for path in there])
-    write_text(os.path.join(args.out, ATTRIBUTES), table(art, args.seed, count))
-    for folder in folders:
-        write_text(os.path.join(folder, CREDITS), credits(art, args))
     print(f"{counted(len(todo), 'picture')} of {size}×{size} drawn, {args.count - len(todo):,} "
           f"already there, in {' and '.join(folders)}; what is in them: "
           f"{os.path.join(args.out, ATTRIBUTES)}. {art.credits()}")

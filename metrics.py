@@ -8,6 +8,9 @@ with noise of their own, rounded to 8 bits as the real ones are.
     fid, kid, pr    Fréchet and kernel distance, precision and recall of Inception features:
               need --inception
     ppl       perceptual path length: is the latent space smooth? needs --lpips
+    parts     of pictures that avatars.py composed: which parts appear, how often, and how many
+              pictures are whole; with Fréchet distance, precision and recall of the features of a
+              network that was trained to see parts: needs --features
 
 The first two need no pretrained network.
 """
@@ -19,7 +22,7 @@ from tqdm import tqdm
 from backend.errors import UserError, counted
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
 from dataset import PictureFolder, check_root
-from measures import inception, lpips
+from measures import attributes, inception, lpips
 from measures.evaluate import (
     METRICS,
     OF_FEATURES,
@@ -53,12 +56,15 @@ def main(argv=None):
         print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
               "pictures are larger, compare only equal numbers", file=sys.stderr)
     bring_up(args.device, args.cuda_home)
-    network, perceptual = load_networks(args.metrics, args.inception, args.lpips)
+    network, perceptual, parts = load_networks(args.metrics, args.inception, args.lpips,
+                                               args.features)
+    if parts:
+        parts.check(header["model"]["channels"])
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     total = count * (bool(args.metrics - {"ppl"}) + 2 * ("ppl" in args.metrics))
     with tqdm(total=total, unit="picture", delay=2) as bar:
-        found = evaluate(Measure(args.metrics, args.seed, network), perceptual, generator,
-                         header["size"], header["alpha"],
+        measure = Measure(args.metrics, args.seed, network, parts=parts)
+        found = evaluate(measure, perceptual, generator, header["size"], header["alpha"],
                          Real(folder, header["model"]["channels"], mirror, args.seed), count,
                          args.ppl_crop, bar.update)
     print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}" +
@@ -78,6 +84,8 @@ def parse_arguments(argv):
     parser.add_argument("--inception", metavar="FILE", help=f"the Inception weights of FID: from "
                         f"{inception.WHERE}")
     parser.add_argument("--lpips", metavar="FILE", help=f"LPIPS weights: {lpips.WHERE}")
+    parser.add_argument("--features", metavar="FILE", help="a network that knows parts of "
+                        f"pictures: {attributes.WHERE}")
     parser.add_argument("--images", type=int, default=8192, metavar="N",
                         help="real and generated pictures to compare, and paths of ppl (default "
                         "8192; all there are where there are fewer; swd needs 0.25 MB of memory "
@@ -100,8 +108,8 @@ def parse_arguments(argv):
         parser.error(f"--seed: found {args.seed}, wanted 0 or more")
     args.metrics = set(args.metrics.split(",")) if args.metrics else \
         {"swd", "ms_ssim"} | (OF_FEATURES if args.inception else set()) | \
-        ({"ppl"} if args.lpips else set())
-    check_files(args.metrics, args.inception, args.lpips)
+        ({"ppl"} if args.lpips else set()) | ({"parts"} if args.features else set())
+    check_files(args.metrics, args.inception, args.lpips, args.features)
     if args.ppl_crop and "ppl" not in args.metrics:
         parser.error("--ppl_crop: ppl is not among the metrics: type --lpips FILE, or leave it out")
     if not args.inception:

@@ -27,7 +27,9 @@ PANELS = (
 # Drawn where a run has measured them (train.py --metrics), as points.
 METRICS = (("SWD × 1000", ("swd",)), ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)),
            ("KID × 1000", ("kid",)), ("Precision and recall", ("precision", "recall")),
-           ("Perceptual path length", ("ppl_z", "ppl_w")))
+           ("Perceptual path length", ("ppl_z", "ppl_w")),
+           ("Fréchet distance, parts", ("parts_fd",)),
+           ("Of parts", ("parts_precision", "parts_recall", "parts_there", "parts_apart", "whole")))
 FRAMES, LAST_SECONDS = 100, 3
 
 

@@ -11,11 +11,14 @@ def cores():
 
 
 def count():
-    return int(os.environ.get("OMP_NUM_THREADS") or cores())
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return int(wanted) if wanted.isdigit() and int(wanted) else cores()
 
 
 def settings():
-    """How many threads Jittor is told to use, where it would not find out by itself."""
+    """What OpenMP is told."""
+    # It would bind this thread to a core, and with it all that this one starts.
+    told = {"OMP_PROC_BIND": "false"}
     if mpi.SIZE > 1 and "OMP_NUM_THREADS" not in os.environ:
-        return {"OMP_NUM_THREADS": str(cores())}
-    return {}
+        told["OMP_NUM_THREADS"] = str(cores())
+    return told

@@ -4,7 +4,7 @@
 
 Each network is measured quiet, beside one process that computes without end, and twice at once, in
 turns; medians, and how many times as long as quiet (medians of the rounds). With --vs torch, the
-PyTorch twin too. NAME=VALUE in --env, several with commas, is the environment of ours.
+PyTorch twin too.
 """
 import argparse
 import contextlib
@@ -28,9 +28,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=7, help="(default 7)")
     parser.add_argument("--vs", choices=["torch"], help="also measure the PyTorch twin")
-    parser.add_argument("--env", default="", help="for ours, such as OMP_WAIT_POLICY=passive")
     args = parser.parse_args()
-    os.environ |= dict(pair.split("=") for pair in args.env.split(",") if pair)
     print("side    network                  quiet     busy neighbour    two at once")
     for fmap_max, size, batch in NETWORKS:
         options = argparse.Namespace(fmap_max=fmap_max, latent=None, device="cpu", generate=False)

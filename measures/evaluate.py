@@ -6,16 +6,18 @@ import numpy as np
 from backend.errors import UserError
 from cli import names_argument
 from dataset import PictureFolder, flips, load_batch
-from measures import feature_metrics, inception, lpips, swd
+from measures import attributes, feature_metrics, inception, lpips, swd
+from measures.attributes import coverage
 from measures.ms_ssim import Diversity, scales
 from measures.path_length import path_length
 from pictures.grid import to_pixels
 from pictures.painter import latents_of, paint, random_noise, styles_of
 
-METRICS = ("swd", "ms_ssim", "fid", "kid", "pr", "ppl")
+METRICS = ("swd", "ms_ssim", "fid", "kid", "pr", "ppl", "parts")
 OF_FEATURES = {"fid", "kid", "pr"}
 # What training writes into stats.csv.
-COLUMNS = ("swd", "ms_ssim", "fid", "kid", "precision", "recall", "ppl_z", "ppl_w")
+COLUMNS = ("swd", "ms_ssim", "fid", "kid", "precision", "recall", "ppl_z", "ppl_w",
+           "parts_fd", "parts_precision", "parts_recall", "parts_there", "parts_apart", "whole")
 CHUNK = 32
 
 
@@ -26,13 +28,15 @@ class Stopped(Exception):
 class Measure:
     """Real and generated pictures go in, some at a time; results come out.
 
-    network: an Inception, where features are wanted. floors: whether to measure the real pictures
-    among themselves too.
+    network: an Inception, where its features are wanted; parts: an Attributes, where they are.
+    floors: whether to measure the real pictures among themselves too.
     """
 
-    def __init__(self, wanted, seed=0, network=None, floors=True):
+    def __init__(self, wanted, seed=0, network=None, floors=True, parts=None):
         self.wanted, self.seed, self.with_floors = wanted, seed, floors
         self.network = network if OF_FEATURES & wanted else None
+        self.parts = parts if "parts" in wanted else None
+        self.seen = [], [], []                  # what it sees in the same three kinds of pictures
         # Real pictures, generated ones, and further real ones for the floor.
         self.real, self.fake, self.others = (swd.Descriptors(seed, i) for i in range(3))
         self.real_diversity, self.diversity = Diversity(), Diversity()
@@ -49,11 +53,17 @@ class Measure:
         if self.network:
             for features, pixels in zip(self.features, (real, fake)):
                 features.append(self.network.features(pixels))
+        if self.parts:
+            for seen, pixels in zip(self.seen, (real, fake)):
+                seen.append(self.parts.look(pixels))
         self.size = real.shape[-1]
 
     def add_others(self, real):
         """uint8 [n, C, size, size]: real pictures that are not among the others, for the floor."""
-        self.others.add(real)
+        if "swd" in self.wanted:
+            self.others.add(real)
+        if self.parts:
+            self.seen[2].append(self.parts.look(real))
 
     def results(self):
         """Yields (column of stats.csv or None, label, value, what to compare with, filter)."""
@@ -65,6 +75,9 @@ class Measure:
                    f"Gaussian window of 11, {scales(self.size)} scales")
         if self.network:
             yield from self.of_features(*map(np.concatenate, self.features))
+        if self.parts:
+            yield from self.of_parts(*([np.concatenate(part) for part in zip(*seen)]
+                                       for seen in self.seen if seen))
 
     def distances(self):
         found, floors = swd.distance(self.real, self.fake, self.seed), self.floors()
@@ -102,6 +115,27 @@ class Measure:
             yield "recall", "recall, 3 neighbours", recall, None, scaled
 
 
+    def of_parts(self, real, fake, others=None):
+        """Of what an Attributes sees in pictures; others: further real ones."""
+        def numbers(seen):
+            return [feature_metrics.frechet_distance(real[0], seen[0]),
+                    *feature_metrics.precision_recall(real[0], seen[0]),
+                    *coverage(real[1], seen[1], self.parts.attributes)]
+
+        how = f"a network of {self.parts.size}×{self.parts.size} that knows parts"
+        floors = numbers(others) if others else [None] * 5
+        for (column, label, meant), value, floor in zip((
+                ("parts_fd", "Fréchet distance, parts", how),
+                ("parts_precision", "precision, parts", how),
+                ("parts_recall", "recall, parts", how),
+                ("parts_there", "parts that appear", "a quarter as often as in real ones or more"),
+                ("parts_apart", "frequencies of parts", "total variation, 0 to 1")),
+                numbers(fake), floors):
+            yield (column, label, value, f"other real ones: {floor:.4g}" if others else None, meant)
+        yield ("whole", "whole pictures", float(fake[2].mean()),
+               f"the real ones: {real[2].mean():.4f}", how)
+
+
 def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=False, done=None,
              stopped=lambda: False):
     """What Measure.results gives for a generator, and path lengths where ppl is wanted.
@@ -116,7 +150,8 @@ def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=Fals
         some = range(first, min(first + CHUNK, count))
         measure.add(real.load(some),
                     generated(generator, size, alpha, range(seed + first, seed + some.stop)))
-        if measure.with_floors and "swd" in measure.wanted and len(real.folder) >= 2 * count:
+        if measure.with_floors and measure.wanted & {"swd", "parts"} and \
+                len(real.folder) >= 2 * count:
             measure.add_others(real.load(range(count + first, count + some.stop)))
         if done:
             done(len(some))
@@ -158,18 +193,22 @@ def generated(generator, size, alpha, seeds):
     return to_pixels(images).transpose(0, 3, 1, 2)[:, :images.shape[1]]
 
 
-def load_networks(wanted, inception_file, lpips_file):
-    """(Inception or None, LPIPS or None). Raises UserError where a file is wanting or wrong."""
+def load_networks(wanted, inception_file, lpips_file, features_file):
+    """(Inception, LPIPS, Attributes), None where not wanted. Raises UserError where a file is
+    wanting or wrong."""
     return (inception.Inception(inception_file) if OF_FEATURES & wanted else None,
-            lpips.LPIPS(lpips_file) if "ppl" in wanted else None)
+            lpips.LPIPS(lpips_file) if "ppl" in wanted else None,
+            attributes.Attributes(features_file) if "parts" in wanted else None)
 
 
-def check_files(wanted, inception_file, lpips_file):
+def check_files(wanted, inception_file, lpips_file, features_file):
     """Raise UserError where a file is needed that is not named."""
     if OF_FEATURES & wanted and not inception_file:
         raise inception.needs(",".join(sorted(OF_FEATURES & wanted)))
     if "ppl" in wanted and not lpips_file:
         raise UserError(f"ppl needs LPIPS weights: type --lpips FILE, {lpips.WHERE}")
+    if "parts" in wanted and not features_file:
+        raise UserError(f"parts needs --features FILE, {attributes.WHERE}")
 
 
 def metrics_argument(text):

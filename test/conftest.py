@@ -44,6 +44,7 @@ MISSING = {
     "safetensors is not installed": "weights as .safetensors: pip install safetensors",
     "could not import 'tensorboardX'": "TensorBoard's files: pip install tensorboardX",
     "could not import 'imageio_ffmpeg'": "films as mp4: pip install imageio-ffmpeg",
+    "could not import 'robohash'": "avatars: pip install -r requirements-demo.txt",
     "CUDA": "CUDA: make test-cuda-compile",
 }
 

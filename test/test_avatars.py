@@ -95,6 +95,10 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
     assert output.startswith("1 picture of 64×64 drawn, 9 already there")
     assert (pixels(folder / "000007.png") == pixels(cats / "64/000007.png")).all()
     assert rows_of(folder) == rows_of(cats / "64")
+    shutil.copy(folder / "000001.png", folder / "best.png")
+    code, _, error = command("avatars.py", folder, cwd=tmp_path, check=False)
+    assert code == 2 and error.count("\n") == 1 and "best.png" in error
+    os.remove(folder / "best.png")
     for flags, made in ((["--seed", 1], "--seed 0"), (["--kind", "people"], "--kind cats"),
                         (["--size", 32], "folder")):
         code, _, error = command("avatars.py", folder, *flags, cwd=tmp_path, check=False)

@@ -11,7 +11,7 @@ ROOMS = ("backend", "networks", "door", "weights", "pictures", "measures", "trai
 DOOR = {"model", "dataset", "cli"}
 # python -m backend is a command that lives there.
 COMMANDS = {"resize", "symbols", "train", "generate", "project", "convert", "metrics", "plot",
-            "avatars", "backend.__main__"}
+            "avatars", "attributes", "backend.__main__"}
 
 
 def modules():

@@ -15,7 +15,9 @@ class DuringTraining:
 
     def __init__(self, s, started):
         self.wanted = set(s["metrics"].split(",")) if s["metrics"] else set()
-        self.networks = load_networks(self.wanted, s["inception"], s["lpips"])
+        self.networks = load_networks(self.wanted, s["inception"], s["lpips"], s["features"])
+        if self.networks[2]:
+            self.networks[2].check(s["channels"])
         self.s, self.started, self.spent = s, started, 0.0
         self.cost = {}                          # seconds per picture, by size
 
@@ -60,8 +62,8 @@ class DuringTraining:
 
     def run(self, training, phase, folder, count, stopped):
         wanted = self.wanted - ({"ppl"} if phase.size < 16 else set())
-        network, perceptual = self.networks
-        return evaluate(Measure(wanted, 0, network, floors=False), perceptual, training.G_ema,
-                        phase.size, phase.alpha,
+        network, perceptual, parts = self.networks
+        measure = Measure(wanted, 0, network, floors=False, parts=parts)
+        return evaluate(measure, perceptual, training.G_ema, phase.size, phase.alpha,
                         Real(folder, training.config.channels, self.s["mirror"], 0), count,
                         stopped=stopped)

@@ -19,7 +19,7 @@ OFFICIAL = dict(
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
-    tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0)
+    features=None, tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
@@ -32,10 +32,11 @@ PRESETS = {"official": {}, "small": SMALL}
 # What may be another on --resume: none of it changes what is learned.
 MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
               "max_minutes", "metrics", "metric_kimg", "metric_images", "metric_share",
-              "inception", "lpips", "tensorboard", "grad_accum"}
+              "inception", "lpips", "features", "tensorboard", "grad_accum"}
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
-         "metric_share", "inception", "lpips", "tensorboard", "amp", "grad_accum", "init_alpha")
+         "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
+         "init_alpha")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -119,6 +120,7 @@ def make_parser():
     add("--metric_share", "leave measurements out that would take more than this share of the time",
         type=float)
     add("--inception", "weights that fid, kid and pr need: see metrics.py --help", metavar="FILE")
+    add("--features", "network that parts needs: see attributes.py --help", metavar="FILE")
     add("--lpips", "weights that ppl needs: see metrics.py --help", metavar="FILE")
     add("--tensorboard", "also write stats.csv's numbers for TensorBoard, into sample/NAME/events; "
         "needs the package tensorboardX or tensorboard", action="store_true")
@@ -240,7 +242,8 @@ def check(s):
         raise UserError(f"--metric_images: found {s['metric_images']}, wanted 2 or more")
     if not 0 <= s["metric_share"] <= 1:
         raise UserError(f"--metric_share: found {s['metric_share']:g}, wanted a share from 0 to 1")
-    evaluate.check_files(set(s["metrics"].split(",")), s["inception"], s["lpips"])
+    evaluate.check_files(set(s["metrics"].split(",")), s["inception"], s["lpips"],
+                         s["features"])
     if not 0 <= s["mixing"] <= 1:
         raise UserError(f"--mixing: found {s['mixing']:g}, wanted a probability from 0 to 1")
     for flag in ("max_size", "init_size"):

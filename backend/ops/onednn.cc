@@ -2,6 +2,7 @@
 
 #include <omp.h>
 
+#include "products.h"
 #include "workers.h"
 
 using namespace dnnl;
@@ -80,7 +81,7 @@ static Plan make_plan(Kind kind, const memory::desc user[3], const Geometry& g) 
 }
 
 static const Plan& find_plan(Kind kind, const std::vector<int> shapes[3],
-                             const std::string formats[3], const Geometry& g) {
+                             const std::string formats[3], const Geometry& g, int threads) {
     static std::map<std::vector<int>, Plan> plans;
     std::vector<int> key = {kind, g.stride[0], g.stride[1], g.padding[0], g.padding[1],
                             g.dilation[0], g.dilation[1], g.groups};
@@ -93,11 +94,8 @@ static const Plan& find_plan(Kind kind, const std::vector<int> shapes[3],
     const memory::desc user[3] = {view(shapes[SRC], formats[SRC], "abcd", 1),
                                   view(shapes[WEIGHTS], formats[WEIGHTS], "oihw", g.groups),
                                   view(shapes[DST], formats[DST], "abcd", 1)};
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);                 // a primitive is made for as many as there are
-    plans[key] = make_plan(kind, user, g);
-    omp_set_num_threads(threads);
-    return plans[key];
+    const OmpThreads one(threads);          // a primitive is made for as many as there are
+    return plans.emplace(key, make_plan(kind, user, g)).first->second;
 }
 
 static bool is_pointwise(const std::vector<int> shapes[3], const std::string formats[3],
@@ -107,11 +105,15 @@ static bool is_pointwise(const std::vector<int> shapes[3], const std::string for
            g.padding[0] + g.padding[1] == 0 && g.groups == 1;
 }
 
+constexpr int64_t MOST_SUMS = 64 << 20;     // bytes
+
 // The sum of `parts` arrays, always in the same order.
 static void add_parts(const float* sums, int64_t parts, int64_t size, float* to) {
     std::copy(sums, sums + size, to);
-    for (int64_t part = 1; part < parts; part++)
-        for (int64_t i = 0; i < size; i++) to[i] += sums[part * size + i];
+    share_range(size, parts * 0.2, [&](int64_t begin, int64_t end) {
+        for (int64_t part = 1; part < parts; part++)
+            for (int64_t i = begin; i < end; i++) to[i] += sums[part * size + i];
+    });
 }
 
 // A convolution with a kernel of one pixel: products of matrices, picture by picture.
@@ -124,20 +126,20 @@ static void convolve_pointwise(Kind kind, void* const arrays[3], const std::vect
         share_items(batch, numbers / 4, [&](int64_t n) {
             float *own_x = x + n * from * area, *own_y = y + n * to * area;
             if (kind == FORWARD)
-                dnnl_sgemm('N', 'N', to, area, from, 1, w, from, own_x, area, 0, own_y, area);
+                multiply('N', 'N', to, area, from, 1, w, from, own_x, area, 0, own_y, area);
             else
-                dnnl_sgemm('T', 'N', from, area, to, 1, w, from, own_y, area, 0, own_x, area);
+                multiply('T', 'N', from, area, to, 1, w, from, own_y, area, 0, own_x, area);
         });
         return;
     }
     // Sums of some pictures, then of those, always in the same order.
-    const int64_t parts = std::min<int64_t>(batch, 8), size = to * from;
+    const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(batch, 8)), size = to * from;
     float* sums = (float*)shared_buffer(3).at_least(4 * parts * size);
     share(parts, batch * numbers / 4, [&](int64_t part) {
         const int64_t begin = batch * part / parts, end = batch * (part + 1) / parts;
         for (int64_t n = begin; n < end; n++)
-            dnnl_sgemm('N', 'T', to, from, area, 1, y + n * to * area, area, x + n * from * area,
-                       area, n > begin, sums + part * size, from);
+            multiply('N', 'T', to, from, area, 1, y + n * to * area, area, x + n * from * area,
+                     area, n > begin, sums + part * size, from);
     });
     add_parts(sums, parts, size, w);
 }
@@ -157,19 +159,13 @@ static void execute(Kind kind, const Plan& plan, void* const arrays[3]) {
         user[i] = memory(plan.user[i], cpu(), arrays[i]);
         kernel[i] = !plan.reordered[i] ? user[i]
             : memory(plan.kernel[i], cpu(), buffers[i].at_least(plan.kernel[i].get_size()));
-        if (plan.reordered[i] && i != output) {
-            auto reorder = plan.reorder[i];
-            reorder.execute(queue, user[i], kernel[i]);
-        }
+        if (plan.reordered[i] && i != output) plan.reorder[i].execute(queue, user[i], kernel[i]);
         arguments[names[kind][i]] = kernel[i];
     }
     arguments[DNNL_ARG_SCRATCHPAD] =
         memory(plan.scratchpad, cpu(), buffers[3].at_least(plan.scratchpad.get_size() + 64));
     plan.primitive.execute(queue, arguments);
-    if (plan.reordered[output]) {
-        auto reorder = plan.reorder[output];
-        reorder.execute(queue, kernel[output], user[output]);
-    }
+    if (plan.reordered[output]) plan.reorder[output].execute(queue, kernel[output], user[output]);
     queue.wait();
 }
 
@@ -179,17 +175,25 @@ void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3]
     // Some pictures each: as many parts as the shape asks for, whoever computes them.
     const bool in_front = formats[SRC][0] == 'a' && formats[DST][0] == 'a';
     const int batch = shapes[SRC][axis(formats[SRC], 'a')];
-    int parts = in_front ? std::min(batch, 8) : 1;
-    while (batch % parts) parts--;
+    int64_t weights = 4;
+    for (int extent : shapes[WEIGHTS]) weights *= extent;
+    int parts = in_front ? std::max(1, std::min(batch, 8)) : 1;
+    while (batch % parts || (parts > 1 && kind == BACKWARD_W && parts * weights > MOST_SUMS)) parts--;
     std::vector<int> part_shapes[3] = {shapes[0], shapes[1], shapes[2]};
     int64_t sizes[3] = {1, 1, 1};
     for (Role role : {SRC, DST}) part_shapes[role][axis(formats[role], 'a')] /= parts;
     for (int role = 0; role < 3; role++)
         for (int extent : part_shapes[role]) sizes[role] *= extent;
-    const Plan& plan = find_plan(kind, part_shapes, formats, geometry);
-    float* sums = kind == BACKWARD_W && parts > 1
-        ? (float*)shared_buffer(3).at_least(4 * parts * sizes[WEIGHTS]) : nullptr;
-    const double products = (double)parts * sizes[DST] * sizes[WEIGHTS] / shapes[DST][axis(formats[DST], 'b')];
+    if (parts == 1) {       // of a single picture, say: left to OpenMP
+        const OmpThreads all(most_threads());
+        execute(kind, find_plan(kind, shapes, formats, geometry, most_threads()), arrays);
+        return;
+    }
+    const Plan& plan = find_plan(kind, part_shapes, formats, geometry, 1);
+    float* sums = kind != BACKWARD_W ? nullptr
+        : (float*)shared_buffer(3).at_least(4 * parts * sizes[WEIGHTS]);
+    const double products =
+        (double)parts * sizes[DST] * sizes[WEIGHTS] / shapes[DST][axis(formats[DST], 'b')];
     share(parts, products / 20, [&](int64_t part) {
         void* own[3];
         for (int role : {SRC, DST}) own[role] = (float*)arrays[role] + part * sizes[role];
@@ -211,11 +215,11 @@ void matrix_product(bool trans_a, bool trans_b, int64_t rows, int64_t columns, i
     share(parts, products / 30, [&](int64_t part) {
         const int64_t first = part * block, count = std::min(block, length - first);
         if (count <= 0) return;
-        dnnl_sgemm(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', down ? count : rows,
-                   down ? columns : count, inner, scale,
-                   down ? a + first * (trans_a ? 1 : a_step) : a, a_step,
-                   down ? b : b + first * (trans_b ? b_step : 1), b_step, 0.f,
-                   c + first * (down ? columns : 1), columns);
+        multiply(trans_a ? 'T' : 'N', trans_b ? 'T' : 'N', down ? count : rows,
+                 down ? columns : count, inner, scale,
+                 down ? a + first * (trans_a ? 1 : a_step) : a, a_step,
+                 down ? b : b + first * (trans_b ? b_step : 1), b_step, 0,
+                 c + first * (down ? columns : 1), columns);
     });
 }
 

@@ -1,12 +1,12 @@
 #pragma GCC optimize("O3")             // Jittor compiles operators with -O2
 #include "winograd.h"
 
-#include <dnnl.h>
 
 #include <algorithm>
 
 #include "buffer.h"
 #include "lanes.h"
+#include "products.h"
 #include "winograd_algorithms.h"
 #include "workers.h"
 
@@ -225,14 +225,10 @@ void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const
         [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width, rows,
         space.x);
     const int tiles = rows.count * space.across;
-    const int part = std::max(32, tiles / (1 + 3 * most_threads() / space.POINTS));
-    const int parts = (tiles + part - 1) / part;
-    share_items(space.POINTS * parts, part * l.to * (l.from / PRODUCTS), [&](int64_t i) {
-        const int p = i / parts, t = i % parts * part;
-        dnnl_sgemm('N', 'N', std::min(part, tiles - t), l.to, l.from, 1.f,
-                   space.x + p * padded((size_t)tiles * l.from) + (size_t)t * l.from, l.from,
-                   space.weight + p * padded((size_t)l.from * l.to), l.to, 0.f,
-                   space.y + p * padded((size_t)tiles * l.to) + (size_t)t * l.to, l.to);
+    share_items(space.POINTS, tiles * l.to * (l.from / PRODUCTS), [&](int64_t p) {
+        multiply('N', 'N', tiles, l.to, l.from, 1, space.x + p * padded((size_t)tiles * l.from),
+                 l.from, space.weight + p * padded((size_t)l.from * l.to), l.to, 0,
+                 space.y + p * padded((size_t)tiles * l.to), l.to);
     });
     scatter<a.outputs, a.points>(
         [](int i, int k) { return How::algorithm.A[i][k]; }, space.y, l.to, height, width, rows, y);
@@ -272,15 +268,10 @@ void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
             [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width,
             rows, space.y);
         const int tiles = rows.count * space.across;
-        const int part = std::max(32, l.to / (1 + 3 * most_threads() / space.POINTS));
-        const int parts = (l.to + part - 1) / part;
-        share_items(space.POINTS * parts, part * tiles * (l.from / PRODUCTS), [&](int64_t i) {
-            const int p = i / parts, o = i % parts * part;
-            dnnl_sgemm('T', 'N', std::min(part, l.to - o), l.from, tiles, 1.f,
-                       space.y + p * padded((size_t)tiles * l.to) + o, l.to,
-                       space.x + p * padded((size_t)tiles * l.from), l.from, block ? 1.f : 0.f,
-                       space.weight + p * padded((size_t)l.to * l.from) + (size_t)o * l.from,
-                       l.from);
+        share_items(space.POINTS, l.to * tiles * (l.from / PRODUCTS), [&](int64_t p) {
+            multiply('T', 'N', l.to, l.from, tiles, 1, space.y + p * padded((size_t)tiles * l.to),
+                     l.to, space.x + p * padded((size_t)tiles * l.from), l.from, block ? 1 : 0,
+                     space.weight + p * padded((size_t)l.to * l.from), l.from);
         });
     }
     collect_weight<How>(l, space.weight, dw);

@@ -8,10 +8,15 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
+#include <xmmintrin.h>
 
 #include <atomic>
 #include <chrono>
-#include <memory>
+#include <cstdlib>
+#include <exception>
+#include <mutex>
+#include <new>
+#include <system_error>
 #include <thread>
 
 namespace stylegan {
@@ -43,10 +48,20 @@ static void wake_all(std::atomic<int>& word) {
     syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1 << 30, nullptr, nullptr, 0);
 }
 
+// Numbers too small for full precision become 0, as Jittor's kernels have it in the threads that
+// load them: so it is in all threads, whoever loads what.
+static void flush_denormals() { _mm_setcsr(_mm_getcsr() | 0x8040); }
+
+static void* aligned_room(size_t size) {
+    void* room;
+    if (posix_memalign(&room, 64, size)) throw std::bad_alloc();
+    return room;
+}
+
 static thread_local int own_index = 0;
 
-struct alignas(64) Worker {
-    std::atomic<bool> working{false};
+struct Worker {
+    alignas(64) std::atomic<bool> working{false};
     std::atomic<int64_t> rests_until{0};
     int64_t rest = 0, back_since = 0;           // the calling thread's
 };
@@ -58,20 +73,26 @@ struct Pool {
     alignas(64) std::atomic<uint64_t> ticket{0};
     alignas(64) std::atomic<int64_t> unfinished{0};
     alignas(64) std::atomic<int> wake{0}, asleep{0};
-    std::atomic_flag taken = ATOMIC_FLAG_INIT;
     void (*piece)(void*, int64_t);
     void* context;
     int count = 0;
     int64_t looked = 0, used_before = 0;
     long switches = 0;
-    std::unique_ptr<Worker[]> workers;
+    Worker* workers;
+    std::exception_ptr error;
+    std::mutex error_lock;
 
-    Pool() : count(most_threads() - 1), workers(new Worker[std::max(count, 0)]) {
+    // Never deleted: the threads run until the end.
+    Pool() {
+        workers = new (aligned_room(most_threads() * sizeof(Worker))) Worker[most_threads()];
         sigset_t all, before;                   // signals are for Python's threads
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        for (int i = 0; i < count; i++)
-            std::thread([this, i] { help(workers[i], i + 1); }).detach();
+        try {
+            for (; count < most_threads() - 1; count++)
+                std::thread([this, i = count] { help(workers[i], i + 1); }).detach();
+        } catch (const std::system_error&) {    // the system does not allow more
+        }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
     }
 
@@ -90,7 +111,12 @@ struct Pool {
         while (first(t) < end(t)) {
             const int own = front ? first(t) : end(t) - 1;
             if (!ticket.compare_exchange_weak(t, front ? t + (1 << 16) : t - 1)) continue;
-            piece(context, own);
+            try {
+                piece(context, own);
+            } catch (...) {
+                std::lock_guard<std::mutex> lock(error_lock);
+                error = std::current_exception();
+            }
             unfinished.fetch_sub(1, std::memory_order_release);
             done++;
             t = ticket.load(std::memory_order_acquire);
@@ -101,6 +127,7 @@ struct Pool {
     void help(Worker& me, int index) {
         own_index = index;
         omp_set_num_threads(1);
+        flush_denormals();
         for (int64_t idle_since = now();;) {
             for (int i = 0; i < 64 && !any(); i++) pause();
             const int64_t until = me.rests_until.load(std::memory_order_relaxed);
@@ -174,33 +201,45 @@ struct Pool {
                     if (workers[i].working.load()) leave_out(workers[i], now());
             }
         }
+        if (error) {
+            const auto found = error;
+            error = nullptr;
+            std::rethrow_exception(found);
+        }
     }
 };
 
-// Asked when the library is loaded, before anything here changes it.
-static const int MOST_THREADS = std::max(1, omp_get_max_threads());
+// When the library is loaded, before anything here changes it.
+static const int MOST_THREADS = (flush_denormals(), std::max(1, omp_get_max_threads()));
 
 int most_threads() { return MOST_THREADS; }
 int this_thread() { return own_index; }
 
+OmpThreads::OmpThreads(int count) : before(omp_get_max_threads()) { omp_set_num_threads(count); }
+OmpThreads::~OmpThreads() { omp_set_num_threads(before); }
+
+// Whoever shares a loop; nobody else does so meanwhile.
+struct Turn {
+    static std::atomic_flag taken;
+    const bool mine;
+    explicit Turn(bool wanted) : mine(wanted && !taken.test_and_set()) {}
+    ~Turn() {
+        if (mine) taken.clear();
+    }
+};
+std::atomic_flag Turn::taken = ATOMIC_FLAG_INIT;
+
 void share(int64_t count, int64_t work, void (*piece)(void*, int64_t), void* context) {
-    static Pool* const pool = new Pool;         // never deleted: its threads run until the end
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    const bool worth = count > 1 && count <= MOST_PIECES && work > WORTH_SHARING && pool->count;
-    if (worth && !pool->taken.test_and_set()) {
-        if (pool->all_rest(now())) {
-            for (int64_t i = 0; i < count; i++) piece(context, i);
-        } else {
-            pool->piece = piece;
-            pool->context = context;
-            pool->share(count, work);
-        }
-        pool->taken.clear();
+    static Pool* const pool = new (aligned_room(sizeof(Pool))) Pool;
+    const OmpThreads one(1);
+    const Turn turn(count > 1 && count <= MOST_PIECES && work > WORTH_SHARING && pool->count);
+    if (turn.mine && !pool->all_rest(now())) {
+        pool->piece = piece;
+        pool->context = context;
+        pool->share(count, work);
     } else {
         for (int64_t i = 0; i < count; i++) piece(context, i);
     }
-    omp_set_num_threads(threads);
 }
 
 }  // namespace stylegan

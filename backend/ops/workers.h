@@ -15,8 +15,15 @@ int most_threads();
 int this_thread();
 
 // piece(context, i) for i = 0 … count - 1, each once and in any order. Inside, oneDNN uses one
-// thread. `work`: of the whole, in nanoseconds, roughly; little work wakes nobody.
+// thread. `work`: of the whole, in nanoseconds, roughly; little work wakes nobody. What a piece throws is thrown when all have ended.
 void share(int64_t count, int64_t work, void (*piece)(void*, int64_t), void* context);
+
+// OpenMP's and oneDNN's number of threads, in this one, until its end.
+struct OmpThreads {
+    const int before;
+    explicit OmpThreads(int count);
+    ~OmpThreads();
+};
 
 template <class Piece>
 void share(int64_t count, int64_t work, Piece piece) {

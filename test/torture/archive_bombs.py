@@ -256,6 +256,21 @@ def own():
     return found
 
 
+def attributes():
+    """Files of attributes.py."""
+    def header(**more):
+        text = json.dumps({"size": 16, "channels": 3, "attributes": {"a": ["0", "1"]},
+                           "whole": 0.0} | more).encode()
+        return ("header.npy", b"".join(npy((len(text),), text, "|u1")))
+
+    found = npz_bombs([header()], "first.weight.npy", (32, 3, 3, 3))
+    many = {str(i): [str(j) for j in range(1000)] for i in range(150)}
+    found["many attributes"] = zipped([header(attributes=many)])
+    found["a large network"] = zipped([header(size=1024)])
+    found["a header of digits"] = zipped([("header.npy", npy((900_000,), b"9" * 900_000, "|u1"))])
+    return found
+
+
 def styles():
     found = npz_bombs([], "w.npy", (1, 4, 8))
     found["many pictures of one style each"] = zipped([("w.npy", npy((4_000_000, 8)))])

@@ -20,6 +20,7 @@ sys.path[:0] = [HERE, os.path.dirname(HERE), os.path.dirname(os.path.dirname(HER
 
 from archive_bombs import (  # noqa: E402
     HEADER,
+    attributes,
     npz_bombs,
     own,
     safetensors,
@@ -33,6 +34,7 @@ from pickle_bombs import official, pickles  # noqa: E402
 
 from backend.errors import UserError  # noqa: E402
 from measures import weights_file  # noqa: E402
+from measures.attributes import load as load_attributes  # noqa: E402
 from pictures import styles_file  # noqa: E402
 from weights import foreign, snapshot  # noqa: E402
 
@@ -53,6 +55,7 @@ READERS = {
             {"a slow mean of the styles": slow_styles()}),
     "safetensors": (foreign.read, safetensors),
     "model": (snapshot.load_any, own),
+    "attributes": (load_attributes, attributes),
     "styles": (lambda path: styles_file.load(path, HEADER), styles),
     "weights": (lambda path: weights_file.read_state(path, {"a": (1,)}, "weights"),
                 lambda: torch_zips() | pickles()),

@@ -18,7 +18,7 @@ BOMBS = os.path.join(ROOT, "test/torture/bombs.py")
 
 
 @pytest.mark.parametrize("reader", ["pickle jittor", "torch_zip torch_stream weights",
-                                    "tar npz safetensors", "model", "styles"])
+                                    "tar npz safetensors", "model", "styles attributes"])
 def test_a_small_file_costs_no_time_and_no_memory(reader):
     result = subprocess.run([sys.executable, BOMBS, *reader.split()], capture_output=True,
                             text=True, timeout=600)

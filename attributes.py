@@ -1,0 +1,77 @@
+"""Trains a small network to see which parts a picture has, for metrics.py --features:
+
+    python avatars.py data/64 --kind cats
+    python attributes.py data/64
+    python metrics.py checkpoint/data_025000000.model data --features data/attributes64.npz
+
+The folder needs an attributes.csv (file,ATTRIBUTE,…), in it or in one of the sizes beside it.
+"""
+import os
+
+from tqdm import tqdm
+
+from backend.errors import UserError
+from backend.files import make_folder
+from cli import Parser, add_device_arguments, bring_up, run, size_argument
+from dataset import PictureFolder
+from measures import attributes
+from networks.config import power_of_two
+
+SMALLEST = 16
+
+def main():
+    args = parse_arguments()
+    above, name = os.path.split(os.path.abspath(args.folder))
+    if not power_of_two(name):
+        raise UserError(f"{args.folder}: wanted a folder of one size, such as data/64")
+    folder = PictureFolder(above, int(name))
+    folder.check()
+    out = args.out or os.path.join(os.path.dirname(os.path.normpath(args.folder)),
+                                   f"attributes{name}.npz")
+    if folder.size < SMALLEST:
+        raise UserError(f"{args.folder}: wanted pictures of {SMALLEST}×{SMALLEST} or more")
+    if os.path.isdir(out):
+        raise UserError(f"--out {out}: a folder, wanted a file, such as {out}/attributes.npz")
+    table = attributes.read_table(folder)
+    make_folder(os.path.dirname(out) or ".", "--out")
+    bring_up(args.device, args.cuda_home)
+    from training.attributes import learn
+    header, arrays = learn(folder, table, min(args.size, folder.size), args.seed, args.epochs,
+                           print, steps)
+    attributes.save(out, header, arrays)
+    print(f"Wrote {out}")
+
+
+def steps(total):
+    bar = tqdm(total=total, unit=" batches", disable=None)
+
+    def done(step):
+        bar.update()
+        if step + 1 == total:
+            bar.close()
+    return done
+
+
+def parse_arguments():
+    parser = Parser(description=__doc__)
+    parser.add_argument("folder", metavar="DATA/64", help="folder of pictures of one size")
+    parser.add_argument("--out", metavar="FILE", help="file to write (default for DATA/64: "
+                        "DATA/attributes64.npz)")
+    parser.add_argument("--size", type=size_argument, default=64, help="size in pixels that the "
+                        "network looks at; larger pictures are reduced to it (default 64)")
+    parser.add_argument("--epochs", type=int, default=12, metavar="N",
+                        help="how often each picture is learned from (default 12)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="of weights and order (default 0)")
+    add_device_arguments(parser)
+    args = parser.parse_args()
+    if args.size < SMALLEST:
+        parser.error(f"--size: found {args.size}, wanted {SMALLEST} or more")
+    for flag, least in ("epochs", 1), ("seed", 0):
+        if getattr(args, flag) < least:
+            parser.error(f"--{flag}: found {getattr(args, flag)}, wanted {least} or more")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)

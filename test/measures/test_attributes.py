@@ -1,0 +1,131 @@
+"""attributes.py and --features: a network that sees parts, and what it says of damaged pictures."""
+import csv
+import os
+import re
+
+import numpy as np
+import pytest
+from conftest import command
+from PIL import Image
+
+from backend.errors import UserError
+from measures import attributes, feature_metrics
+from training import attributes as lessons
+
+pytest.importorskip("robohash")
+
+
+@pytest.fixture(scope="module")
+def cats(tmp_path_factory):
+    """(folder, output): 1,200 cats of 32×32, and a network that has seen 1,080 of them."""
+    root = tmp_path_factory.mktemp("cats")
+    command("avatars.py", root / "32", "--count", 1200, cwd=root)
+    _, output, _ = command("attributes.py", "32", "--epochs", 10, "--device", "cpu", cwd=root)
+    return root, output
+
+
+@pytest.fixture(scope="module")
+def seen(cats):
+    """(the network, the pictures [1200, 3, 32, 32])."""
+    pictures = np.stack([np.asarray(Image.open(cats[0] / "32" / f"{i:06d}.png")).transpose(2, 0, 1)
+                         for i in range(1200)])
+    return attributes.Attributes(str(cats[0] / "attributes32.npz")), pictures
+
+
+def test_it_sees_the_parts_of_pictures_that_it_was_not_shown(cats, seen):
+    shares = {name: float(share) for name, share in re.findall(r"(\w+) ([\d.]+)% of", cats[1])}
+    assert shares["body"] > 90 and shares["accessory"] > 60
+    network, pictures = seen
+    with open(cats[0] / "32/attributes.csv") as file:
+        rows = list(csv.DictReader(file))[::10]                 # those that were held out
+    values = network.look(pictures[::10])[1]
+    for i, (name, names) in enumerate(network.attributes.items()):
+        right = np.mean([names[v] == row[name] for v, row in zip(values[:, i], rows)])
+        assert abs(100 * right - shares[name]) < 0.06
+
+
+def test_the_same_seed_gives_the_same_network(cats, tmp_path):
+    out = tmp_path / "again.npz"
+    command("attributes.py", cats[0] / "32", "--epochs", 10, "--device", "cpu", "--out", out,
+            cwd=tmp_path)
+    first, second = (attributes.load(str(path)) for path in (cats[0] / "attributes32.npz", out))
+    assert first[0] == second[0]
+    assert all((first[1][name] == second[1][name]).all() for name in first[1])
+
+
+def damaged(pictures, way, share):
+    """The first of the pictures damaged, as many as `share` says."""
+    count = round(share * len(pictures))
+    rng = np.random.default_rng(0)
+    floats = lessons.to_float(pictures)
+    for i in range(count):
+        floats[i] = way(floats[i], floats[-1 - i], rng)
+    return np.clip(np.rint((floats + 1) * 127.5), 0, 255).astype("uint8")
+
+
+@pytest.mark.parametrize("way", lessons.DAMAGES, ids=lambda way: way.__name__)
+def test_more_damage_is_a_larger_distance_and_fewer_whole_pictures(seen, way):
+    network, pictures = seen
+    real, fake = pictures[:600], pictures[600:]
+    features = network.look(real)[0]
+    found = [network.look(damaged(fake, way, share)) for share in (0, 0.2, 0.5, 1)]
+    distances = [feature_metrics.frechet_distance(features, one[0]) for one in found]
+    assert distances == sorted(distances) and distances[-1] > 1.5 * distances[0]
+    whole = [one[2].mean() for one in found]
+    assert whole == sorted(whole, reverse=True) and whole[-1] < whole[0] - 0.03 > 0.9
+
+
+def test_missing_parts_and_repeated_pictures_are_seen(seen):
+    network, pictures = seen
+    real, _, _ = network.look(pictures[:600])
+    looked = network.look(pictures)
+    features, values = looked[0][600:], looked[1][600:]
+    half = values[:, 0] < np.median(values[:, 0])               # some bodies only
+    few = np.arange(600) % 20
+    all_there, dropped, repeated = (
+        attributes.coverage(looked[1][:600], some, network.attributes)
+        for some in (values, values[half], values[few]))
+    assert all_there[0] > 0.95 and dropped[0] < all_there[0] and dropped[1] > all_there[1]
+    assert repeated[0] < all_there[0] and repeated[1] > all_there[1]
+    distances = [feature_metrics.frechet_distance(real, some)
+                 for some in (features, features[half], features[few])]
+    assert distances[0] == min(distances)
+    recall = [feature_metrics.precision_recall(real, some)[1] for some in (features, features[few])]
+    assert recall[1] < 0.7 * recall[0]
+
+
+def test_pictures_of_other_sizes_are_brought_to_its_own(seen):
+    network, pictures = seen
+    large = pictures[:8].repeat(2, 2).repeat(2, 3)
+    a, b = network.look(pictures[:8]), network.look(large)
+    assert np.allclose(a[0], b[0], atol=1e-4) and (a[1] == b[1]).all()
+    small = pictures[:8].reshape(8, 3, 16, 2, 16, 2).mean((3, 5)).astype("uint8")
+    assert network.look(small)[0].shape == a[0].shape
+    with pytest.raises(UserError, match="3 channels, found 1"):
+        network.look(pictures[:8, :1])
+
+
+@pytest.mark.parametrize("content, wanted", [
+    (b"", "not a file that python attributes.py"), (b"PK\3\4 and more", "not a file"),
+    (None, "No such file")])
+def test_other_files_are_one_line(tmp_path, content, wanted):
+    path = tmp_path / "x.npz"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(UserError, match=wanted):
+        attributes.load(str(path))
+
+
+@pytest.mark.parametrize("text, wanted", [
+    (None, "no attributes.csv"), ("name,a\n", "file,ATTRIBUTE"), ("file,a\n000000.png,1\n", "1 p"),
+    ("file,a\n" + "".join(f"{i:06d}.png,1\n" for i in range(300)), "two values")])
+def test_a_table_that_cannot_be_learned_from_is_one_line(tmp_path, text, wanted):
+    os.makedirs(tmp_path / "16")
+    for i in range(300):
+        Image.new("RGB", (16, 16), (i % 256, 0, 0)).save(tmp_path / f"16/{i:06d}.png")
+    if text is not None:
+        (tmp_path / "attributes.csv").write_text("not this one")
+        (tmp_path / "16/attributes.csv").write_text(text)
+    code, _, error = command("attributes.py", tmp_path / "16", "--device", "cpu", cwd=tmp_path,
+                             check=False)
+    assert code == 2 and error.count("\n") == 1 and wanted in error
