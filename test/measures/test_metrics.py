@@ -320,7 +320,7 @@ def test_what_metrics_need_is_said_before_the_run_begins(symbols, tmp_path, flag
 
 def test_missing_files_of_weights_are_one_line(tmp_path):
     with pytest.raises(UserError, match="x.pth"):
-        evaluate.load_networks({"fid"}, "x.pth", None)
+        evaluate.load_networks({"fid"}, "x.pth", None, None)
     with pytest.raises(UserError, match="x.pth"):
         lpips.LPIPS("x.pth")
 
