@@ -30,9 +30,12 @@ def main():
                                    f"attributes{name}.npz")
     if folder.size < SMALLEST:
         raise UserError(f"{args.folder}: wanted pictures of {SMALLEST}×{SMALLEST} or more")
-    if os.path.isdir(out):
-        raise UserError(f"--out {out}: a folder, wanted a file, such as {out}/attributes.npz")
-    table = attributes.read_table(folder)
+    if not out.endswith(".npz"):
+        raise UserError(f"--out {out}: wanted a name that ends in .npz")
+    if os.path.lexists(out) and not args.overwrite:
+        raise UserError(f"{out} exists: type --out OTHER.npz to keep it, or --overwrite")
+    table, source = attributes.read_table(folder)
+    print(f"What is in the pictures: {source}")
     make_folder(os.path.dirname(out) or ".", "--out")
     bring_up(args.device, args.cuda_home)
     from training.attributes import learn
@@ -57,6 +60,7 @@ def parse_arguments():
     parser.add_argument("folder", metavar="DATA/64", help="folder of pictures of one size")
     parser.add_argument("--out", metavar="FILE", help="file to write (default for DATA/64: "
                         "DATA/attributes64.npz)")
+    parser.add_argument("--overwrite", action="store_true", help="replace that file")
     parser.add_argument("--size", type=size_argument, default=64, help="size in pixels that the "
                         "network looks at; larger pictures are reduced to it (default 64)")
     parser.add_argument("--epochs", type=int, default=12, metavar="N",

@@ -47,12 +47,16 @@ def main():
             raise UserError(f"{os.path.join(folder, odd[0])}: wanted nothing but 000000.png … in "
                             "it: move it to another folder")
         there |= {os.path.join(folder, name) for name in names}
+    count = max([args.count] + [number_of(path) + 1 for path in there])
+    texts = {os.path.join(args.out, ATTRIBUTES): table(art, args.seed, count)} | {
+        os.path.join(folder, CREDITS): credits(art, args) for folder in folders}
+    for path, text in texts.items():
+        check_text(path, text)
     todo = [number for number in range(args.count) if {
         os.path.join(folder, file_name(number)) for folder in folders} - there]
-    count = max([args.count] + [number_of(path) + 1 for path in there])
-    write_text(os.path.join(args.out, ATTRIBUTES), table(art, args.seed, count))
-    for folder in folders:
-        write_text(os.path.join(folder, CREDITS), credits(art, args))
+    for path, text in texts.items():
+        with naming(path), replacing(path) as file:
+            file.write(text.encode())
     jobs = [(art.name, args.seed, number, size, folders) for number in todo]
     # spawn: nothing of the parent is shared, and the parent's signal handlers are not inherited.
     with multiprocessing.get_context("spawn").Pool(
@@ -140,9 +144,12 @@ def credits(art, args):
             "pictures, or what a generator has learned from them, names the artist.\n")
 
 
-def write_text(path, text):
-    with naming(path), replacing(path) as file:
-        file.write(text.encode())
+def check_text(path, text):
+    """Raise UserError where a file is at `path` that is not the beginning of `text`."""
+    if os.path.lexists(path):
+        with naming(path), open(path, "rb") as file:
+            if not text.encode().startswith(file.read(len(text) + 1)):
+                raise UserError(f"{path} exists, and is not of these pictures: type another folder")
 
 
 if __name__ == "__main__":

@@ -144,6 +144,9 @@ def picture_size(out, size):
     if named and size and named != size:
         raise UserError(f"--size {size}, but the folder {out} is for pictures of {named}: "
                         f"type {shlex.quote(os.path.join(os.path.dirname(out), str(size)))}")
+    if named and named > 1024:
+        raise UserError(f"{out}: wanted a folder for pictures of 4 to 1024, such as "
+                        f"{shlex.quote(os.path.join(os.path.dirname(out), '1024'))}")
     return size or named or 128
 
 

@@ -106,13 +106,16 @@ def parse_arguments(argv):
         parser.error(f"--images: found {args.images}, wanted 2 or more")
     if args.seed < 0:
         parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    named = args.metrics
+    if args.features and named and "parts" not in named.split(","):
+        parser.error("--features: parts is not among the metrics: name it, or leave it out")
     args.metrics = set(args.metrics.split(",")) if args.metrics else \
         {"swd", "ms_ssim"} | (OF_FEATURES if args.inception else set()) | \
         ({"ppl"} if args.lpips else set()) | ({"parts"} if args.features else set())
     check_files(args.metrics, args.inception, args.lpips, args.features)
     if args.ppl_crop and "ppl" not in args.metrics:
         parser.error("--ppl_crop: ppl is not among the metrics: type --lpips FILE, or leave it out")
-    if not args.inception:
+    if not args.inception and not named:
         print(f"note: no FID, KID, precision and recall without --inception FILE, from "
               f"{inception.WHERE}", file=sys.stderr)
     return args

@@ -110,6 +110,7 @@ def find_pictures(source, skip_sizes):
     for folder, subfolders, names in os.walk(source):
         at_top = os.path.abspath(folder) == os.path.abspath(source)
         subfolders[:] = [s for s in subfolders if not s.startswith(".")
+                         and not re.fullmatch(r"\d+_masks", s)         # avatars.py's
                          and not (at_top and skip_sizes and power_of_two(s))]
         for name in names:
             if not name.startswith("."):

@@ -5,7 +5,6 @@ damaged ones, which it learns to tell from whole ones. Its features serve as Inc
 pictures that no photograph resembles.
 """
 import csv
-import glob
 import json
 import math
 import os
@@ -14,6 +13,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.files import naming, replacing
+from dataset import available_sizes
 from networks.config import power_of_two
 from pictures.painter import in_chunks
 from weights import npz
@@ -25,24 +25,25 @@ FEWEST, MOST_VALUES, LARGEST_HEADER = 200, 1000, 1 << 20
 
 
 def read_table(folder):
-    """(names, {attribute: [values]}, uint16 [pictures, attributes]) of those that are in a folder.
+    """(names, {attribute: [values]}, int64 [pictures, attributes]) of those that are in a folder,
+    and the path of their attributes.csv: it stands in it, or in one of the sizes beside it.
 
-    attributes.csv stands in it, or in one of the sizes beside it. Raises UserError.
+    Raises UserError.
     """
     above = os.path.dirname(os.path.abspath(folder.path))
-    places = [folder.path, *sorted(glob.glob(os.path.join(glob.escape(above), "*")))]
+    places = [folder.path, *(os.path.join(above, str(size)) for size in available_sizes(above))]
     path = next((p for p in (os.path.join(place, "attributes.csv") for place in places)
                  if os.path.isfile(p)), None)
     if not path:
         raise UserError(f"{folder.path}: no attributes.csv in it or beside it, wanted one with "
                         "file,ATTRIBUTE,… such as avatars.py writes")
     try:
-        with open(path, newline="", encoding="utf-8") as file:
-            header, *rows = csv.reader(file)
+        with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
+            header, *rows = [*csv.reader(file)] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     there = set(folder.names)
-    rows = [row for row in rows if row and row[0] in there]
+    rows = [*{row[0]: row for row in rows if row and row[0] in there}.values()]
     if header[:1] != ["file"] or any(len(row) != len(header) for row in rows):
         raise UserError(f"{path}: wanted a first line file,ATTRIBUTE,… and as many fields in each")
     if len(rows) < FEWEST:
@@ -61,7 +62,7 @@ def read_table(folder):
             columns.append([values.index(value) for value in column])
     if not attributes:
         raise UserError(f"{path}: wanted an attribute with two values or more")
-    return [row[0] for row in rows], attributes, np.array(columns, "int64").T
+    return ([row[0] for row in rows], attributes, np.array(columns, "int64").T), path
 
 
 def widths(size):

@@ -52,6 +52,7 @@ KINDS = {
                                   nose="Nose"),
                      "Hrvoje Novakovic", f"{BY} 3.0", "https://robohash.org"),
 }
+SEEN = 40               # of 255: an opacity from which a pixel belongs to a part
 # A part of people is called Style-Colour-Print; others have a number at the end.
 FIELDS = ("", "_colour", "_print")
 
@@ -107,7 +108,7 @@ class Art:
             part, corner = opened(path, fine)
             picture.alpha_composite(part, corner)
             here = owner[corner[1]:corner[1] + part.height, corner[0]:corner[0] + part.width]
-            here[np.asarray(part.getchannel("A")) > 127] = i + 1
+            here[np.asarray(part.getchannel("A")) > SEEN] = i + 1
         picture = picture.convert("RGB")
         if fine != size:
             picture = picture.resize((size, size), Image.LANCZOS)

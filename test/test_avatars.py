@@ -105,6 +105,21 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
         assert code == 2 and error.count("\n") == 1 and made in error
 
 
+def test_a_table_of_somebody_else_is_never_replaced(tmp_path):
+    for name, text in ("attributes.csv", "file,mood\na.png,sad\n"), ("CREDITS.txt", "thanks"):
+        folder = tmp_path / name / "16"
+        os.makedirs(folder)
+        (folder / name).write_text(text)
+        code, _, error = command("avatars.py", folder, "--count", 2, cwd=tmp_path, check=False)
+        assert code == 2 and error.count("\n") == 1 and name in error
+        assert os.listdir(folder) == [name] and (folder / name).read_text() == text
+
+
+def test_masks_are_not_taken_for_pictures(cats):
+    code, _, error = command("resize.py", cats, cwd=cats, check=False)
+    assert code == 2 and "no pictures in it" in error and "resize.py" in error
+
+
 def test_the_artist_is_named_in_every_folder(cats):
     for folder in "64", "64_masks":
         text = (cats / folder / "CREDITS.txt").read_text()

@@ -13,6 +13,7 @@ from training.loss import softplus
 
 BATCH, DAMAGED, LR = 64, 32, 0.03
 HELD_OUT = 10                   # every tenth picture
+LITTLE = 0.5                    # of the damaged ones found
 TAKEN_FOR_DAMAGED = 0.01        # of the whole pictures that were held out
 
 
@@ -166,6 +167,9 @@ def learn(folder, table, size, seed, epochs, say, bar):
         f"{name} {share:.1%} of {len(attributes[name])}" for name, share in right.items()))
     say(f"damaged ones found, where {TAKEN_FOR_DAMAGED:.0%} of the whole ones are taken for such: "
         + ", ".join(f"{name} {share:.1%}" for name, share in caught.items()))
+    if np.mean([*caught.values()]) < LITTLE:
+        say(f"note: that is little: type --epochs {2 * epochs} or draw more pictures; what it says "
+            "of a generator will not mean much")
     header = {"size": size, "channels": pictures.shape[1], "attributes": attributes,
               "whole": threshold, "right": right, "damaged found": caught,
               "pictures": len(names), "epochs": epochs, "seed": seed}

@@ -242,6 +242,8 @@ def check(s):
         raise UserError(f"--metric_images: found {s['metric_images']}, wanted 2 or more")
     if not 0 <= s["metric_share"] <= 1:
         raise UserError(f"--metric_share: found {s['metric_share']:g}, wanted a share from 0 to 1")
+    if s["features"] and "parts" not in s["metrics"].split(","):
+        raise UserError("--features: parts is not among --metrics: name it, or leave it out")
     evaluate.check_files(set(s["metrics"].split(",")), s["inception"], s["lpips"],
                          s["features"])
     if not 0 <= s["mixing"] <= 1:

@@ -129,3 +129,25 @@ def test_a_table_that_cannot_be_learned_from_is_one_line(tmp_path, text, wanted)
     code, _, error = command("attributes.py", tmp_path / "16", "--device", "cpu", cwd=tmp_path,
                              check=False)
     assert code == 2 and error.count("\n") == 1 and wanted in error
+
+
+def test_nothing_is_written_over_and_labels_come_from_sizes_alone(cats, tmp_path):
+    before = (cats[0] / "attributes32.npz").read_bytes()
+    for flags, wanted in (([], "exists"), (["--out", "thesis.txt"], "ends in .npz")):
+        code, _, error = command("attributes.py", cats[0] / "32", *flags, "--device", "cpu",
+                                 cwd=tmp_path, check=False)
+        assert code == 2 and error.count("\n") == 1 and wanted in error
+    assert (cats[0] / "attributes32.npz").read_bytes() == before
+    os.makedirs(tmp_path / "old/16")
+    Image.new("RGB", (16, 16)).save(tmp_path / "old/16/000000.png")
+    os.makedirs(tmp_path / "old/robots")
+    (tmp_path / "old/robots/attributes.csv").write_text("file,a\n000000.png,1\n")
+    code, _, error = command("attributes.py", tmp_path / "old/16", cwd=tmp_path, check=False)
+    assert code == 2 and "no attributes.csv" in error
+
+
+def test_features_that_are_not_asked_for_are_told(cats, tmp_path):
+    for line in (["train.py", cats[0], "--dry_run"], ["metrics.py", "x.model", cats[0],
+                                                      "--metrics", "swd"]):
+        code, _, error = command(*line, "--features", "x.npz", cwd=tmp_path, check=False)
+        assert code == 2 and error.count("\n") == 1 and "parts is not among" in error
