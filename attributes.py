@@ -17,7 +17,6 @@ from dataset import PictureFolder
 from measures import attributes
 from networks.config import power_of_two
 
-SMALLEST = 16
 
 def main():
     args = parse_arguments()
@@ -28,8 +27,8 @@ def main():
     folder.check()
     out = args.out or os.path.join(os.path.dirname(os.path.normpath(args.folder)),
                                    f"attributes{name}.npz")
-    if folder.size < SMALLEST:
-        raise UserError(f"{args.folder}: wanted pictures of {SMALLEST}×{SMALLEST} or more")
+    if folder.size < attributes.SMALLEST:
+        raise UserError(f"{args.folder}: wanted pictures of {attributes.SMALLEST} pixels or more")
     if not out.endswith(".npz"):
         raise UserError(f"--out {out}: wanted a name that ends in .npz")
     if os.path.lexists(out) and not args.overwrite:
@@ -69,8 +68,8 @@ def parse_arguments():
                         help="of weights and order (default 0)")
     add_device_arguments(parser)
     args = parser.parse_args()
-    if args.size < SMALLEST:
-        parser.error(f"--size: found {args.size}, wanted {SMALLEST} or more")
+    if args.size < attributes.SMALLEST:
+        parser.error(f"--size: found {args.size}, wanted {attributes.SMALLEST} or more")
     for flag, least in ("epochs", 1), ("seed", 0):
         if getattr(args, flag) < least:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted {least} or more")

@@ -145,10 +145,15 @@ def credits(art, args):
 
 
 def check_text(path, text):
-    """Raise UserError where a file is at `path` that is not the beginning of `text`."""
+    """Raise UserError where a file is at `path` that does not begin as `text` does.
+
+    Of more pictures, or of fewer, it is the same table.
+    """
+    text = text.encode()
     if os.path.lexists(path):
         with naming(path), open(path, "rb") as file:
-            if not text.encode().startswith(file.read(len(text) + 1)):
+            there = file.read(len(text))
+            if there != text[:len(there)]:
                 raise UserError(f"{path} exists, and is not of these pictures: type another folder")
 
 

@@ -13,13 +13,13 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.files import naming, replacing
-from dataset import available_sizes
+from dataset import available_sizes, to_float
 from networks.config import power_of_two
 from pictures.painter import in_chunks
 from weights import npz
 from weights.bounds import Budget, File, Refused
 
-FEATURES, WIDEST, CHUNK = 128, 128, 64
+FEATURES, WIDEST, CHUNK, SMALLEST = 128, 128, 64, 16
 WHERE = "a file that python attributes.py data/64 wrote"
 FEWEST, MOST_VALUES, LARGEST_HEADER = 200, 1000, 1 << 20
 
@@ -134,7 +134,7 @@ class Attributes:
         numbers, [N] whether whole)."""
         from backend import jt
         self.check(pixels.shape[1])
-        pictures = scaled(pixels.astype("float32") / 127.5 - 1, self.size)
+        pictures = scaled(to_float(pixels), self.size)
         with jt.no_grad():
             both = np.concatenate(list(in_chunks(
                 lambda some: np.concatenate([v.numpy() for v in self.network(jt.array(some))], 1),
@@ -205,7 +205,7 @@ def checked(header):
         raise Refused("a header that is no dict")
     size, channels, attributes, whole = (header.get(name) for name in
                                          ("size", "channels", "attributes", "whole"))
-    if type(size) is not int or not power_of_two(str(size)) or not 16 <= size <= 1024 or \
+    if type(size) is not int or not power_of_two(str(size)) or not SMALLEST <= size <= 1024 or \
             channels not in (1, 3) or not isinstance(whole, float) or not math.isfinite(whole):
         raise Refused("a header with other numbers")
     if not isinstance(attributes, dict) or not attributes or not all(

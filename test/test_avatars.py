@@ -95,6 +95,9 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
     assert output.startswith("1 picture of 64×64 drawn, 9 already there")
     assert (pixels(folder / "000007.png") == pixels(cats / "64/000007.png")).all()
     assert rows_of(folder) == rows_of(cats / "64")
+    os.remove(folder / "000029.png")                    # as a start that was stopped leaves it
+    command("avatars.py", folder, "--count", 5, cwd=tmp_path)
+    assert len(rows_of(folder)) == 29
     shutil.copy(folder / "000001.png", folder / "best.png")
     code, _, error = command("avatars.py", folder, cwd=tmp_path, check=False)
     assert code == 2 and error.count("\n") == 1 and "best.png" in error

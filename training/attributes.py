@@ -5,7 +5,7 @@ import numpy as np
 
 from backend import jt, streams
 from backend.errors import UserError
-from dataset import load_batch
+from dataset import load_batch, to_float
 from measures.attributes import chosen, make_network, scaled
 from networks.layers import draw_weights
 from training.adam import Adam
@@ -41,10 +41,6 @@ class Lesson:
         rows = rng.choice(len(self.pictures), BATCH + 2 * DAMAGED)
         whole, first, second = np.split(to_float(self.pictures[rows]), [BATCH, BATCH + DAMAGED])
         return (np.concatenate([whole, damage(first, second, rng)]), self.values[rows[:BATCH]])
-
-
-def to_float(pixels):
-    return pixels.astype("float32") / 127.5 - 1
 
 
 def damage(pictures, others, rng):
