@@ -8,17 +8,18 @@ to others, see CREDITS.txt beside them. Needs pip install -r requirements-demo.t
 """
 import colorsys
 import csv
+import functools
 import io
-import multiprocessing
 import os
 import re
+import tempfile
 
 from PIL import Image
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, replacing
-from backend.signals import ignore_ctrl_c
+from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, picture_size, run, size_argument
 from pictures import origin
@@ -34,38 +35,38 @@ def main():
     size = picture_size(args.out, args.size)
     art = art_of(args.kind)
     made = {"--kind": args.kind, "--seed": args.seed, "--size": size, "parts": art.version}
-    folders = {args.out: made}
+    folders = {args.out: (picture, made)}
     if args.masks:
-        folders[masks_beside(args.out)] = made | {"masks": "0 ground, " + ", ".join(
+        folders[masks_beside(args.out)] = mask, made | {"masks": "0 ground, " + ", ".join(
             f"{i + 1} {layer}" for i, layer in enumerate(art.columns))}
-    there = set()
-    for folder, how in folders.items():
+    there = {}
+    for folder, (_, how) in folders.items():
         make_folder(folder)
-        names = origin.check_folder(folder, how)
-        odd = [name for name in names if not re.fullmatch(r"\d{6}\.png", name)]
+        there[folder] = origin.check_folder(folder, how)
+        odd = [name for name in there[folder] if not re.fullmatch(r"\d{6}\.png", name)]
         if odd:
             raise UserError(f"{os.path.join(folder, odd[0])}: wanted nothing but 000000.png … in "
                             "it: move it to another folder")
-        there |= {os.path.join(folder, name) for name in names}
-    count = max([args.count] + [number_of(path) + 1 for path in there])
-    texts = {os.path.join(args.out, ATTRIBUTES): table(art, args.seed, count)} | {
-        os.path.join(folder, CREDITS): credits(art, args) for folder in folders}
-    for path, text in texts.items():
-        check_text(path, text)
-    todo = [number for number in range(args.count) if {
-        os.path.join(folder, file_name(number)) for folder in folders} - there]
-    for path, text in texts.items():
-        with naming(path), replacing(path) as file:
-            file.write(text.encode())
-    jobs = [(art.name, args.seed, number, size, folders) for number in todo]
-    # spawn: nothing of the parent is shared, and the parent's signal handlers are not inherited.
-    with multiprocessing.get_context("spawn").Pool(
-            min(args.workers, max(1, len(jobs) // 100)), initializer=ignore_ctrl_c) as pool:
-        for error in tqdm(pool.imap(draw, jobs, chunksize=16), total=len(jobs), unit=" pictures",
-                          disable=None):
-            if error:
-                raise UserError(error)
-    print(f"{counted(len(todo), 'picture')} of {size}×{size} drawn, {args.count - len(todo):,} "
+    check_table(os.path.join(args.out, ATTRIBUTES), art, args.seed)
+    for folder in folders:
+        write_credits(os.path.join(folder, CREDITS), art, args)
+    jobs = []
+    for number in range(args.count):
+        missing = {folder: how for folder, how in folders.items()
+                   if file_name(number) not in there[folder]}
+        if missing:
+            jobs.append((art.name, args.seed, number, size, missing))
+    try:
+        # What is half-written when a process is stopped goes with the folder.
+        with tempfile.TemporaryDirectory(prefix=".avatars_", dir=args.out) as scratch, \
+                helpers(min(args.workers, max(1, len(jobs) // 100))) as pool:
+            for error in tqdm(pool.imap(functools.partial(draw, scratch), jobs, chunksize=16),
+                              total=len(jobs), unit=" pictures", disable=None):
+                if error:
+                    raise UserError(error)
+    finally:
+        write_table(args.out, art, args.seed)
+    print(f"{counted(len(jobs), 'picture')} of {size}×{size} drawn, {args.count - len(jobs):,} "
           f"already there, in {' and '.join(folders)}; what is in them: "
           f"{os.path.join(args.out, ATTRIBUTES)}. {art.credits()}")
 
@@ -100,61 +101,83 @@ def file_name(number):
     return f"{number:06d}.png"
 
 
-def number_of(path):
-    return int(os.path.splitext(os.path.basename(path))[0])
+def draw(scratch, job):
+    """Draw what is missing of a picture and its mask, through the folder `scratch`.
 
-
-def draw(job):
-    """Draw the picture, and its mask where one is wanted; None, or what is wrong."""
-    kind, seed, number, size, folders = job
+    None, or what is wrong.
+    """
+    kind, seed, number, size, missing = job
     try:
         art = art_of(kind)
-        pictures = draw_both(art, art.choose(seed, number), size)
-        for picture, (folder, made) in zip(pictures, folders.items()):
+        chosen = art.choose(seed, number)
+        for folder, (paint, made) in missing.items():
             path = os.path.join(folder, file_name(number))
             with naming(path):
-                save_png(picture, path, os.path.dirname(os.path.abspath(folder)), made)
+                save_png(paint(art, chosen, size), path, scratch, made)
     except UserError as error:
         return str(error)
 
 
-def draw_both(art, chosen, size):
-    """(the picture, its mask with a palette to look at it)."""
-    picture, owner = art.draw(chosen, size)
-    mask = Image.fromarray(owner, "P")
+def picture(art, chosen, size):
+    return art.draw(chosen, size)
+
+
+def mask(art, chosen, size):
+    """With a palette, to look at it."""
+    found = Image.fromarray(art.mask(chosen, size), "P")
     colours = [(1, 1, 1)] + [colorsys.hsv_to_rgb(i / len(art.columns), 0.7, 0.9)
                              for i in range(len(art.columns))]
-    mask.putpalette([round(255 * part) for colour in colours for part in colour])
-    return picture, mask
+    found.putpalette([round(255 * part) for colour in colours for part in colour])
+    return found
 
 
-def table(art, seed, count):
+def row(art, seed, name):
+    chosen = art.choose(seed, int(os.path.splitext(name)[0]))
+    return [name, *(chosen[attribute] for attribute in art.attributes)]
+
+
+def check_table(path, art, seed):
+    """Raise UserError where a file is at `path` that does not tell of these pictures."""
+    def fits(found):
+        return found and re.fullmatch(r"\d{6}\.png", found[0]) and found == row(art, seed, found[0])
+
+    if not os.path.lexists(path):
+        return
+    with naming(path), open(path, newline="", encoding="utf-8", errors="replace") as file:
+        lines = csv.reader(file)
+        try:
+            ours = next(lines, None) == ["file", *art.attributes] and all(map(fits, lines))
+        except csv.Error:
+            ours = False
+    if not ours:
+        raise UserError(f"{path} exists, and is not of these pictures: type another folder")
+
+
+def write_table(folder, art, seed):
+    """What is in the pictures that are there."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", *art.attributes])
-    for number in range(count):
-        chosen = art.choose(seed, number)
-        writer.writerow([file_name(number), *(chosen[name] for name in art.attributes)])
-    return text.getvalue()
+    writer.writerows(row(art, seed, name) for name in sorted(os.listdir(folder))
+                     if re.fullmatch(r"\d{6}\.png", name))
+    path = os.path.join(folder, ATTRIBUTES)
+    with naming(path), replacing(path) as file:
+        file.write(text.getvalue().encode())
 
 
-def credits(art, args):
-    return (f"{art.credits()}\nThey were chosen at random, put one on the other, set on white and "
+def write_credits(path, art, args):
+    text = (f"{art.credits()}\nThey were chosen at random, put one on the other, set on white and "
             f"scaled by avatars.py --kind {art.name} --seed {args.seed}.\nWho shows these "
-            "pictures, or what a generator has learned from them, names the artist.\n")
-
-
-def check_text(path, text):
-    """Raise UserError where a file is at `path` that does not begin as `text` does.
-
-    Of more pictures, or of fewer, it is the same table.
-    """
-    text = text.encode()
-    if os.path.lexists(path):
-        with naming(path), open(path, "rb") as file:
-            there = file.read(len(text))
-            if there != text[:len(there)]:
-                raise UserError(f"{path} exists, and is not of these pictures: type another folder")
+            "pictures, or what a generator has learned from them, names the artist.\n").encode()
+    with naming(path):
+        if os.path.lexists(path):
+            with open(path, "rb") as file:
+                if file.read(len(text) + 1) != text:
+                    raise UserError(f"{path} exists, and is not of these pictures: type another "
+                                    "folder")
+            return
+        with replacing(path) as file:
+            file.write(text)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@
     python convert.py FFHQ_80000.model ffhq.model --size 128    the PyTorch or the Jittor port
     python convert.py x.model x.pt                       ours → the PyTorch port (.pt .npz
                                                          .safetensors)
+    python convert.py x.model small.model --half         ours, of half the size: to give away
     python convert.py --check FILE                       what is in it
 
 What IN is, is seen from its content; what is written, from the ending of OUT. Nothing but NumPy is
@@ -40,6 +41,11 @@ def main(argv=None):
             print_network("Discriminator", discriminator_shapes(config))
         print(f"All of its {counted(len(arrays), 'array')} found their place.")
         return 0
+    if args.half:
+        original = header, arrays
+        header, arrays = halved(header, arrays, args.input)
+        print("as float16: "
+              f"{difference(original, (header, snapshot.widened(arrays)), args)}")
     if args.output.endswith(".model"):
         with naming(args.output):
             snapshot.save(args.output, header, arrays)
@@ -55,7 +61,9 @@ def main(argv=None):
         original = header, arrays
         config, arrays = approximate(config, arrays)
         header = header | {"model": dataclasses.asdict(config)}
-        print_difference(original, (header, arrays), args)
+        print(f"approximate: {difference(original, (header, arrays), args)}: look at some there "
+              "before you rely on them; noise is drawn once per size there; the discriminator is "
+              "left out")
     networks = port.to_port(config, arrays)
     write(args.output, networks, library)
     load = f"torch.load({args.output!r})['g_running']" if args.output.endswith(".pt") else \
@@ -78,15 +86,20 @@ def parse_arguments(argv):
                         "for)")
     parser.add_argument("--approximate", action="store_true", help="towards the port: also convert "
                         "what it computes differently, and print the measured error")
+    parser.add_argument("--half", action="store_true", help="into a .model file of float16: only "
+                        "what generate.py needs, in little more than half the bytes, and the "
+                        "measured error is printed")
     add_device_arguments(parser)
     args = parser.parse_args(argv)
-    if args.check and args.output:
-        parser.error(f"--check writes nothing: leave {args.output} out")
+    if args.check and (args.output or args.half):
+        parser.error(f"--check writes nothing: leave {args.output or '--half'} out")
     if args.check:
         return args
     args.output = args.output or os.path.splitext(args.input)[0] + ".model"
     if not args.output.endswith(ENDINGS):
         raise UserError(f"{args.output}: wanted an ending of {' '.join(ENDINGS)}")
+    if args.half and not args.output.endswith(".model"):
+        raise UserError(f"--half: found {args.output}, wanted a name that ends in .model")
     if os.path.exists(args.output):
         stem, ending = os.path.splitext(args.output)
         raise UserError(f"{args.output} exists, and is not written over: name another OUT, such as "
@@ -115,7 +128,8 @@ def describe(path, header, arrays):
         size += f" (fading in, alpha {header['alpha']:.2f})"
     if header.get("size_guessed"):
         size += ", the largest it has layers for (if it was trained to less, add --size)"
-    return f"{path}: {snapshot.source(header)}; {', '.join(networks)}; {size}"
+    half = " (float16)" if header.get("half") else ""
+    return f"{path}: {snapshot.source(header)}; {', '.join(networks)}{half}; {size}"
 
 
 # The table ----------------------------------------------------------------------------------------
@@ -149,6 +163,23 @@ def output_shape(name, shape):
     if re.match(r"block\d+\.conv1", name):
         size //= 2
     return f"(N, {shape[1] if name.endswith('const') else shape[0]}, {size}, {size})"
+
+
+# Smaller ------------------------------------------------------------------------------------------
+
+
+def halved(header, arrays, path):
+    """(header, arrays) of the averaged generator alone, as float16 but for the mapping network.
+
+    That has eight layers of which each sharpens what the one before it rounded: nearly all of the
+    error would be its own, for a tenth of the bytes.
+    """
+    kept = {name: array if name.startswith("ema/mapping") else array.astype(np.float16)
+            for name, array in arrays.items() if name.startswith(("ema/", "noise/"))}
+    if wrong := [name for name, array in kept.items() if not np.isfinite(array).all()]:
+        raise UserError(f"{path}: --half: {wrong[0]} has values beyond float16's "
+                        f"{np.finfo(np.float16).max:,.0f}: leave --half out")
+    return header | {"half": True}, kept
 
 
 # Towards the port ---------------------------------------------------------------------------------
@@ -191,20 +222,18 @@ def approximate(config, arrays):
     return dataclasses.replace(config, **PORT), folded
 
 
-def print_difference(original, changed, args):
-    """One line: how far the pictures of 16 latents are from those of the original."""
+def difference(original, changed, args):
+    """How far the pictures of 16 latents are from those of the original, in words."""
     from pictures.painter import Painter
     bring_up(args.device, args.cuda_home)
     pictures = []
     for header, arrays in original, changed:
         painter = Painter(header, arrays, args.input, truncation_psi=1.0, noise="none")
         pictures.append(painter.paint(painter.styles(range(16))))
-    difference = np.abs(pictures[1] - pictures[0])
-    print(f"approximate: over 16 pictures of size {painter.size} without noise, the largest "
-          f"difference is {difference.max() / np.abs(pictures[0]).max():.1%} of the largest value, "
-          f"the root mean square {np.sqrt((difference ** 2).mean() / pictures[0].var()):.1%} of "
-          "the pictures' own: look at some there before you rely on them; noise is drawn once per "
-          "size there; the discriminator is left out")
+    off = np.abs(pictures[1] - pictures[0])
+    return (f"over 16 pictures of size {painter.size} without noise, the largest difference is "
+            f"{off.max() / np.abs(pictures[0]).max():.1%} of the largest value, the root mean "
+            f"square {np.sqrt((off ** 2).mean() / pictures[0].var()):.1%} of the pictures' own")
 
 
 def write(path, networks, library):

@@ -4,19 +4,18 @@ What comes at position `images_seen` depends on the seed and the folder alone: n
 workers, nor on where the stream was started. Nothing here imports Jittor.
 """
 import concurrent.futures
-import ctypes
 import functools
 import hashlib
 import multiprocessing
 import os
 import shlex
-import signal
 
 import numpy as np
 from PIL import Image
 
 from backend import streams
 from backend.errors import UserError
+from backend.signals import start_worker
 from networks.config import power_of_two
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -240,17 +239,3 @@ class Loader:
 def flips(positions, seed, mirror):
     """Which of the images at these positions are mirrored; each has a coin of its own."""
     return [mirror and streams.rng("mirror", seed, i).random() < 0.5 for i in positions]
-
-
-def start_worker(parent):
-    """A worker leaves the signals of a terminal to its parent, and dies with it."""
-    os.setpgrp()                            # a group of its own gets none of them
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)       # its parent ignores and blocks it
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())      # (backend/signals.py)
-    set_parent_death_signal = 1
-    try:
-        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
-    except (OSError, AttributeError):       # not Linux
-        return
-    if os.getppid() != parent:              # it died before
-        os._exit(1)

@@ -8,7 +8,6 @@ palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the sa
 first one. Other files are listed. Running it again does only what is missing.
 """
 import hashlib
-import multiprocessing
 import os
 import re
 import shlex
@@ -19,7 +18,7 @@ from PIL import Image, ImageColor
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
-from backend.signals import ignore_ctrl_c
+from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
 from dataset import PICTURES, available_sizes
@@ -171,9 +170,7 @@ def resize_all(args, source, target, scratch, files, sizes):
                      scratch))
     todo = [i for i, job in enumerate(jobs) if any(job[3])]
     results = {name: ("present", None) for name in files}
-    # spawn: nothing of the parent is shared, and the parent's signal handlers are not inherited.
-    with multiprocessing.get_context("spawn").Pool(
-            min(args.workers, max(1, len(todo))), initializer=ignore_ctrl_c) as pool:
+    with helpers(min(args.workers, max(1, len(todo)))) as pool:
         outcomes = pool.imap(resize_picture, [jobs[i] for i in todo], chunksize=8)
         for i, outcome in zip(todo, tqdm(outcomes, total=len(todo), unit=" pictures",
                                          disable=None)):

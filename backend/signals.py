@@ -9,6 +9,7 @@ it.
 """
 import contextlib
 import ctypes
+import multiprocessing
 import os
 import re
 import signal
@@ -108,9 +109,34 @@ def end_or_interrupt(number, _frame):
                                                ctypes.py_object(KeyboardInterrupt))
 
 
-def ignore_ctrl_c():
-    """In a process that helps another: that one ends it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+def start_worker(parent):
+    """At the start of a process that helps another: it leaves the signals of a terminal to its
+    parent, and dies with it."""
+    os.setpgrp()                            # a group of its own gets none of them
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)       # its parent may ignore and block it
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    set_parent_death_signal = 1
+    try:
+        ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
+    except (OSError, AttributeError):       # not Linux
+        return
+    if os.getppid() != parent:              # it died before
+        os._exit(1)
+
+
+@contextlib.contextmanager
+def helpers(count):
+    """A pool of processes that help. SIGTERM, as Ctrl-C does, ends them, and leaves the block."""
+    def leave(number, _frame):
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        # spawn: nothing of this process is shared, nor are its signal handlers inherited.
+        with multiprocessing.get_context("spawn").Pool(count, start_worker, (os.getpid(),)) as pool:
+            yield pool
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def handle_with(function):

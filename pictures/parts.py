@@ -97,22 +97,30 @@ class Art:
         return found
 
     def draw(self, chosen, size):
-        """(RGB picture on white, uint8 [size, size]: 0 for the ground, n for the nth layer)."""
+        """The RGB picture of {attribute: value}, on white."""
+        placed, fine = self.placed(chosen, size)
+        picture = Image.new("RGBA", (fine, fine), "white")
+        for part, corner in placed:
+            picture.alpha_composite(part, corner)
+        picture = picture.convert("RGB")
+        return picture.resize((size, size), Image.LANCZOS) if fine != size else picture
+
+    def mask(self, chosen, size):
+        """What each pixel of it shows, uint8 [size, size]: 0 the ground, n the nth layer."""
+        placed, fine = self.placed(chosen, size)
+        owner = np.zeros((fine, fine), np.uint8)
+        for number, (part, (left, top)) in enumerate(placed, 1):
+            here = owner[top:top + part.height, left:left + part.width]
+            here[np.asarray(part.getchannel("A")) > SEEN] = number
+        return most_frequent(owner, fine // size, len(placed) + 1)
+
+    def placed(self, chosen, size):
+        """([(RGBA part, its left upper corner)] from the ground up, size at which they fit)."""
         parts = self.parts[chosen.get(self.kind.shared, "")]
         paths = [parts[layer][tuple(chosen[column] for column in columns)]
                  for layer, columns in self.columns.items()]
         fine = size * max(1, min(FINER, native_size(paths[0]) // size))
-        picture = Image.new("RGBA", (fine, fine), "white")
-        owner = np.zeros((fine, fine), np.uint8)
-        for i, path in enumerate(paths):
-            part, corner = opened(path, fine)
-            picture.alpha_composite(part, corner)
-            here = owner[corner[1]:corner[1] + part.height, corner[0]:corner[0] + part.width]
-            here[np.asarray(part.getchannel("A")) > SEEN] = i + 1
-        picture = picture.convert("RGB")
-        if fine != size:
-            picture = picture.resize((size, size), Image.LANCZOS)
-        return picture, most_frequent(owner, fine // size, len(paths) + 1)
+        return [opened(path, fine) for path in paths], fine
 
     def credits(self):
         """Whose art it is, for people who show the pictures or what a generator makes of them."""

@@ -1,11 +1,16 @@
 """avatars.py: pictures of parts, what is in them, and whose they are."""
 import csv
 import os
+import re
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from PIL import Image
 
 from pictures.parts import KINDS, Art
@@ -35,10 +40,10 @@ def test_attributes_say_which_part_stands_where(cats):
     art, rows = Art("cats"), rows_of(cats / "64")
     assert sorted(rows) == [f"{i:06d}.png" for i in range(30)]
     for name, row in rows.items():
-        assert (pixels(cats / "64" / name) == np.asarray(art.draw(row, 64)[0])).all()
+        assert (pixels(cats / "64" / name) == np.asarray(art.draw(row, 64))).all()
     one = rows["000003.png"]
     other = one | {"fur": next(v for v in art.attributes["fur"] if v != one["fur"])}
-    assert (np.asarray(art.draw(other, 64)[0]) != pixels(cats / "64/000003.png")).any()
+    assert (np.asarray(art.draw(other, 64)) != pixels(cats / "64/000003.png")).any()
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
@@ -46,7 +51,8 @@ def test_a_mask_covers_what_is_drawn_and_nothing_else(kind):
     """Ground with ground all around it is white, but for hairs thinner than a pixel."""
     art = Art(kind)
     for number in range(6):
-        picture, mask = map(np.asarray, art.draw(art.choose(0, number), 64))
+        chosen = art.choose(0, number)
+        picture, mask = np.asarray(art.draw(chosen, 64)), art.mask(chosen, 64)
         assert mask.shape == (64, 64) and mask.max() <= len(art.columns)
         assert len(np.unique(mask)) > 3
         around = np.lib.stride_tricks.sliding_window_view(np.pad(mask, 1, "edge"), (3, 3))
@@ -57,9 +63,9 @@ def test_a_mask_covers_what_is_drawn_and_nothing_else(kind):
 def test_a_part_owns_the_pixels_that_change_with_it():
     art = Art("cats")
     chosen = art.choose(0, 1)
-    picture, mask = map(np.asarray, art.draw(chosen, 64))
+    picture, mask = np.asarray(art.draw(chosen, 64)), art.mask(chosen, 64)
     values = [v for v in art.attributes["mouth"] if v != chosen["mouth"]]
-    changed = np.any([np.abs(np.asarray(art.draw(chosen | {"mouth": v}, 64)[0], int) -
+    changed = np.any([np.abs(np.asarray(art.draw(chosen | {"mouth": v}, 64), int) -
                              picture).max(2) > 100 for v in values], axis=0)
     mouth = list(art.columns).index("mouth") + 1
     assert (mask == mouth).any() and changed[mask == mouth].mean() > 0.5
@@ -108,6 +114,24 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
         assert code == 2 and error.count("\n") == 1 and made in error
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stopped_it_leaves_whole_pictures_and_a_table_of_those_alone(tmp_path, number):
+    started = subprocess.Popen([sys.executable, os.path.join(ROOT, "avatars.py"), "16", "--count",
+                                "100000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    folder = tmp_path / "16"
+    while started.poll() is None and len(list(folder.glob("*.png"))) < 40:
+        time.sleep(0.1)
+    started.send_signal(number)
+    error = started.communicate()[1]
+    assert started.returncode == 128 + number
+    assert not re.search("Traceback|Error|semaphore", error)
+    drawn = sorted(path.name for path in folder.glob("*.png"))
+    assert sorted(rows_of(folder)) == drawn
+    assert sorted(os.listdir(folder)) == [*drawn, "CREDITS.txt", "attributes.csv"]
+    for name in drawn:
+        Image.open(folder / name).load()
+
+
 def test_a_table_of_somebody_else_is_never_replaced(tmp_path):
     for name, text in ("attributes.csv", "file,mood\na.png,sad\n"), ("CREDITS.txt", "thanks"):
         folder = tmp_path / name / "16"
@@ -133,7 +157,6 @@ def test_a_missing_package_is_one_line(tmp_path):
     code = ("import sys; sys.path.insert(0, sys.argv.pop(1))\n"
             "from pictures import parts; parts.PACKAGE = 'not_there'\n"
             "import avatars, cli; cli.run(avatars.main)")
-    from conftest import ROOT
     code, _, error = command("-c", code, ROOT, "x/64", cwd=tmp_path, check=False)
     assert code == 2 and error.count("\n") == 1 and "requirements-demo.txt" in error
     assert os.listdir(tmp_path) == []

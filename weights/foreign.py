@@ -117,6 +117,9 @@ def check_kind(path):
                 if "w.npy" in archive.namelist():
                     raise UserError(f"{path}: styles, not weights: to paint them, type python "
                                     f"generate.py CHECKPOINT --w {shlex.quote(path)}")
+                if {"heads.weight.npy", "header.npy"} <= {*archive.namelist()}:
+                    raise UserError(f"{path}: a network that sees parts, not a generator: it is "
+                                    f"for --features {shlex.quote(path)}")
         text = start.decode(errors="ignore")
         is_text = len(start) - len(text.encode()) < 4 and all(
             c.isprintable() or c.isspace() for c in text)

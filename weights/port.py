@@ -68,6 +68,8 @@ def port_config(generator, discriminator):
         mapping = [generator[f"style.{2 * i + 1}.linear.weight_orig"].shape
                    for i in range(count(generator, r"style\.\d+\.linear\.weight_orig"))]
         blocks = count(generator, r"generator\.progression\.\d+\.conv2\.conv\.bias")
+        if not blocks:
+            raise KeyError("generator.progression.0.conv2.conv.bias")
         if blocks > len(sizes_to(LARGEST_SIZE)):
             raise Refused(f"{blocks} blocks, which is a size beyond {LARGEST_SIZE}")
         widths = {4 * 2 ** i: generator[f"generator.progression.{i}.conv2.conv.bias"].size

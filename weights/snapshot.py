@@ -106,11 +106,18 @@ def load(path):
                 header = read_header(archive, found.pop("header"))
                 check_header(header, len(found), path)
                 check_arrays(found, model_config(header, path), path)
-                return header, {name: npz.read(archive, member) for name, member in found.items()}
+                return header, widened({name: npz.read(archive, member)
+                                        for name, member in found.items()})
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except Refused as error:
         raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
+
+
+def widened(arrays):
+    """Those of a file of float16 (convert.py --half) as float32, in which everything computes."""
+    return {name: array.astype(np.float32) if array.dtype == np.float16 else array
+            for name, array in arrays.items()}
 
 
 def read_header(archive, member):

@@ -15,6 +15,7 @@ from weight_files import PORT16, assert_equal, port_state, random_arrays, read_b
 
 import convert
 from backend.errors import UserError
+from measures import attributes
 from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes
 from weights import containers, foreign, port, snapshot
 
@@ -192,6 +193,41 @@ def test_what_can_be_folded_into_the_weights_is_exact(tmp_path):
     assert np.abs(pictures[1] - pictures[0]).max() < 1e-3 * np.abs(pictures[0]).max()
 
 
+# Half the size ------------------------------------------------------------------------------------
+
+
+def test_a_file_of_float16_paints_the_same_but_for_the_error_that_is_printed(tmp_path):
+    trained = os.path.join(GOLDEN, "demo.model")
+    _, output, _ = command("convert.py", trained, "half.model", "--half", cwd=tmp_path)
+    printed = float(re.search(r"as float16: .*largest difference is (\d+\.\d)%", output)[1])
+    header, arrays = snapshot.load(trained)
+    kept = sum(a.nbytes if "mapping" in name else a.nbytes / 2 for name, a in arrays.items()
+               if name.startswith("ema/"))
+    assert (tmp_path / "half.model").stat().st_size < kept + 400 * len(arrays) + 4096
+    assert "float16" in command("convert.py", "--check", "half.model", cwd=tmp_path)[1]
+    from pictures.painter import Painter
+    pictures = []
+    for path in trained, str(tmp_path / "half.model"):
+        painter = Painter(*snapshot.load_any(path), path, truncation_psi=1.0, noise="none")
+        pictures.append(painter.paint(painter.styles(range(16))))
+    measured = np.abs(pictures[1] - pictures[0]).max() / np.abs(pictures[0]).max()
+    assert 0 < measured < 0.003 and abs(100 * measured - printed) < 0.051
+    for path, out in (trained, "a"), ("half.model", "b"):
+        command("generate.py", path, "--seeds", 3, "--out", out, cwd=tmp_path)
+    pictures = [np.asarray(Image.open(next((tmp_path / out).glob("*.png")))).astype(int)
+                for out in "ab"]
+    assert np.abs(pictures[1] - pictures[0]).max() <= 3
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
+    arrays = random_arrays(SMALL, ["ema"])
+    arrays["ema/w_avg"][0] = 70000
+    path = own_file(tmp_path, SMALL, **arrays)
+    code, _, error = command("convert.py", path, "y.model", "--half", cwd=tmp_path, check=False)
+    assert code == 2 and "ema/w_avg has values beyond float16's 65,504" in error
+    assert not (tmp_path / "y.model").exists()
+
+
 # The command --------------------------------------------------------------------------------------
 
 
@@ -249,12 +285,15 @@ def test_own_files_whose_arrays_do_not_fit_are_named(tmp_path):
 
 @pytest.mark.parametrize("arguments, message", [
     (("nowhere.pkl",), "No such file"), (("x.model", "y.png"), "wanted an ending"),
-    (("x.model", "y.npz", "--check"), "writes nothing"), (("x.model",), "x.model exists"),
+    (("x.model", "y.npz", "--check"), "writes nothing"), (("x.model", "y.pt", "--half"), "y.pt"),
+    (("--check", "--half", "x.model"), "leave --half out"), (("x.model",), "x.model exists"),
     (("my x.model", "my x.model"), "such as 'my x_converted.model'"),
     (("x.model", "x.npz/y.npz"), "x.npz: a file, wanted a folder"),
     (("x.model", "/proc/self/y.npz"), "/proc/self: cannot be written"),
     (("--check", "styles.npz"), "styles, not weights: to paint them, type python generate.py "
                                 "CHECKPOINT --w styles.npz"),
+    (("--check", "one.npz"), "layout ('generator.progression.0.conv2.conv.bias' is missing)"),
+    (("--check", "parts.npz"), "it is for --features parts.npz"),
     (("--check", "notes.model"), "notes.model: a text file, not weights; it begins with 'Dear"),
 ])
 def test_wrong_arguments_end_in_one_line(tmp_path, arguments, message):
@@ -262,6 +301,8 @@ def test_wrong_arguments_end_in_one_line(tmp_path, arguments, message):
         own_file(tmp_path, SMALL, name)
     np.savez(tmp_path / "styles.npz", w=np.ones(8))
     np.savez(tmp_path / "x.npz")
+    np.savez(tmp_path / "one.npz", a=np.ones(3))
+    attributes.save(tmp_path / "parts.npz", {"size": 16}, {"heads.weight": np.ones((2, 2))})
     (tmp_path / "notes.model").write_text("Dear diary.\nToday I trained.\n" * 99)
     code, _, error = command("convert.py", *arguments, cwd=tmp_path, check=False)
     assert code == 2 and message in error and error.count("\n") == 1
