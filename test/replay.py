@@ -286,12 +286,19 @@ def loss_D(kind, D, real, fake, alpha, gamma, enlarged, between):
         loss = loss + softplus(scores(D, T(fake), alpha)).mean()
         return loss.reshape() + (squared_norms(real).mean() * (gamma / 2)).reshape()
     of_real = scores(D, T(real), alpha)
+    if kind == "relativistic":
+        loss = softplus(scores(D, T(fake), alpha) - of_real).mean()
+        penalty = squared_norms(real).mean() + squared_norms(fake).mean()
+        return loss.reshape() + (penalty * (gamma / 2)).reshape()
     loss = scores(D, T(fake), alpha).mean() - of_real.mean() + (of_real ** 2).mean() * 0.001
     norms = squared_norms(between * real + (1 - between) * fake) ** 0.5
     return loss.reshape() + (((norms - 1) ** 2).mean() * gamma).reshape()
 
 
-def loss_G(kind, of_fake):
+def loss_G(kind, D, real, fake, alpha):
+    of_fake = scores(D, fake, alpha)
+    if kind == "relativistic":
+        return softplus(scores(D, T(real), alpha) - of_fake).mean().reshape()
     return (softplus(of_fake * -1) if kind == "logistic" else of_fake * -1).mean().reshape()
 
 

@@ -66,10 +66,15 @@ class Training:
         jt.set_seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
         alpha = fade(phase.alpha)
 
+        def D(pictures):
+            return self.D(pictures, alpha)
+
         # Discriminator: real pictures up, generated ones down, R1.
         sums = made = None
-        for real, inputs in zip(np.split(images, self.s["grad_accum"]), self.draw(rng, phase)):
-            terms, values, made = self.discriminator_terms(real, inputs, phase, alpha)
+        reals = [self.fade_reals(jt.array(part), alpha)
+                 for part in np.split(images, self.s["grad_accum"])]
+        for real, inputs in zip(reals, self.draw(rng, phase)):
+            terms, values, made = self.discriminator_terms(D, real, inputs, phase, alpha)
             sums = add(sums, [*self.adam_D.gradients(terms), *values])
         loss_D, *means = self.means(sums)
         gradients, (w_mean, *values) = means[:len(self.adam_D.v)], means[len(self.adam_D.v):]
@@ -81,10 +86,10 @@ class Training:
 
         # Generator: its pictures up.
         sums, shared = None, made is not None
-        for inputs in [None] if made else self.draw(rng, phase):
+        for real, inputs in zip(reals, [None] if made else self.draw(rng, phase)):
             fake, w = made or self.generate(inputs, phase, alpha)
             made = None
-            g_loss = self.generator_loss(self.D(fake, alpha))
+            g_loss = self.generator_loss(D, real, fake)
             del fake
             sums = add(sums, [*self.adam_G.gradients([g_loss]), w.detach().mean(0)])
         measured["loss_G"], *gradients, w_mean = self.means(sums)
@@ -126,16 +131,14 @@ class Training:
         crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
         return [(*latents[:, part], crossover) for part in self.my_parts(phase.batch)]
 
-    def discriminator_terms(self, images, inputs, phase, alpha):
+    def discriminator_terms(self, D, real, inputs, phase, alpha):
         """(terms of its loss, [mean w, what was measured], the pictures and their w to share)."""
         gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
         scale = gradient_scale(phase.size, self.schedule.max_size, self.s["gamma_scale"])
-        real = self.fade_reals(jt.array(images), alpha)
         share = self.s["share_fakes"]
         with contextlib.nullcontext() if share else jt.no_grad():
             fake, w = self.generate(inputs, phase, alpha)
-        terms, *values, penalty = self.discriminator_loss(
-            lambda x: self.D(x, alpha), real, fake.detach(), gamma, scale)
+        terms, *values, penalty = self.discriminator_loss(D, real, fake.detach(), gamma, scale)
         values = [w.detach().mean(0), *(scores.mean().detach() for scores in values)]
         values += [] if penalty is None else [penalty.detach()]
         return terms, values, (fake, w) if share else None

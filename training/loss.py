@@ -1,9 +1,10 @@
 """Losses of the discriminator and the generator.
 
-Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores. The
-discriminator's loss comes as a list of terms to be summed, no two of which share a pass through D,
-so that their gradients can be found one after the other, in the memory of one. `scale` is
-schedule.gradient_scale: how long the gradient that a penalty is taken of is, beside that of x.
+Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores, and
+`real` and `fake` are equally many images. The discriminator's loss comes as a list of terms to be
+summed, no two of which share a pass through D, so that their gradients can be found one after the
+other, in the memory of one. `scale` is schedule.gradient_scale: how long the gradient that a
+penalty is taken of is, beside that of x.
 """
 from backend import jt
 
@@ -36,8 +37,30 @@ def logistic_discriminator(D, real, fake, gamma, scale=1.0):
     return terms, real_scores, fake_scores, penalty
 
 
-def logistic_generator(fake_scores):
-    return softplus(-fake_scores).mean()
+def logistic_generator(D, _real, fake):
+    return softplus(-D(fake)).mean()
+
+
+def relativistic_discriminator(D, real, fake, gamma, scale=1.0):
+    """How far a generated image is scored above the real one beside it, with R1 and R2: the
+    penalty on both (Huang et al. 2024, "The GAN is dead; long live the GAN", section 2).
+
+    Returns as above; the penalty is the sum of both.
+    """
+    fake = fake.detach()
+    fake.start_grad()
+    real_scores, fake_scores = D(real), D(fake)
+    term, penalty = softplus(fake_scores - real_scores).mean(), None
+    if gamma:
+        penalty = (r1_penalty(real_scores, real) + r1_penalty(fake_scores, fake)).mean()
+        term = term + penalty * (gamma / 2 * scale ** 2)
+    return [term], real_scores, fake_scores, penalty
+
+
+def relativistic_generator(D, real, fake):
+    with jt.no_grad():
+        real_scores = D(real)
+    return softplus(real_scores - D(fake)).mean()
 
 
 def wgan_gp_discriminator(D, real, fake, gamma, scale=1.0, drift=0.001):
@@ -65,9 +88,10 @@ def gradient_penalty(D, real, fake, scale):
     return ((jt.sqrt(squared_norm + 1e-12) * scale - 1) ** 2).mean()
 
 
-def wgan_gp_generator(fake_scores):
-    return -fake_scores.mean()
+def wgan_gp_generator(D, _real, fake):
+    return -D(fake).mean()
 
 
 LOSSES = {"logistic": (logistic_discriminator, logistic_generator),
+          "relativistic": (relativistic_discriminator, relativistic_generator),
           "wgan-gp": (wgan_gp_discriminator, wgan_gp_generator)}

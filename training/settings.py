@@ -87,7 +87,8 @@ def make_parser():
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
         "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
         "0.006)")
-    add("--loss", "logistic with R1, or WGAN-GP", choices=["logistic", "wgan-gp"])
+    add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
+        "real one, with R1 on both; or WGAN-GP", choices=["logistic", "relativistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "
         "which R1 is (size / max_size)² of port's, that of the picture as it is",

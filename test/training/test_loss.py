@@ -29,7 +29,8 @@ def test_softplus_is_stable():
 
 def test_logistic_losses_by_hand():
     scores = jt.array(np.array([[0.0], [2.0]], "float32"))
-    assert abs(loss.logistic_generator(scores).item() - np.logaddexp(0, [0, -2]).mean()) < 1e-6
+    of_G = loss.logistic_generator(lambda x: x, None, scores).item()
+    assert abs(of_G - np.logaddexp(0, [0, -2]).mean()) < 1e-6
     images = jt.array(random(0, 2, 3, 4, 4).astype("float32"))
     weight = jt.array(random(1, 48).astype("float32"))
 
@@ -44,13 +45,33 @@ def test_logistic_losses_by_hand():
     assert abs(sum(total).item() - wanted) < 1e-4 * wanted
 
 
+def test_relativistic_losses_by_hand():
+    """Pairs are picture by picture, and the penalty is on both sides of them."""
+    real, fake = (var(random(i, 2, 3, 4, 4)) for i in (0, 1))
+    weight = random(2, 48)
+
+    def quadratic(x):
+        return ((x.reshape(2, 48) ** 2) * var(weight)).sum(1, keepdims=True)
+
+    scores = [(v.numpy().astype("float64").reshape(2, 48) ** 2 @ weight) for v in (real, fake)]
+    norms = [((2 * v.numpy().astype("float64").reshape(2, 48) * weight) ** 2).sum(1).mean()
+             for v in (real, fake)]
+    terms, *_, penalty = loss.relativistic_discriminator(quadratic, real, fake, 10, scale=0.5)
+    assert abs(penalty.item() - sum(norms)) < 1e-4 * sum(norms)
+    wanted = np.logaddexp(0, scores[1] - scores[0]).mean() + 5 * 0.25 * sum(norms)
+    assert len(terms) == 1 and abs(terms[0].item() - wanted) < 1e-4 * wanted
+    of_G = loss.relativistic_generator(quadratic, real, fake).item()
+    assert abs(of_G - np.logaddexp(0, scores[0] - scores[1]).mean()) < 1e-4
+
+
 @pytest.mark.parametrize("discriminator_loss", [loss.logistic_discriminator,
+                                                loss.relativistic_discriminator,
                                                 loss.wgan_gp_discriminator])
 def test_without_gamma_no_penalty_is_computed(monkeypatch, discriminator_loss):
     monkeypatch.setattr(loss, "r1_penalty", None)
     images = jt.array(random(0, 2, 3, 4, 4).astype("float32"))
     terms, real, fake, penalty = discriminator_loss(lambda x: x.mean([1, 2, 3]), images, -images, 0)
-    assert penalty is None and len(terms) == 2
+    assert penalty is None
     assert np.isfinite(sum(terms).item())
 
 

@@ -77,7 +77,7 @@ def assert_near(found, wanted):
         assert np.abs(found[name] - wanted[name]).max() < BOUND * scale, name
 
 
-@pytest.mark.parametrize("kind", ["logistic", "wgan-gp"])
+@pytest.mark.parametrize("kind", ["logistic", "relativistic", "wgan-gp"])
 @pytest.mark.parametrize("images_seen, size, alpha", [(0, 8, 1.0), (88, 16, 0.375), (128, 16, 1.0)])
 @pytest.mark.parametrize("grad_accum", [1, 2])
 def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, size, alpha,
@@ -110,8 +110,9 @@ def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, s
     D, G = replay.Net(before["discriminator"]), replay.Net(before["generator"])
     layers = training.config.mapping_layers
     fake, w_first = replay.pictures(G, found["draws"][0], size, alpha, layers)
-    value = replay.loss_D(kind, D, replay.faded(real.astype("float64"), alpha), fake.value, alpha,
-                          10.0, 32 / size, found["between"].astype("float64"))
+    shown = replay.faded(real.astype("float64"), alpha)
+    value = replay.loss_D(kind, D, shown, fake.value, alpha, 10.0, 32 / size,
+                          found["between"].astype("float64"))
     assert measured["loss_D"].item() == pytest.approx(value.value.item(), rel=1e-5)
     names = list(found["D"])
     wanted = replay.gradients(value, [D.p[n] for n in names])
@@ -120,7 +121,7 @@ def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, s
     # G's step, against the D that has just learned.
     D = replay.Net(after["discriminator"])
     fake, w_second = replay.pictures(G, found["draws"][1], size, alpha, layers)
-    value = replay.loss_G(kind, replay.scores(D, fake, alpha))
+    value = replay.loss_G(kind, D, shown, fake, alpha)
     assert measured["loss_G"].item() == pytest.approx(value.value.item(), rel=1e-5)
     names = list(found["G"])
     wanted = replay.gradients(value, [G.p[n] for n in names])
