@@ -1,4 +1,4 @@
-# make demo    sets up everything and trains a small generator on rendered symbols
+# make demo    sets up everything and trains a small generator on drawn cats
 # make test    sets up everything and runs the tests
 # make bench   measures speed beside PyTorch (bench/README.md)
 # make torture sets up everything and tries to make training lose work
@@ -6,22 +6,22 @@
 # make test-cuda-emulated  computes on a GPU that is emulated, and compares with the CPU
 
 PYTHON_IN_VENV = .venv/bin/python
-CHARS = OXTLHC+♥★◆●■▲
-DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 110 --phase_kimg 24 --fade_kimg 4 --sample_kimg 10
+DEMO = --preset small --max_size 32 --fmap_base 256 --loss relativistic --gamma 5 --r1_interval 4 \
+    --share_fakes --kimg 110 --phase_kimg 12 --fade_kimg 4 --sample_kimg 10
 
 .PHONY: demo test bench torture test-cuda-compile test-cuda-emulated clean-demo
 .DELETE_ON_ERROR:
 
-demo: .venv/installed
-	@echo "1. Data: coloured symbols of a font"
-	@test -d data/demo/8 || $(PYTHON_IN_VENV) symbols.py data/demo/32 --chars '$(CHARS)' --count 4000
-	@test -d data/demo/8 || $(PYTHON_IN_VENV) resize.py data/demo/32 --min_size 8
-	@echo "2. Training: 8 → 16 → 32, about four minutes on two cores"
-	@$(PYTHON_IN_VENV) train.py data/demo $(if $(wildcard checkpoint/demo_resume.model),--resume,$(DEMO))
+demo: .venv/installed-demo
+	@echo "1. Data: cats, of parts that David Revoy drew (CC BY 4.0)"
+	@test -d data/demo_cats/8 || $(PYTHON_IN_VENV) avatars.py data/demo_cats/32 --count 5000
+	@test -d data/demo_cats/8 || $(PYTHON_IN_VENV) resize.py data/demo_cats/32 --min_size 8
+	@echo "2. Training: 8 → 16 → 32, about five minutes on two cores"
+	@$(PYTHON_IN_VENV) train.py data/demo_cats $(if $(wildcard checkpoint/demo_cats_resume.model),--resume,$(DEMO))
 	@echo "3. Grids"
-	@$(PYTHON_IN_VENV) generate.py "$$(ls checkpoint/demo_0*.model | tail -n 1)" --out sample/demo/grids --overwrite
-	@$(PYTHON_IN_VENV) plot.py demo
-	@echo "Look at sample/demo/grids, and at sample/demo for how it learned. make clean-demo removes all of it."
+	@$(PYTHON_IN_VENV) generate.py "$$(ls checkpoint/demo_cats_0*.model | tail -n 1)" --out sample/demo_cats/grids --overwrite
+	@$(PYTHON_IN_VENV) plot.py demo_cats
+	@echo "Look at sample/demo_cats/grids, and at sample/demo_cats for how it learned. make clean-demo removes all of it."
 
 test: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m ruff check .
@@ -57,12 +57,12 @@ test-cuda-emulated: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m pytest -s -m emulated
 
 clean-demo:
-	rm -rf data/demo sample/demo checkpoint/demo_*.model
+	rm -rf data/demo_cats sample/demo_cats checkpoint/demo_cats_*.model
 
-.venv/installed: requirements.txt setup.sh
-	@sh setup.sh requirements.txt
+.venv/installed-demo: requirements-demo.txt requirements.txt setup.sh
+	@sh setup.sh requirements-demo.txt
 	@touch $@
 
 .venv/installed-dev: requirements-dev.txt requirements-demo.txt requirements.txt setup.sh
 	@sh setup.sh requirements-dev.txt
-	@touch $@ .venv/installed
+	@touch $@ .venv/installed-demo

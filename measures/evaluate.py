@@ -114,7 +114,6 @@ class Measure:
             yield "precision", "precision, 3 neighbours", precision, None, scaled
             yield "recall", "recall, 3 neighbours", recall, None, scaled
 
-
     def of_parts(self, real, fake, others=None):
         """Of what an Attributes sees in pictures; others: further real ones."""
         def numbers(seen):
