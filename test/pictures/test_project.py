@@ -11,7 +11,7 @@ import project
 from backend import jt
 from backend.errors import UserError
 
-# The generator of `make demo` after 110,000 images: coloured symbols, 32×32.
+# A generator of thirteen coloured symbols, 32×32, after 110,000 images.
 DEMO = os.path.join(ROOT, "test/golden/demo.model")
 
 
