@@ -219,6 +219,19 @@ def test_a_file_of_float16_paints_the_same_but_for_the_error_that_is_printed(tmp
     assert np.abs(pictures[1] - pictures[0]).max() <= 3
 
 
+def test_the_generator_in_the_repository_paints_cats_without_training(tmp_path):
+    path = os.path.join(ROOT, "docs/models/cats64.model")
+    assert os.path.getsize(path) < 5e6
+    assert "float16" in command("convert.py", "--check", path, cwd=tmp_path)[1]
+    command("generate.py", path, "--seeds", "0-7", "--out", "x", cwd=tmp_path)
+    pictures = np.stack([np.asarray(Image.open(p)) for p in sorted((tmp_path / "x").glob("*.png"))])
+    assert pictures.shape == (8, 64, 64, 3)
+    # White ground on the right, a cat in the middle, and no two alike.
+    assert pictures[:, 8:24, 60:].mean() > 230 and (pictures[:, 24:40, 24:40].mean((1, 2, 3))
+                                                    < 235).all()
+    assert all(np.abs(a.astype(int) - b).mean() > 4 for a, b in zip(pictures, pictures[1:]))
+
+
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
     arrays = random_arrays(SMALL, ["ema"])
     arrays["ema/w_avg"][0] = 70000
