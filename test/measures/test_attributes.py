@@ -9,6 +9,7 @@ from conftest import command
 from PIL import Image
 
 from backend.errors import UserError
+from bench.damage import damaged
 from measures import attributes, feature_metrics
 from training import attributes as lessons
 
@@ -51,16 +52,6 @@ def test_the_same_seed_gives_the_same_network(cats, tmp_path):
     first, second = (attributes.load(str(path)) for path in (cats[0] / "attributes32.npz", out))
     assert first[0] == second[0]
     assert all((first[1][name] == second[1][name]).all() for name in first[1])
-
-
-def damaged(pictures, way, share):
-    """The first of the pictures damaged, as many as `share` says."""
-    count = round(share * len(pictures))
-    rng = np.random.default_rng(0)
-    floats = lessons.to_float(pictures)
-    for i in range(count):
-        floats[i] = way(floats[i], floats[-1 - i], rng)
-    return np.clip(np.rint((floats + 1) * 127.5), 0, 255).astype("uint8")
 
 
 @pytest.mark.parametrize("way", lessons.DAMAGES, ids=lambda way: way.__name__)
