@@ -11,7 +11,7 @@ import os
 from tqdm import tqdm
 
 from backend.errors import UserError
-from backend.files import make_folder
+from backend.files import make_folder, with_name
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
 from dataset import PictureFolder
 from measures import attributes
@@ -25,12 +25,13 @@ def main():
         raise UserError(f"{args.folder}: wanted a folder of one size, such as data/64")
     folder = PictureFolder(above, int(name))
     folder.check()
-    out = args.out or os.path.join(os.path.dirname(os.path.normpath(args.folder)),
-                                   f"attributes{name}.npz")
+    out = args.out or os.path.join(os.path.dirname(with_name(args.folder)), f"attributes{name}.npz")
     if folder.size < attributes.SMALLEST:
         raise UserError(f"{args.folder}: wanted pictures of {attributes.SMALLEST} pixels or more")
     if not out.endswith(".npz"):
         raise UserError(f"--out {out}: wanted a name that ends in .npz")
+    if os.path.isdir(out):
+        raise UserError(f"{out}: a folder, wanted a file to write: type --out OTHER.npz")
     if os.path.lexists(out) and not args.overwrite:
         raise UserError(f"{out} exists: type --out OTHER.npz to keep it, or --overwrite")
     table, source = attributes.read_table(folder)

@@ -12,13 +12,12 @@ import functools
 import io
 import os
 import re
-import tempfile
 
 from PIL import Image
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
-from backend.files import make_folder, naming, replacing
+from backend.files import make_folder, naming, replacing, scratch_folder, with_name
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, picture_size, run, size_argument
@@ -57,18 +56,19 @@ def main():
         if missing:
             jobs.append((art.name, args.seed, number, size, missing))
     try:
-        # What is half-written when a process is stopped goes with the folder.
-        with tempfile.TemporaryDirectory(prefix=".avatars_", dir=args.out) as scratch, \
+        with scratch_folder(os.path.join(args.out, ".avatars_tmp")) as scratch, \
                 helpers(min(args.workers, max(1, len(jobs) // 100))) as pool:
-            for error in tqdm(pool.imap(functools.partial(draw, scratch), jobs, chunksize=16),
+            for error in tqdm(pool.map(functools.partial(draw, scratch), jobs, chunksize=16),
                               total=len(jobs), unit=" pictures", disable=None):
                 if error:
                     raise UserError(error)
     finally:
         write_table(args.out, art, args.seed)
-    print(f"{counted(len(jobs), 'picture')} of {size}×{size} drawn, {args.count - len(jobs):,} "
-          f"already there, in {' and '.join(folders)}; what is in them: "
-          f"{os.path.join(args.out, ATTRIBUTES)}. {art.credits()}")
+    for folder in folders:
+        drawn = sum(folder in job[-1] for job in jobs)
+        print(f"{folder}: {counted(drawn, 'picture')} of {size}×{size} drawn, "
+              f"{args.count - drawn:,} already there")
+    print(f"What is in them: {os.path.join(args.out, ATTRIBUTES)}. {art.credits()}")
 
 
 def parse_arguments():
@@ -94,7 +94,7 @@ def parse_arguments():
 
 
 def masks_beside(out):
-    return os.path.normpath(out) + "_masks"
+    return with_name(out) + "_masks"
 
 
 def file_name(number):
@@ -111,9 +111,9 @@ def draw(scratch, job):
         art = art_of(kind)
         chosen = art.choose(seed, number)
         for folder, (paint, made) in missing.items():
-            path = os.path.join(folder, file_name(number))
+            path, painted = os.path.join(folder, file_name(number)), paint(art, chosen, size)
             with naming(path):
-                save_png(paint(art, chosen, size), path, scratch, made)
+                save_png(painted, path, scratch, made)
     except UserError as error:
         return str(error)
 
@@ -158,11 +158,12 @@ def write_table(folder, art, seed):
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["file", *art.attributes])
-    writer.writerows(row(art, seed, name) for name in sorted(os.listdir(folder))
-                     if re.fullmatch(r"\d{6}\.png", name))
     path = os.path.join(folder, ATTRIBUTES)
-    with naming(path), replacing(path) as file:
-        file.write(text.getvalue().encode())
+    with naming(path):
+        writer.writerows(row(art, seed, name) for name in sorted(os.listdir(folder))
+                         if re.fullmatch(r"\d{6}\.png", name))
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
 
 
 def write_credits(path, art, args):

@@ -12,6 +12,7 @@ import traceback
 import backend
 from backend import mpi, signals
 from backend.errors import UserError
+from backend.files import with_name
 from networks.config import power_of_two
 
 
@@ -135,7 +136,7 @@ size_argument.__name__ = "a power of two from 4 to 1024"
 
 def picture_size(out, size):
     """Size in pixels for pictures in a folder `out`: its name, or --size, or 128."""
-    out = os.path.normpath(out)
+    out = with_name(out)
     name = os.path.basename(out)
     named = power_of_two(name)
     if name.isdigit() and not named and not size:

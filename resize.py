@@ -5,24 +5,26 @@
 
 Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif), also grey,
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
-first one. Other files are listed. Running it again does only what is missing.
+first one. Other files are listed; masks that avatars.py drew are left out. Running it again does
+only what is missing.
 """
 import hashlib
 import os
 import re
 import shlex
-import shutil
 import statistics
 
 from PIL import Image, ImageColor
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
+from backend.files import scratch_folder
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
 from dataset import PICTURES, available_sizes
 from networks.config import power_of_two
+from pictures import origin
 from pictures.grid import save_png
 from pictures.reading import make_square, open_picture, readable, to_rgb
 
@@ -60,16 +62,13 @@ def main():
               f"smaller sizes, but training at {own_size} needs them in another folder: move them "
               "to photos and type python resize.py photos")
 
-    scratch = os.path.join(target, ".resize_tmp")
-    shutil.rmtree(scratch, ignore_errors=True)
     try:
-        for folder in [scratch] + [os.path.join(target, str(s)) for s in sizes]:
-            os.makedirs(folder, exist_ok=True)
-        results = resize_all(args, source, target, scratch, files, sizes)
+        with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
+            for size in sizes:
+                os.makedirs(os.path.join(target, str(size)), exist_ok=True)
+            results = resize_all(args, source, target, scratch, files, sizes)
     except OSError as error:
         raise UserError(f"{error.filename or target}: {error.strerror}") from None
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
     return report(results, others, target, sizes)
 
 
@@ -103,19 +102,27 @@ def parse_arguments():
 def find_pictures(source, skip_sizes):
     """Sorted relative paths of all pictures, and of all other files.
 
-    Hidden ones, and size folders at the top, are not walked.
+    Hidden ones, size folders at the top and avatars.py's masks are not walked.
     """
     pictures, others = [], []
     for folder, subfolders, names in os.walk(source):
         at_top = os.path.abspath(folder) == os.path.abspath(source)
         subfolders[:] = [s for s in subfolders if not s.startswith(".")
-                         and not re.fullmatch(r"\d+_masks", s)         # avatars.py's
+                         and not holds_masks(os.path.join(folder, s))
                          and not (at_top and skip_sizes and power_of_two(s))]
         for name in names:
             if not name.startswith("."):
                 found = pictures if name.lower().endswith(readable()[1]) else others
                 found.append(os.path.relpath(os.path.join(folder, name), source))
     return sorted(pictures), sorted(others)
+
+
+def holds_masks(folder):
+    """Whether it is one of avatars.py's, that show which part is where."""
+    if not folder.endswith("_masks"):
+        return False
+    first = next((name for name in sorted(os.listdir(folder)) if name.endswith(".png")), "")
+    return "masks" in (origin.read(os.path.join(folder, first)) or {})
 
 
 def by_ending(names):
@@ -171,7 +178,7 @@ def resize_all(args, source, target, scratch, files, sizes):
     todo = [i for i, job in enumerate(jobs) if any(job[3])]
     results = {name: ("present", None) for name in files}
     with helpers(min(args.workers, max(1, len(todo)))) as pool:
-        outcomes = pool.imap(resize_picture, [jobs[i] for i in todo], chunksize=8)
+        outcomes = pool.map(resize_picture, [jobs[i] for i in todo], chunksize=8)
         for i, outcome in zip(todo, tqdm(outcomes, total=len(todo), unit=" pictures",
                                          disable=None)):
             results[files[i]] = outcome

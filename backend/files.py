@@ -1,6 +1,7 @@
 """Files that are never half-written, and what the system says of them as one line."""
 import contextlib
 import os
+import shutil
 import tempfile
 
 from backend.errors import UserError
@@ -16,6 +17,12 @@ def naming(path):
         raise UserError(f"{path}: {reason}") from None
 
 
+def with_name(path):
+    """A folder's path with its name at the end, also of . and .."""
+    path = os.path.normpath(path)
+    return path if os.path.basename(path).strip(".") else os.path.abspath(path)
+
+
 def make_folder(folder, flag="", advice="name another folder"):
     """Make `folder` where it is missing. Raises UserError where nothing can be written in it."""
     try:
@@ -26,6 +33,18 @@ def make_folder(folder, flag="", advice="name another folder"):
         reason = "a file, wanted a folder" if isinstance(error, FileExistsError) else \
             f"cannot be written ({error.strerror})"
         raise UserError(f"{flag} {folder}: {reason}: {advice}".lstrip()) from None
+
+
+@contextlib.contextmanager
+def scratch_folder(path):
+    """A folder for what is half-written, gone at the end; so is one that a killed run has left."""
+    with naming(path):
+        shutil.rmtree(path, ignore_errors=True)
+        os.makedirs(path)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextlib.contextmanager

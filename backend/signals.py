@@ -1,4 +1,5 @@
-"""Keeps Ctrl-C, a closed terminal and a polite kill away from Jittor's compilers.
+"""Keeps Ctrl-C, a closed terminal and a polite kill away from Jittor's compilers, and has helper
+processes end with the one that they help.
 
 A terminal, and `kill` of a process group, signal every process of the group; a compiler that dies
 of it is a failed kernel for Jittor, in the middle of a step. So the process ignores these signals,
@@ -7,6 +8,7 @@ Linux keeps them all the same until one thread, which does nothing else, takes t
 does not block them would lose them; where there is one, as Open MPI's are, all stays as Python has
 it.
 """
+import concurrent.futures
 import contextlib
 import ctypes
 import multiprocessing
@@ -18,6 +20,7 @@ import threading
 from multiprocessing import resource_tracker
 
 from backend import mpi
+from backend.errors import UserError
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGUSR1")
            if hasattr(signal, name)]
@@ -126,17 +129,26 @@ def start_worker(parent):
 
 @contextlib.contextmanager
 def helpers(count):
-    """A pool of processes that help. SIGTERM, as Ctrl-C does, ends them, and leaves the block."""
+    """An executor of processes that help. SIGTERM and a closed terminal, as Ctrl-C does, leave the
+    block, and the helpers end what they are at. Raises UserError where one of them was killed."""
     def leave(number, _frame):
         raise SystemExit(128 + number)
 
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)
+              if signal.getsignal(number) != signal.SIG_IGN}
+    # spawn: nothing of this process is shared, nor are its signal handlers inherited.
+    executor = concurrent.futures.ProcessPoolExecutor(
+        count, multiprocessing.get_context("spawn"), start_worker, (os.getpid(),))
     try:
-        # spawn: nothing of this process is shared, nor are its signal handlers inherited.
-        with multiprocessing.get_context("spawn").Pool(count, start_worker, (os.getpid(),)) as pool:
-            yield pool
+        yield executor
+        executor.shutdown()
+    except concurrent.futures.BrokenExecutor:
+        raise UserError("a helper process was killed, for want of memory for instance: type the "
+                        f"same again, with --workers {max(1, count // 2)}") from None
     finally:
-        signal.signal(signal.SIGTERM, before)
+        executor.shutdown(cancel_futures=True)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def handle_with(function):

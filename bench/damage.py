@@ -54,9 +54,9 @@ def main():
 
 def damaged(pictures, way, share):
     """The first of uint8 `pictures` damaged, as many as `share` says, by a random degree."""
-    rng, found = np.random.default_rng(0), to_float(pictures)
+    rng, whole, found = np.random.default_rng(0), to_float(pictures), to_float(pictures)
     for i in range(round(share * len(found))):
-        found[i] = way(found[i], found[-1 - i], rng)
+        found[i] = way(whole[i], whole[-1 - i], rng)
     return to_pixels(found).transpose(0, 3, 1, 2)
 
 

@@ -19,7 +19,7 @@ from pictures.painter import in_chunks
 from weights import npz
 from weights.bounds import Budget, File, Refused
 
-FEATURES, WIDEST, CHUNK, SMALLEST = 128, 128, 64, 16
+FEATURES, WIDEST, CHUNK, SMALLEST = 128, 128, 32, 16
 WHERE = "a file that python attributes.py data/64 wrote"
 FEWEST, MOST_VALUES, LARGEST_HEADER = 200, 1000, 1 << 20
 
@@ -176,7 +176,7 @@ def save(path, header, arrays):
     """header: size, channels, attributes, whole, and what may be said of its making."""
     text = np.frombuffer(json.dumps(header).encode(), "uint8")
     with naming(path), replacing(path) as file:
-        np.savez(file, header=text, **arrays)
+        npz.write(file, {"header": text} | arrays)
 
 
 def load(path):

@@ -26,7 +26,7 @@ FINER = 4               # times the size at which parts are put together, where 
 class Kind:
     """layers: {attribute: folder of its parts}, from the ground up. shared: the folders above hold
     one for each value of this attribute, such as the colour of a robot. often: {attribute: value
-    that every second picture has}; all others are alike."""
+    that half of the pictures have, beside those to which chance gives it}; all others are alike."""
 
     folder: str
     layers: dict
@@ -52,6 +52,7 @@ KINDS = {
                                   nose="Nose"),
                      "Hrvoje Novakovic", f"{BY} 3.0", "https://robohash.org"),
 }
+MOST_OPEN = 256 << 20   # most pictures are cropped to a fraction of that
 SEEN = 40               # of 255: an opacity from which a pixel belongs to a part
 # A part of people is called Style-Colour-Print; others have a number at the end.
 FIELDS = ("", "_colour", "_print")
@@ -120,7 +121,7 @@ class Art:
         paths = [parts[layer][tuple(chosen[column] for column in columns)]
                  for layer, columns in self.columns.items()]
         fine = size * max(1, min(FINER, native_size(paths[0]) // size))
-        return [opened(path, fine) for path in paths], fine
+        return [opener(fine)(path) for path in paths], fine
 
     def credits(self):
         """Whose art it is, for people who show the pictures or what a generator makes of them."""
@@ -164,7 +165,13 @@ def native_size(path):
         return min(picture.size)
 
 
-@functools.lru_cache(maxsize=512)
+@functools.cache
+def opener(size):
+    """`opened` for one size, that remembers MOST_OPEN bytes of pictures at most."""
+    return functools.lru_cache(MOST_OPEN // (4 * size * size))(
+        functools.partial(opened, size=size))
+
+
 def opened(path, size):
     """(RGBA picture of what is not transparent, its left upper corner) in a square of `size`."""
     with Image.open(path) as picture:

@@ -18,7 +18,7 @@ def save(path, painter, seeds, made, at_once=1024):
 
 def write(path, made, **arrays):
     with naming(path), replacing(path) as file:
-        np.savez(file, made=origin.text(made), **arrays)
+        npz.write(file, {"made": origin.text(made)} | arrays)
 
 
 def load(path, header):

@@ -98,7 +98,7 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
     os.remove(folder / "000007.png")
     os.remove(folder / "attributes.csv")
     _, output, _ = command("avatars.py", folder, "--count", 10, cwd=tmp_path)
-    assert output.startswith("1 picture of 64×64 drawn, 9 already there")
+    assert output.startswith(f"{folder}: 1 picture of 64×64 drawn, 9 already there")
     assert (pixels(folder / "000007.png") == pixels(cats / "64/000007.png")).all()
     assert rows_of(folder) == rows_of(cats / "64")
     os.remove(folder / "000029.png")                    # as a start that was stopped leaves it
@@ -109,22 +109,76 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
     assert code == 2 and error.count("\n") == 1 and "best.png" in error
     os.remove(folder / "best.png")
     for flags, made in ((["--seed", 1], "--seed 0"), (["--kind", "people"], "--kind cats"),
-                        (["--size", 32], "folder")):
+                        (["--size", 32], "is for pictures of 64")):
         code, _, error = command("avatars.py", folder, *flags, cwd=tmp_path, check=False)
         assert code == 2 and error.count("\n") == 1 and made in error
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_it_leaves_whole_pictures_and_a_table_of_those_alone(tmp_path, number):
-    started = subprocess.Popen([sys.executable, os.path.join(ROOT, "avatars.py"), "16", "--count",
-                                "100000"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-    folder = tmp_path / "16"
+def test_masks_come_to_pictures_that_are_there(tmp_path):
+    folder = tmp_path / "Katzen, 32"
+    os.makedirs(folder)
+    command("avatars.py", ".", "--size", 16, "--count", 3, cwd=folder)
+    _, output, _ = command("avatars.py", ".", "--size", 16, "--count", 4, "--masks", cwd=folder)
+    assert ".: 1 picture of 16×16 drawn, 3 already there" in output
+    assert "Katzen, 32_masks: 4 pictures of 16×16 drawn, 0 already there" in output
+    assert sorted(os.listdir(tmp_path)) == ["Katzen, 32", "Katzen, 32_masks"]
+
+
+def begin_drawing(folder):
+    """avatars.py at work on more than it will come to, with some pictures drawn."""
+    started = subprocess.Popen([sys.executable, os.path.join(ROOT, "avatars.py"), folder.name,
+                                "--count", "100000"], cwd=folder.parent, stderr=subprocess.PIPE,
+                               text=True)
     while started.poll() is None and len(list(folder.glob("*.png"))) < 40:
         time.sleep(0.1)
+    return started
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_stopped_it_leaves_whole_pictures_and_a_table_of_those_alone(tmp_path, number):
+    folder = tmp_path / "16"
+    started = begin_drawing(folder)
     started.send_signal(number)
     error = started.communicate()[1]
     assert started.returncode == 128 + number
     assert not re.search("Traceback|Error|semaphore", error)
+    check_what_is_there(folder)
+
+
+def test_a_killed_helper_is_one_line_and_what_it_left_goes(tmp_path):
+    folder = tmp_path / "16"
+    started = begin_drawing(folder)
+    helper = next(int(pid) for pid in children(started.pid) if "spawn_main" in command_line(pid))
+    os.kill(helper, signal.SIGKILL)
+    error = started.communicate(timeout=60)[1]
+    assert started.returncode == 2
+    assert error.splitlines()[-1].startswith("error: a helper process was killed")
+    assert "Traceback" not in error and "--workers" in error
+    check_what_is_there(folder)
+
+
+def test_what_a_killed_run_left_half_written_goes_with_the_next(tmp_path):
+    folder = tmp_path / "16"
+    started = begin_drawing(folder)
+    os.kill(started.pid, signal.SIGKILL)
+    started.communicate()
+    drawn = len(list(folder.glob("*.png")))
+    command("avatars.py", folder, "--count", drawn, cwd=tmp_path)
+    check_what_is_there(folder)
+
+
+def children(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as file:
+        return file.read().split()
+
+
+def command_line(pid):
+    with open(f"/proc/{pid}/cmdline") as file:
+        return file.read()
+
+
+def check_what_is_there(folder):
+    """Whole pictures, a table of those, and nothing else."""
     drawn = sorted(path.name for path in folder.glob("*.png"))
     assert sorted(rows_of(folder)) == drawn
     assert sorted(os.listdir(folder)) == [*drawn, "CREDITS.txt", "attributes.csv"]
@@ -142,9 +196,14 @@ def test_a_table_of_somebody_else_is_never_replaced(tmp_path):
         assert os.listdir(folder) == [name] and (folder / name).read_text() == text
 
 
-def test_masks_are_not_taken_for_pictures(cats):
+def test_masks_and_only_masks_are_not_taken_for_pictures(cats, tmp_path):
     code, _, error = command("resize.py", cats, cwd=cats, check=False)
     assert code == 2 and "no pictures in it" in error and "resize.py" in error
+    for name, folder in (("a", "64"), ("a_masks", "64_masks"), ("2020_masks", "64")):
+        os.makedirs(tmp_path / name)
+        shutil.copy(cats / folder / "000001.png", tmp_path / name)
+    _, output, _ = command("resize.py", tmp_path, cwd=tmp_path)
+    assert output.startswith("2 pictures: 2 written")
 
 
 def test_the_artist_is_named_in_every_folder(cats):

@@ -17,12 +17,12 @@ LITTLE = 0.5                    # of the damaged ones found
 TAKEN_FOR_DAMAGED = 0.01        # of the whole pictures that were held out
 
 
-def load_pictures(folder, names, size, channels=3):
-    """float32 [N, channels, size, size] in [-1, 1] as uint8 of the network's size."""
+def load_pictures(folder, names, size):
+    """uint8 [N, channels, size, size]."""
     found = []
     for first in range(0, len(names), 256):
         paths = [os.path.join(folder.path, name) for name in names[first:first + 256]]
-        pixels, bad = load_batch(paths, [False] * len(paths), folder.size, channels)
+        pixels, bad = load_batch(paths, [False] * len(paths), folder.size, 3)
         if bad:
             raise UserError(f"{bad[0][0]}: {bad[0][1]}")
         found.append(np.rint(scaled(pixels.astype("float32"), size)).astype("uint8"))

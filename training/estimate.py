@@ -20,19 +20,29 @@ def convolution_macs(config, size):
                  for shapes in (generator_shapes(config), discriminator_shapes(config)))
 
 
-def training_gflop(config, size):
-    """GFLOP per image of the convolutions of one iteration, counted direct: D, R1 and G steps.
+OFFICIAL_PASSES = 4, 11
 
-    In passes over all layers. Generator: twice forward, and gradients of pictures and weights once
-    (4). Discriminator: forward and both gradients for real and for fake (6), R1's gradient (1) and,
-    beyond what it shares with the real pictures' gradient, two more for its derivative (2);
-    forward and the pictures' gradient in the G step (2).
+
+def passes(s):
+    """Passes of an iteration over all layers of (generator, discriminator), for a run's settings.
+
+    Generator: twice forward (once with --share_fakes), and gradients of pictures and weights once.
+    Discriminator: forward and both gradients for real and for fake (6), R1's gradient (1) and,
+    beyond what it shares with the real pictures' gradient, two more for its derivative (2), in
+    every --r1_interval-th iteration; forward and the pictures' gradient in the G step (2). The
+    relativistic loss has the penalty on both sides, and scores real pictures in the G step too.
     """
-    generator, discriminator = convolution_macs(config, size)
-    return 2 * (4 * generator + 11 * discriminator) / 1e9
+    both = s["loss"] == "relativistic"
+    penalty = 3 * (1 + both) / s["r1_interval"] if s["gamma"] else 0
+    return 4 - s["share_fakes"], 8 + both + penalty
 
 
-def image_seconds(config, size, batch, matrix_gflops=MATRIX_GFLOPS):
+def training_gflop(config, size, passes=OFFICIAL_PASSES):
+    """GFLOP per image of the convolutions of one iteration, counted direct: D, R1 and G steps."""
+    return 2 * float(np.dot(passes, convolution_macs(config, size))) / 1e9
+
+
+def image_seconds(config, size, batch, matrix_gflops=MATRIX_GFLOPS, passes=OFFICIAL_PASSES):
     """Seconds that an image takes in training on this CPU, a guess: arithmetic, what the layers
     read and write, and what each operator costs however small it is.
 
@@ -41,7 +51,7 @@ def image_seconds(config, size, batch, matrix_gflops=MATRIX_GFLOPS):
     """
     maps = sum(config.width(s) * s * s for s in config.sizes if s <= size) * 4 / 1e9
     levels = sum(s <= size for s in config.sizes)
-    return training_gflop(config, size) / (3 * matrix_gflops) + 22 * maps / cores() + \
+    return training_gflop(config, size, passes) / (3 * matrix_gflops) + 22 * maps / cores() + \
         0.008 * levels / batch
 
 
@@ -67,15 +77,15 @@ def over_run(schedule, cost, images_seen=0):
     return total
 
 
-def run_gflop(config, schedule, images_seen=0):
+def run_gflop(config, schedule, passes, images_seen=0):
     """GFLOP from `images_seen` to the end of the run."""
-    return over_run(schedule, functools.partial(training_gflop, config), images_seen)
+    return over_run(schedule, lambda size: training_gflop(config, size, passes), images_seen)
 
 
-def run_seconds(config, schedule, images_seen=0, matrix_gflops=MATRIX_GFLOPS):
+def run_seconds(config, schedule, passes, images_seen=0, matrix_gflops=MATRIX_GFLOPS):
     """Seconds of the same on this CPU, a guess."""
     return over_run(schedule, lambda size: image_seconds(config, size, schedule.batch[size],
-                                                         matrix_gflops), images_seen)
+                                                         matrix_gflops, passes), images_seen)
 
 
 def memory_gib(config, schedule, parts=1):

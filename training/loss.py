@@ -3,8 +3,9 @@
 Scores are [N, 1]; every loss is a Var of one element. `D` is a function from images to scores, and
 `real` and `fake` are equally many images. The discriminator's loss comes as a list of terms to be
 summed, no two of which share a pass through D, so that their gradients can be found one after the
-other, in the memory of one. `scale` is schedule.gradient_scale: how long the gradient that a
-penalty is taken of is, beside that of x.
+other, in the memory of one (the relativistic loss is a single term, and needs that of both).
+`scale` is schedule.gradient_scale: how long the gradient that a penalty is taken of is, beside that
+of x.
 """
 from backend import jt
 

@@ -63,7 +63,8 @@ class ProgressBar(contextlib.AbstractContextManager):
         config = self.training.config
         if backend.jt.flags.use_cuda:
             return estimate.training_gflop(config, size)
-        return estimate.image_seconds(config, size, self.training.schedule.batch[size])
+        return estimate.image_seconds(config, size, self.training.schedule.batch[size],
+                                      passes=estimate.passes(self.training.s))
 
     @contextlib.contextmanager
     def paused(self):
@@ -113,21 +114,23 @@ def say_how_long(jt, training):
         width = config.width(schedule.sizes[0])
         rate = conv_gflops(jt, batch=schedule.batch[16], channels=width, size=16)
         # 0.8: what bench/train_step.py shows of it on a CPU.
-        seconds = estimate.run_gflop(config, schedule, training.images_seen) / (0.8 * rate)
+        flop = estimate.run_gflop(config, schedule, estimate.passes(s), training.images_seen)
+        seconds = flop / (0.8 * rate)
         print(f"{how_long(seconds / mpi.SIZE, 'GPU')}, after some minutes of compiling where that "
               "was not done yet (guessed from one convolution; the bar knows better soon)",
               file=sys.stderr)
         return
-    say_cpu_time(config, schedule, s["preset"], training.images_seen,
+    say_cpu_time(config, schedule, s, training.images_seen,
                  backend.kernels_compiled() < KERNELS_OF_A_RUN)
 
 
-def say_cpu_time(config, schedule, preset, images_seen=0, compiling=True):
-    seconds = estimate.run_seconds(config, schedule, images_seen, estimate.matrix_speed())
+def say_cpu_time(config, schedule, s, images_seen=0, compiling=True):
+    seconds = estimate.run_seconds(config, schedule, estimate.passes(s), images_seen,
+                                   estimate.matrix_speed())
     print(how_long(seconds / mpi.SIZE, "CPU") + (", after two or three minutes of compiling where "
           "that was not done yet" if compiling else "") +
           " (a guess; the bar knows better soon)", file=sys.stderr)
-    if seconds / mpi.SIZE > 2 * 86400 and preset != "small":
+    if seconds / mpi.SIZE > 2 * 86400 and s["preset"] != "small":
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
 
 
@@ -176,22 +179,23 @@ def say_what_changed(training, header):
 
 def dry_run(config, schedule, s):
     """Print what a run would do. Nothing is written or compiled."""
+    passes = estimate.passes(s)
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
         start = schedule.border(size)
         print(f"{size:4}  {start:11,}  {fade_end(schedule, size):11,}  {schedule.batch[size]:8}  "
-              f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size):11.1f}")
+              f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size, passes):11.1f}")
     print(f"end   {schedule.total_images:11,}")
     for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",
                                                                 discriminator_shapes):
         print(f"{kind}: {sum(map(math.prod, shapes(config).values())):,} parameters")
     memory = estimate.memory_gib(config, schedule, s["grad_accum"] * mpi.SIZE)
     print(f"memory: about {memory:.1f} GiB (a guess)")
-    tflop = estimate.run_gflop(config, schedule) / 1000
+    tflop = estimate.run_gflop(config, schedule, passes) / 1000
     print(f"arithmetic: {tflop:,.{0 if tflop >= 10 else 2}f} TFLOP")
     sys.stdout.flush()
     if s["device"] != "cpu" and cuda.driver()[1]:
         print("time: on a GPU, known when the run begins", file=sys.stderr)
     else:
-        say_cpu_time(config, schedule, s["preset"])
+        say_cpu_time(config, schedule, s)
     return 0

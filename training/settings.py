@@ -171,6 +171,7 @@ def new_run(typed, init=None):
         raise UserError(too_small(typed, init, settings["max_size"]))
     # In full, for another number of processes goes on with the same batches.
     settings["batch"] = table_text(batches(settings, schedule.default_batch(mpi.SIZE)))
+    check_features(typed, settings)
     check(settings)
     return settings
 
@@ -215,8 +216,14 @@ def resumed_run(typed, saved):
         saved = saved | dict(gamma_scale="port",
                              lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
     settings = saved | typed
+    check_features(typed, settings)
     check(settings)
     return settings
+
+
+def check_features(typed, settings):
+    if typed.get("features") and "parts" not in settings["metrics"].split(","):
+        raise UserError("--features: parts is not among --metrics: name it, or leave it out")
 
 
 def to_save(settings):
@@ -243,8 +250,6 @@ def check(s):
         raise UserError(f"--metric_images: found {s['metric_images']}, wanted 2 or more")
     if not 0 <= s["metric_share"] <= 1:
         raise UserError(f"--metric_share: found {s['metric_share']:g}, wanted a share from 0 to 1")
-    if s["features"] and "parts" not in s["metrics"].split(","):
-        raise UserError("--features: parts is not among --metrics: name it, or leave it out")
     evaluate.check_files(set(s["metrics"].split(",")), s["inception"], s["lpips"],
                          s["features"])
     if not 0 <= s["mixing"] <= 1:

@@ -46,6 +46,15 @@ def opened(file, budget):
         raise Refused(f"a zip archive that is damaged ({short(error)})") from None
 
 
+def write(file, arrays):
+    """{name: NumPy array} to a binary file, as np.savez does; but that leaves a traceback on the
+    terminal when the disk is full."""
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, array in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
+
 def members(archive):
     """{array name: ZipInfo}. Raises Refused where there is anything but arrays."""
     found = {}

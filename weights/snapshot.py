@@ -7,7 +7,6 @@ import dataclasses
 import json
 import math
 import os
-import zipfile
 
 import numpy as np
 
@@ -25,11 +24,8 @@ def save(path, header, arrays):
     """Write `arrays` ({name: NumPy array}) and the JSON-able `header` to `path`, atomically."""
     text = json.dumps(header | {"format": FORMAT, "arrays": len(arrays)}).encode()
     entries = {"header": np.frombuffer(text, np.uint8)} | arrays
-    # As np.savez does; but that leaves a traceback on the terminal when the disk is full.
-    with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, array in entries.items():
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+    with replacing(path) as file:
+        npz.write(file, entries)
     sync_folder(os.path.dirname(os.path.abspath(path)))
 
 

@@ -12,6 +12,7 @@ from backend.errors import UserError
 from bench.damage import damaged
 from measures import attributes, feature_metrics
 from training import attributes as lessons
+from training import settings
 
 pytest.importorskip("robohash")
 
@@ -142,3 +143,11 @@ def test_features_that_are_not_asked_for_are_told(cats, tmp_path):
                                                       "--metrics", "swd"]):
         code, _, error = command(*line, "--features", "x.npz", cwd=tmp_path, check=False)
         assert code == 2 and error.count("\n") == 1 and "parts is not among" in error
+
+
+def test_a_run_with_features_goes_on_with_other_metrics():
+    saved = settings.OFFICIAL | dict(data="d", name="d", max_size=8, metrics="parts",
+                                     features="x.npz", batch="8")
+    assert settings.resumed_run({"name": "d", "metrics": "swd"}, saved)["metrics"] == "swd"
+    with pytest.raises(UserError, match="parts is not among"):
+        settings.resumed_run({"name": "d", "metrics": "swd", "features": "y.npz"}, saved)

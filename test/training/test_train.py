@@ -52,16 +52,22 @@ def test_twenty_iterations_stay_finite_and_change_every_network(symbols):
 
 
 @pytest.mark.skipif(not backend.has_winograd, reason="counts the operators of the CPU")
-def test_an_iteration_runs_the_convolutions_that_the_estimate_counts(symbols):
-    """D has five 3×3 layers at 16, of eleven passes; G five, of four."""
-    training = Training(*in_process(symbols, latent=64, fmap_max=64, init_size=16))
+@pytest.mark.parametrize("changes", [{}, {"loss": "relativistic"}, {"gamma": 0.0},
+                                     {"loss": "relativistic", "gamma": 0.0}, {"share_fakes": True}])
+def test_an_iteration_runs_the_convolutions_that_the_estimate_counts(symbols, changes):
+    """Both networks have five 3×3 layers at 16."""
+    training = Training(*in_process(symbols, latent=64, fmap_max=64, init_size=16, **changes))
     train_on(training, 1)
     with backend.jt.profile_scope() as report:
         train_on(training, 1)
     name, count = report[0].index("Name"), report[0].index("Count")
     runs_of = {row[name].split("«")[0]: int(row[count]) for row in report[1:]}
-    assert runs_of["winograd"] == 5 * 8 + 5 * 3
-    assert runs_of["winograd_gradient"] == 5 * 3 + 5 * 1
+    counted = estimate.passes(training.s)
+    assert runs_of["winograd"] + runs_of["winograd_gradient"] == 5 * sum(counted)
+    assert estimate.passes(training.s | {"r1_interval": 4})[1] <= counted[1]
+    if changes:
+        return
+    assert counted == (4, 11)
     layer, pixels = 64 * 64 * 9, 2 * 16 ** 2 + 2 * 8 ** 2
     passes = 11 * layer * (pixels + 4 ** 2 * 65 / 64) + 4 * layer * (pixels + 4 ** 2)
     assert estimate.training_gflop(training.config, 16) == pytest.approx(2 * passes / 1e9)
