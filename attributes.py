@@ -4,7 +4,8 @@
     python attributes.py data/64
     python metrics.py checkpoint/data_025000000.model data --features data/attributes64.npz
 
-The folder needs an attributes.csv (file,ATTRIBUTE,…), in it or in one of the sizes beside it.
+The folder needs an attributes.csv (file,ATTRIBUTE,…), in it, above it or in one of the sizes beside
+it.
 """
 import os
 
@@ -62,7 +63,8 @@ def parse_arguments():
                         "DATA/attributes64.npz)")
     parser.add_argument("--overwrite", action="store_true", help="replace that file")
     parser.add_argument("--size", type=size_argument, default=64, help="size in pixels that the "
-                        "network looks at; larger pictures are reduced to it (default 64)")
+                        "network looks at, 16 or more; larger pictures are reduced to it (default "
+                        "64)")
     parser.add_argument("--epochs", type=int, default=12, metavar="N",
                         help="how often each picture is learned from (default 12)")
     parser.add_argument("--seed", type=int, default=0, metavar="N",

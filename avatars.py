@@ -12,6 +12,7 @@ import functools
 import io
 import os
 import re
+import shlex
 
 from PIL import Image
 from tqdm import tqdm
@@ -42,10 +43,12 @@ def main():
     for folder, (_, how) in folders.items():
         make_folder(folder)
         there[folder] = origin.check_folder(folder, how)
-        odd = [name for name in there[folder] if not re.fullmatch(r"\d{6}\.png", name)]
+        odd = [name for name in sorted(os.listdir(folder)) if not name.startswith(".") and
+               name not in (ATTRIBUTES, CREDITS) and not re.fullmatch(r"\d{6}\.png", name)]
         if odd:
             raise UserError(f"{os.path.join(folder, odd[0])}: wanted nothing but 000000.png … in "
-                            "it: move it to another folder")
+                            f"{folder}: type another folder, such as "
+                            f"{shlex.quote(os.path.join(folder, args.kind, str(size)))}")
     check_table(os.path.join(args.out, ATTRIBUTES), art, args.seed)
     for folder in folders:
         write_credits(os.path.join(folder, CREDITS), art, args)

@@ -16,7 +16,7 @@ import sys
 import numpy as np
 from tqdm import tqdm
 
-from backend.errors import UserError
+from backend.errors import UserError, counted
 from backend.files import make_folder, naming
 from cli import (
     Parser,
@@ -36,6 +36,7 @@ from weights import snapshot
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
 FPS = 24
+MOST_PIXELS, MOST_FRAMES, MOST_PSI = 1 << 28, 10_000, 100
 # Flags that decide what styles, and pictures of them, look like.
 STYLES = ("size", "truncation_psi", "truncation_layers")
 PICTURES = (*STYLES, "noise", "scale")
@@ -51,6 +52,7 @@ def main(argv=None):
     if header["model"]["channels"] not in (1, 3):
         raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
                         "channels, only 1 and 3 can be written")
+    check_extent(args, header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     make_folder(out, "--out")
@@ -89,6 +91,18 @@ def main(argv=None):
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
     return 0
+
+
+def check_extent(args, size):
+    """Raise UserError for pictures that would not fit into any memory."""
+    rows, columns = (1, 1) if args.seeds or args.w else (
+        1 + max(args.n_row, len(args.row_seeds or ())),
+        1 + max(args.n_col, len(args.col_seeds or ()), len(figures.PSI)))
+    pixels = rows * columns * at_least(128 if args.film else 64, size, args.scale) ** 2
+    most = MOST_PIXELS // 8 if args.film else MOST_PIXELS
+    if pixels > most:
+        raise UserError(f"found {counted(rows * columns, 'picture')} with {pixels:,} pixels in one "
+                        f"file, wanted at most {most:,}: lower --n_row, --n_col or --scale")
 
 
 def files(args, size, styles):
@@ -204,7 +218,8 @@ def parse_arguments(argv):
     parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
     parser.add_argument("--figures", type=figures_argument, default=FIGURES[:3], metavar="LIST",
                         help="which grids to write, of " + ",".join(FIGURES) + " (default "
-                        "samples,mixing,interpolation)")
+                        "samples,mixing,interpolation); truncation has ψ of its own, "
+                        + ", ".join(map(str, figures.PSI)))
     parser.add_argument("--n_row", type=int, default=4, help="rows of each grid (default 4)")
     parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
     parser.add_argument("--seed", type=int, default=0,
@@ -245,9 +260,12 @@ def parse_arguments(argv):
     for flag in ("n_row", "n_col", "frames", "scale"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 1 or more")
-    for flag in ("seed", "truncation_layers"):
-        if getattr(args, flag) < 0:
-            parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 0 or more")
+    for flag, most in ("seed", 2 ** 31), ("truncation_layers", 1000), ("frames", MOST_FRAMES):
+        if not 0 <= getattr(args, flag) <= most:
+            parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 0 to {most}")
+    if not abs(args.truncation_psi) <= MOST_PSI:
+        parser.error(f"--truncation_psi: found {args.truncation_psi}, wanted a number from "
+                     f"{-MOST_PSI} to {MOST_PSI}")
     if bool(args.row_seeds) != bool(args.col_seeds):
         parser.error("--row_seeds and --col_seeds belong together: type both")
     only = [flag for flag, found in (
@@ -273,7 +291,7 @@ def numbers_argument(text):
     return numbers
 
 
-numbers_argument.__name__ = "a list of numbers such as 0-35,85"
+numbers_argument.__name__ = "a list of at most 10,000,000 numbers below 2^32, such as 0-35,85"
 
 
 def figures_argument(text):

@@ -7,7 +7,7 @@ import glob
 import os
 import re
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from backend.errors import UserError, counted
 from backend.files import naming, replacing
@@ -125,6 +125,14 @@ def stretches(rows):
     return result
 
 
+def picture_of(path):
+    try:
+        return Image.open(path)
+    except UnidentifiedImageError:
+        raise UserError(f"{path}: not a picture, or a damaged one: delete it, and type the same "
+                        "again") from None
+
+
 def grow(paths, target):
     """A GIF of the grids at `paths`, at most a hundred of them, the last one shown longer.
 
@@ -132,11 +140,11 @@ def grow(paths, target):
     """
     step = -(-len(paths) // FRAMES)
     chosen = paths[::-1][::step][::-1]
-    with Image.open(chosen[-1]) as last:
+    with picture_of(chosen[-1]) as last:
         size = last.size
     with film.gif(target) as write:
         for path in chosen:
-            with Image.open(path) as picture:
+            with picture_of(path) as picture:
                 picture = picture.resize(size, Image.NEAREST)
                 write(picture, LAST_SECONDS if path == chosen[-1] else max(0.08, 6 / len(chosen)))
 

@@ -231,7 +231,7 @@ def loop(training, started):
                 break
             if begins:
                 check_same_pictures(loader.folder(size))
-            measured = training.step(images)
+            measured, found = training.step(images), {}
             bar.step(phase, measured)
             course.add(measured, phase.batch)
             if (crossed(before, training.images_seen, s["metric_kimg"])
@@ -239,7 +239,7 @@ def loop(training, started):
                 with bar.paused() as seconds:
                     found = watch.measure(training, bar.write, stop.asked) if mpi.FIRST else {}
                 course.add_metrics(found, seconds())
-            if crossed(before, training.images_seen, stats.KIMG):
+            if found or crossed(before, training.images_seen, stats.KIMG):
                 with saver.trying("training goes on"):
                     course.write(training, phase)
             if too_many_skipped(training, phase):

@@ -6,7 +6,6 @@ Compared are real pictures and as many others, of which a share is damaged in ea
 which generators fail (training/attributes.py), or which lack some values of the first attribute, or
 are few, repeated. Which parts they have is looked at, as metrics.py does; nothing is generated.
 """
-import argparse
 import os
 import sys
 
@@ -15,41 +14,64 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from cli import bring_up  # noqa: E402
+from backend.errors import UserError  # noqa: E402
+from cli import Parser, bring_up, run  # noqa: E402
 from dataset import PictureFolder, to_float  # noqa: E402
 from measures import attributes, evaluate  # noqa: E402
+from networks.config import power_of_two  # noqa: E402
 from pictures.grid import to_pixels  # noqa: E402
 
+FEWEST = 50
 COLUMNS = {"parts_fd": "distance", "parts_precision": "precision", "parts_recall": "recall",
            "parts_there": "there", "parts_apart": "apart", "whole": "whole", "swd": "SWD"}
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("folder", help="of pictures of one size")
     parser.add_argument("features", help=attributes.WHERE)
     parser.add_argument("--images", type=int, default=2000, help="of each side (default 2000)")
-    parser.add_argument("--shares", default="0.1,0.3,1", help="of damaged ones (default 0.1,0.3,1)")
+    parser.add_argument("--shares", type=shares_argument, default=[0.1, 0.3, 1],
+                        help="of damaged ones (default 0.1,0.3,1)")
     args = parser.parse_args()
     above, size = os.path.split(os.path.abspath(args.folder))
+    if not power_of_two(size):
+        raise UserError(f"{args.folder}: wanted a folder of one size, such as data/64")
+    folder = PictureFolder(above, int(size))
+    folder.check()
+    if not FEWEST <= args.images <= len(folder) // 2:
+        raise UserError(f"--images: found {args.images}, wanted {FEWEST} to half of the "
+                        f"{len(folder):,} pictures in {args.folder}")
     bring_up("cpu")
     from training.attributes import DAMAGES
     parts = attributes.Attributes(args.features)
-    pictures = evaluate.Real(PictureFolder(above, int(size)), parts.channels, False, 0)
+    pictures = evaluate.Real(folder, parts.channels, False, 0)
     real, fake = (pictures.load(range(i * args.images, (i + 1) * args.images)) for i in range(2))
     first = parts.look(fake)[1][:, 0]
     print(f"{'':22}" + "".join(f"{name:>10}" for name in COLUMNS.values()))
     show("as they are", real, fake, parts)
     for way in DAMAGES:
-        for share in map(float, args.shares.split(",")):
+        for share in args.shares:
             show(f"{way.__name__} {share:.0%}", real, damaged(fake, way, share), parts)
     for missing in 1, 3, 6:
         kept = fake[first >= missing]
+        if not len(kept):
+            break
         show(f"{missing} of {first.max() + 1} missing", real,
              kept[np.arange(len(fake)) % len(kept)], parts)
-    for count in 500, 100, 20:
+    for count in [some for some in (500, 100, 20) if some < args.images]:
         show(f"{count} repeated", real, fake[np.arange(len(fake)) % count], parts)
+
+
+def shares_argument(text):
+    """argparse type: "0.1,1" → [0.1, 1.0]."""
+    shares = [float(share) for share in text.split(",")]
+    if not all(0 <= share <= 1 for share in shares):
+        raise ValueError
+    return shares
+
+
+shares_argument.__name__ = "shares from 0 to 1, such as 0.1,0.3,1"
 
 
 def damaged(pictures, way, share):
@@ -69,4 +91,4 @@ def show(name, real, fake, parts):
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

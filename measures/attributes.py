@@ -11,7 +11,7 @@ import os
 
 import numpy as np
 
-from backend.errors import UserError
+from backend.errors import UserError, counted
 from backend.files import naming, replacing
 from dataset import available_sizes, to_float
 from networks.config import power_of_two
@@ -22,33 +22,36 @@ from weights.bounds import Budget, File, Refused
 FEATURES, WIDEST, CHUNK, SMALLEST = 128, 128, 32, 16
 WHERE = "a file that python attributes.py data/64 wrote"
 FEWEST, MOST_VALUES, LARGEST_HEADER = 200, 1000, 1 << 20
+LITTLE = 0.5                    # of the damaged pictures found
 
 
 def read_table(folder):
     """(names, {attribute: [values]}, int64 [pictures, attributes]) of those that are in a folder,
-    and the path of their attributes.csv: it stands in it, or in one of the sizes beside it.
+    and what was found where: attributes.csv stands in the folder, above it, or in one of the sizes
+    beside it.
 
     Raises UserError.
     """
     above = os.path.dirname(os.path.abspath(folder.path))
-    places = [folder.path, *(os.path.join(above, str(size)) for size in available_sizes(above))]
-    path = next((p for p in (os.path.join(place, "attributes.csv") for place in places)
-                 if os.path.isfile(p)), None)
+    sizes = (os.path.join(above, str(size)) for size in available_sizes(above))
+    path = next((p for p in (os.path.join(place, "attributes.csv")
+                             for place in (folder.path, above, *sizes)) if os.path.isfile(p)), None)
     if not path:
-        raise UserError(f"{folder.path}: no attributes.csv in it or beside it, wanted one with "
-                        "file,ATTRIBUTE,… such as avatars.py writes")
+        raise UserError(f"{folder.path}: no attributes.csv in it, above or beside it, wanted one "
+                        "with file,ATTRIBUTE,… such as avatars.py writes")
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
             header, *rows = [*csv.reader(file)] or [[]]
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read ({error})") from None
     there = set(folder.names)
+    lines = len(rows)
     rows = [*{row[0]: row for row in rows if row and row[0] in there}.values()]
     if header[:1] != ["file"] or any(len(row) != len(header) for row in rows):
         raise UserError(f"{path}: wanted a first line file,ATTRIBUTE,… and as many fields in each")
     if len(rows) < FEWEST:
-        raise UserError(f"{path}: tells of {len(rows)} pictures in {folder.path}, wanted {FEWEST} "
-                        "or more")
+        raise UserError(f"{path}: tells of {counted(len(rows), 'picture')} in {folder.path}, "
+                        f"wanted {FEWEST} or more: type avatars.py with --count {10 * FEWEST}, say")
     if len(set(header)) < len(header):
         raise UserError(f"{path}: wanted a name of its own for each column")
     attributes, columns = {}, []
@@ -62,7 +65,8 @@ def read_table(folder):
             columns.append([values.index(value) for value in column])
     if not attributes:
         raise UserError(f"{path}: wanted an attribute with two values or more")
-    return ([row[0] for row in rows], attributes, np.array(columns, "int64").T), path
+    source = f"{path}, {lines:,} lines for {len(rows):,} of {counted(len(there), 'picture')}"
+    return ([row[0] for row in rows], attributes, np.array(columns, "int64").T), source
 
 
 def widths(size):
@@ -120,8 +124,17 @@ class Attributes:
         self.path = path
         self.size, self.channels = header["size"], header["channels"]
         self.attributes, self.whole = header["attributes"], header["whole"]
+        self.damaged_found = header["damaged found"]
         self.network = make_network(self.size, self.channels, self.attributes)
         self.network.load_state_dict(arrays)
+
+    def doubts(self):
+        """Why what it says means little, one line, or None."""
+        found = np.mean([*self.damaged_found.values()] or [1])
+        if found < LITTLE:
+            return (f"note: {self.path} finds {found:.0%} of damaged pictures, so what it says of "
+                    "a generator means little: train it with more --epochs, or on more pictures")
+        return None
 
     def check(self, channels):
         """Raise UserError where it does not know pictures of so many channels."""
@@ -212,4 +225,7 @@ def checked(header):
             isinstance(values, list) and 1 < len(values) <= MOST_VALUES
             and all(isinstance(value, str) for value in values) for values in attributes.values()):
         raise Refused("a header with other attributes")
+    found = header.get("damaged found")
+    if not isinstance(found, dict) or not all(isinstance(n, float) for n in found.values()):
+        raise Refused("a header that does not say which damage it finds")
     return size, channels, attributes

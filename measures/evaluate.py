@@ -1,5 +1,7 @@
 """Compares the pictures of a generator with real ones, by any of METRICS."""
 import dataclasses
+import os
+import sys
 
 import numpy as np
 
@@ -195,9 +197,11 @@ def generated(generator, size, alpha, seeds):
 def load_networks(wanted, inception_file, lpips_file, features_file):
     """(Inception, LPIPS, Attributes), None where not wanted. Raises UserError where a file is
     wanting or wrong."""
+    parts = attributes.Attributes(features_file) if "parts" in wanted else None
+    if parts and parts.doubts():
+        print(parts.doubts(), file=sys.stderr)
     return (inception.Inception(inception_file) if OF_FEATURES & wanted else None,
-            lpips.LPIPS(lpips_file) if "ppl" in wanted else None,
-            attributes.Attributes(features_file) if "parts" in wanted else None)
+            lpips.LPIPS(lpips_file) if "ppl" in wanted else None, parts)
 
 
 def check_files(wanted, inception_file, lpips_file, features_file):
@@ -208,6 +212,10 @@ def check_files(wanted, inception_file, lpips_file, features_file):
         raise UserError(f"ppl needs LPIPS weights: type --lpips FILE, {lpips.WHERE}")
     if "parts" in wanted and not features_file:
         raise UserError(f"parts needs --features FILE, {attributes.WHERE}")
+    for path, used in ((inception_file, OF_FEATURES & wanted), (lpips_file, "ppl" in wanted),
+                       (features_file, "parts" in wanted)):
+        if used and not os.path.isfile(path):
+            raise UserError(f"{path}: no such file")
 
 
 def metrics_argument(text):

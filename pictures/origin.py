@@ -29,6 +29,9 @@ def check(path, made, advice="type --out OTHER to keep it, or --overwrite"):
     """
     if not os.path.lexists(path) or (there := read(path)) == json.loads(text(made)):
         return
+    if there is None and path.lower().endswith(PICTURES) and is_damaged(path):
+        raise UserError(f"{path}: not a picture, or a damaged one: delete it, and type the same "
+                        "again")
     if there:
         others = [f"with {name} {value}" for name, value in there.items()
                   if made.get(name) != value]
@@ -42,7 +45,7 @@ def check_folder(out, made):
 
     Raises UserError for those that this command with these flags did not make.
     """
-    folder, name = os.path.split(os.path.abspath(out))
+    folder, name = os.path.split(os.path.abspath(out).removesuffix("_masks"))
     other = os.path.join(f"{folder}_2", name) if power_of_two(name) else f"{folder}/{name}_2"
     found = sorted(name for name in os.listdir(out)
                    if name.lower().endswith(PICTURES) and not name.startswith("."))
@@ -50,6 +53,15 @@ def check_folder(out, made):
         check(os.path.join(out, name), made, "type another folder, such as "
                      f"{shlex.quote(os.path.relpath(other))}")
     return found
+
+
+def is_damaged(path):
+    try:
+        with Image.open(path) as picture:
+            picture.verify()
+    except Exception:                       # Pillow raises many kinds
+        return True
+    return False
 
 
 def read(path):

@@ -49,6 +49,8 @@ def load(path, header):
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except Refused as error:
         raise UserError(f"{path}: damaged, or not a .npz of styles ({error})") from None
+    if not all(np.isfinite(array).all() for array in [w, *noise]):
+        raise UserError(f"{path}: has numbers that are not finite")
     if every:
         w = np.broadcast_to(w.reshape(-1, 1, length), (w.size // length, layers, length))
     return {"w": w, "noise": noise or None}

@@ -114,6 +114,22 @@ def test_it_goes_on_where_it_stopped_and_mixes_with_nothing_else(cats, tmp_path)
         assert code == 2 and error.count("\n") == 1 and made in error
 
 
+@pytest.mark.parametrize("there", ["notes.txt", "64", "photo.jpg"])
+def test_nothing_is_drawn_into_a_folder_that_holds_something_else(tmp_path, there):
+    (tmp_path / "cats" / there).mkdir(parents=True)
+    code, _, error = command("avatars.py", "cats", "--count", 2, cwd=tmp_path, check=False)
+    assert code == 2 and error.count("\n") == 1 and there in error
+    assert os.listdir(tmp_path / "cats") == [there]
+
+
+def test_a_damaged_picture_is_told_with_what_to_do(cats, tmp_path):
+    folder = tmp_path / "64"
+    shutil.copytree(cats / "64", folder)
+    (folder / "000003.png").write_bytes(b"")
+    code, _, error = command("avatars.py", folder, cwd=tmp_path, check=False)
+    assert code == 2 and error.count("\n") == 1 and "000003.png" in error and "delete it" in error
+
+
 def test_masks_come_to_pictures_that_are_there(tmp_path):
     folder = tmp_path / "Katzen, 32"
     os.makedirs(folder)

@@ -6,14 +6,13 @@ import numpy as np
 from backend import jt, streams
 from backend.errors import UserError
 from dataset import load_batch, to_float
-from measures.attributes import chosen, make_network, scaled
+from measures.attributes import LITTLE, chosen, make_network, scaled
 from networks.layers import draw_weights
 from training.adam import Adam
 from training.loss import softplus
 
 BATCH, DAMAGED, LR = 64, 32, 0.03
 HELD_OUT = 10                   # every tenth picture
-LITTLE = 0.5                    # of the damaged ones found
 TAKEN_FOR_DAMAGED = 0.01        # of the whole pictures that were held out
 
 
@@ -164,8 +163,8 @@ def learn(folder, table, size, seed, epochs, say, bar):
     say(f"damaged ones found, where {TAKEN_FOR_DAMAGED:.0%} of the whole ones are taken for such: "
         + ", ".join(f"{name} {share:.1%}" for name, share in caught.items()))
     if np.mean([*caught.values()]) < LITTLE:
-        say(f"note: that is little: type --epochs {2 * epochs} or draw more pictures; what it says "
-            "of a generator will not mean much")
+        say(f"note: that is little: type --epochs {2 * epochs} or draw more pictures, unless "
+            "attributes.csv is of others; what it says of a generator will not mean much")
     header = {"size": size, "channels": pictures.shape[1], "attributes": attributes,
               "whole": threshold, "right": right, "damaged found": caught,
               "pictures": len(names), "epochs": epochs, "seed": seed}

@@ -130,8 +130,10 @@ def read(path):
     try:
         with open(path, newline="") as file:
             text = file.read()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        raise UserError(f"{path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a text file, wanted the stats.csv of a run") from None
     names, *lines = text[:text.rfind("\n") + 1].splitlines() or [""]
     names, rows = names.split(","), []
     if "kimg" not in names:

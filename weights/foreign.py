@@ -120,6 +120,8 @@ def check_kind(path):
                 if {"heads.weight.npy", "header.npy"} <= {*archive.namelist()}:
                     raise UserError(f"{path}: a network that sees parts, not a generator: it is "
                                     f"for --features {shlex.quote(path)}")
+        if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")):
+            raise UserError(f"{path}: a picture, not weights")
         text = start.decode(errors="ignore")
         is_text = len(start) - len(text.encode()) < 4 and all(
             c.isprintable() or c.isspace() for c in text)

@@ -78,12 +78,14 @@ def check_arrays(arrays, config, path, needed=()):
 
 def is_own(path):
     """Whether the file at `path` begins like one that `save` wrote."""
+    if os.path.isdir(path):
+        raise UserError(f"{path}: a folder, wanted a file of weights, such as "
+                        f"{os.path.join(path, 'NAME.model')}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise UserError(f"{path}: not a file on a disk, wanted one of weights")
     try:
         with open(path, "rb") as file:
             start = file.read(64)
-    except IsADirectoryError:
-        raise UserError(f"{path}: a folder, wanted a file of weights, such as "
-                        f"{os.path.join(path, 'NAME.model')}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     return start[:2] == b"PK" and b"header.npy" in start

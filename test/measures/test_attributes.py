@@ -10,7 +10,8 @@ from PIL import Image
 
 from backend.errors import UserError
 from bench.damage import damaged
-from measures import attributes, feature_metrics
+from dataset import PictureFolder
+from measures import attributes, evaluate, feature_metrics
 from training import attributes as lessons
 from training import settings
 
@@ -151,3 +152,31 @@ def test_a_run_with_features_goes_on_with_other_metrics():
     assert settings.resumed_run({"name": "d", "metrics": "swd"}, saved)["metrics"] == "swd"
     with pytest.raises(UserError, match="parts is not among"):
         settings.resumed_run({"name": "d", "metrics": "swd", "features": "y.npz"}, saved)
+
+
+def test_a_network_that_learned_little_is_doubted_wherever_it_is_used(cats, tmp_path, capsys):
+    header, arrays = attributes.load(os.path.join(cats[0], "attributes32.npz"))
+    little = {way: 0.1 for way in header["damaged found"]}
+    attributes.save(str(tmp_path / "little.npz"), header | {"damaged found": little}, arrays)
+    for path, doubted in ((os.path.join(cats[0], "attributes32.npz"), False),
+                          (str(tmp_path / "little.npz"), True)):
+        evaluate.load_networks({"parts"}, None, None, path)
+        assert ("finds 10% of damaged pictures" in capsys.readouterr().err) == doubted
+
+
+def test_a_table_above_the_sizes_serves_them_all(cats, tmp_path):
+    os.makedirs(tmp_path / "32")
+    os.symlink(cats[0] / "32" / "attributes.csv", tmp_path / "attributes.csv")
+    for number in range(400):
+        os.symlink(cats[0] / "32" / f"{number:06d}.png", tmp_path / "32" / f"{number:06d}.png")
+    table, source = attributes.read_table(PictureFolder(str(tmp_path), 32))
+    assert len(table[0]) == 400
+    assert source == f"{tmp_path}/attributes.csv, 1,200 lines for 400 of 400 pictures"
+
+
+def test_the_table_of_damages_wants_enough_pictures(cats):
+    for line, wanted in ((["32", "x.npz", "--images", 601], "50 to half of the 1,200"),
+                         (["cats", "x.npz"], "folder of one size"),
+                         (["32", "x.npz", "--shares", "2"], "shares from 0 to 1")):
+        code, _, error = command("bench/damage.py", *line, cwd=cats[0], check=False)
+        assert code == 2 and error.count("\n") == 1 and wanted in error

@@ -127,7 +127,8 @@ def test_styles_are_saved_and_painted_again_bit_for_bit(make, tmp_path):
 
 @pytest.mark.parametrize("arrays, message", [
     ({"x": np.ones(3)}, "wanted an array w"), ({"w": np.ones((1, 4, 16))}, "(1, 4, 16)"),
-    ({"w": np.ones(16), "noise0": np.ones((1, 1, 4, 4))}, "noise"), (None, "not a .npz")])
+    ({"w": np.ones(16), "noise0": np.ones((1, 1, 4, 4))}, "noise"), (None, "not a .npz"),
+    ({"w": np.full(16, np.nan)}, "not finite")])
 def test_a_file_that_has_no_fitting_styles_is_one_line(folder, tmp_path, arrays, message):
     path = tmp_path / "w.npz"
     if arrays:
@@ -305,3 +306,12 @@ def test_many_pictures_need_no_more_memory_than_a_few(folder, tmp_path):
         peaks.append(int(output.split()[-1]) / (2 ** 20 if sys.platform == "darwin" else 2 ** 10))
     assert len(os.listdir(tmp_path / "many")) == 3000
     assert peaks[1] - peaks[0] < 8          # MiB; the pictures alone would be 9 as float32
+
+
+@pytest.mark.parametrize("flags", [
+    ["--scale", 5000], ["--seeds", 3, "--scale", 3000], ["--n_row", 10 ** 5, "--n_col", 10 ** 5],
+    ["--film", "gif", "--frames", 10 ** 8], ["--film", "gif", "--scale", 200],
+    ["--seed", 2 ** 32 - 1], ["--truncation_psi", "nan"], ["--truncation_psi", 1e30]])
+def test_what_fits_into_no_memory_and_no_picture_is_one_line(make, flags):
+    with pytest.raises(UserError, match="wanted"):
+        make(*flags)
