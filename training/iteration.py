@@ -218,7 +218,8 @@ class Training:
             arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
         arrays |= {"skipped": self.skipped.numpy(), "skipped_in_a_row":
                    self.skipped_in_a_row.numpy()}
-        return self.header() | {"kind": "training", "optimizer_epoch": self.optimizer_epoch}, arrays
+        epoch = self.optimizer_epoch and list(self.optimizer_epoch)
+        return self.header() | {"kind": "training", "optimizer_epoch": epoch}, arrays
 
     def checksum(self):
         """Of all state, to compare processes."""
