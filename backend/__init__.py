@@ -35,7 +35,8 @@ def use_conv(conv):
 
 def use_amp(amp):
     """Whether a GPU's convolutions multiply in TF32, which keeps 10 bits of a number instead of 23
-    (include/cudnn.h). Sums, and all that is no convolution, stay float32."""
+    (include/cudnn.h), and those of a CPU with AMX in bfloat16 (ops/bfloat16.h, ops/amx.h). Sums,
+    and all that is no convolution, stay float32."""
     if amp:
         os.environ["STYLEGAN1_AMP"] = "1"
     else:
@@ -50,7 +51,7 @@ def kernels_compiled():
 
 
 def __getattr__(name):
-    if name not in ("jt", "onednn_ops", "has_winograd", "report"):
+    if name not in ("jt", "onednn_ops", "has_winograd", "has_amx", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
     globals().update(jittor_bringup.bring_up(_device, _conv, _cuda_home))

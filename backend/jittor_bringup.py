@@ -8,6 +8,7 @@ first, oneDNN comes from the pip package `onednn-devel-cpu-gomp` with operators 
 """
 import atexit
 import contextlib
+import ctypes
 import glob
 import hashlib
 import importlib.metadata
@@ -36,7 +37,8 @@ def bring_up(device, conv, cuda_home=None):
     """Import Jittor for `device` ("auto", "cpu", "cuda"), with `conv` kernels where it is the CPU.
 
     Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
-    3×3 convolutions may be Winograd's, "report": what was found, as lines for a person to read}.
+    3×3 convolutions may be Winograd's, "has_amx": whether --amp makes those faster, "report": what
+    was found, as lines for a person to read}.
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
@@ -71,7 +73,9 @@ def bring_up(device, conv, cuda_home=None):
         "device": "cuda" if use_cuda else f"cpu, {threads.count()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
-            "has_winograd": operators is not None and conv == "winograd"}
+            "has_winograd": operators is not None and conv == "winograd",
+            "has_amx": operators is not None and conv == "winograd" and
+            bool(ctypes.CDLL(None).stylegan1_has_amx())}
 
 
 def import_jittor(use_cuda):

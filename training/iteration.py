@@ -198,8 +198,8 @@ class Training:
         """What decides the last digits: the device and the kind of its convolutions."""
         if jt.flags.use_cuda:
             return "CUDA"
-        return "a CPU with Winograd kernels, version 2" if backend.has_winograd else \
-            "a CPU, direct kernels, version 2"
+        kind = "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
+        return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 2"
 
     def networks(self):
         return ("generator", self.G), ("discriminator", self.D), ("ema", self.G_ema)

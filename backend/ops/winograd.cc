@@ -1,9 +1,10 @@
 #pragma GCC optimize("O3")             // Jittor compiles operators with -O2
 #include "winograd.h"
 
-
 #include <algorithm>
 
+#include "amx.h"
+#include "bfloat16.h"
 #include "buffer.h"
 #include "lanes.h"
 #include "products.h"
@@ -188,6 +189,7 @@ struct Workspace {
     float* weight;          // [POINTS, from, to] or [POINTS, to, from]
     float* x;               // [POINTS, tiles, from]
     float* y;               // [POINTS, tiles, to]
+    void* split = nullptr;  // the weight for AMX, where it is used
 
     Workspace(const Layer& l, size_t bytes) {
         across = l.width / How::algorithm.stride;
@@ -216,6 +218,18 @@ struct Workspace {
     }
 };
 
+// Memory of a thread for a factor that is split for AMX.
+static Factor split_room(int i, int64_t rows, int64_t inner) {
+    static thread_local Buffer buffers[2];
+    return Factor(buffers[i].at_least(Factor::bytes(rows, inner)), rows, inner);
+}
+
+// The transformed weight of point p, split: after those in float32, where `split` says so.
+template <class How>
+static Factor split_weight(const Layer& l, const Workspace<How>& space, int64_t p) {
+    return Factor((char*)space.split + p * Factor::bytes(l.to, l.from), l.to, l.from);
+}
+
 // Some rows of tiles. Shared among threads, unless one of them is at it.
 template <class How>
 void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const float* x, float* y) {
@@ -226,9 +240,16 @@ void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const
         space.x);
     const int tiles = rows.count * space.across;
     share_items(space.POINTS, tiles * l.to * (l.from / PRODUCTS), [&](int64_t p) {
-        multiply('N', 'N', tiles, l.to, l.from, 1, space.x + p * padded((size_t)tiles * l.from),
-                 l.from, space.weight + p * padded((size_t)l.from * l.to), l.to, 0,
-                 space.y + p * padded((size_t)tiles * l.to), l.to);
+        const float* tiles_of_p = space.x + p * padded((size_t)tiles * l.from);
+        float* products = space.y + p * padded((size_t)tiles * l.to);
+        if (space.split) {
+            const Factor left = split_room(0, tiles, l.from);
+            split_left(tiles_of_p, tiles, l.from, left);
+            multiply_split(tiles, l.to, l.from, left, split_weight(l, space, p), false, products);
+            return;
+        }
+        multiply('N', 'N', tiles, l.to, l.from, 1, tiles_of_p, l.from,
+                 space.weight + p * padded((size_t)l.from * l.to), l.to, 0, products, l.to);
     });
     scatter<a.outputs, a.points>(
         [](int i, int k) { return How::algorithm.A[i][k]; }, space.y, l.to, height, width, rows, y);
@@ -241,6 +262,16 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     const bool apart = space.most >= FEWEST_TILES && space.blocks() >= FEWEST_BLOCKS;
     if (!apart) space = Workspace<How>(l, MOST_MEMORY);
     transform_weight<How>(l, w, space.weight);
+    // All blocks have a multiple of 16 tiles, or none is split; with few, the weight is not worth it.
+    const size_t tiles = (size_t)space.rows * space.across;
+    if (wants_split(l) && space.most % 16 == 0 && tiles % 16 == 0 && tiles >= 256) {
+        const size_t bytes = Factor::bytes(l.to, l.from);
+        space.split = shared_buffer(2).at_least(space.POINTS * bytes);
+        share_items(space.POINTS, l.from * (l.to / SPEED), [&](int64_t p) {
+            split_right(space.weight + p * padded((size_t)l.from * l.to), l.from, l.to,
+                        split_weight(l, space, p));
+        });
+    }
     const auto convolve_block = [&](int64_t i) {
         Workspace<How> mine = space;
         mine.take(l, this_thread());
@@ -269,6 +300,14 @@ void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
             rows, space.y);
         const int tiles = rows.count * space.across;
         share_items(space.POINTS, l.to * tiles * (l.from / PRODUCTS), [&](int64_t p) {
+            if (wants_split(l)) {
+                const Factor left = split_room(0, l.to, tiles), right = split_room(1, l.from, tiles);
+                split_left_transposed(space.y + p * padded((size_t)tiles * l.to), l.to, tiles, left);
+                split_right(space.x + p * padded((size_t)tiles * l.from), tiles, l.from, right);
+                multiply_split(l.to, l.from, tiles, left, right, block > 0,
+                               space.weight + p * padded((size_t)l.to * l.from));
+                return;
+            }
             multiply('T', 'N', l.to, l.from, tiles, 1, space.y + p * padded((size_t)tiles * l.to),
                      l.to, space.x + p * padded((size_t)tiles * l.from), l.from, block ? 1 : 0,
                      space.weight + p * padded((size_t)l.to * l.from), l.from);
@@ -284,6 +323,7 @@ static bool is_small(const Layer& l) {
 }
 
 void convolve_3x3(const Layer& l, const float* x, const float* w, float* y) {
+    if (wants_bfloat16(l, false)) return convolve_bfloat16(l, x, w, y);
     if (l.form == SAME)
         return is_small(l) ? convolve_by<SmallSame>(l, x, w, y) : convolve_by<Same>(l, x, w, y);
     if (l.form == UP) return is_small(l) ? convolve_by<SmallUp>(l, x, w, y) : convolve_by<Up>(l, x, w, y);
@@ -291,6 +331,7 @@ void convolve_3x3(const Layer& l, const float* x, const float* w, float* y) {
 }
 
 void convolve_3x3_gradient(const Layer& l, const float* x, const float* dy, float* dw) {
+    if (wants_bfloat16(l, true)) return convolve_bfloat16_gradient(l, x, dy, dw);
     if (l.form == SAME)
         return is_small(l) ? gradient_by<SmallSame>(l, x, dy, dw) : gradient_by<Same>(l, x, dy, dw);
     if (l.form == UP)
