@@ -1,6 +1,7 @@
 #pragma GCC optimize("O3")             // Jittor compiles operators with -O2
 #include "amx.h"
 
+#include <algorithm>
 #include <dnnl.hpp>
 #include <stdexcept>
 
