@@ -60,8 +60,8 @@ def main():
             jobs.append((art.name, args.seed, number, size, missing))
     try:
         with scratch_folder(os.path.join(args.out, ".avatars_tmp")) as scratch, \
-                helpers(min(args.workers, max(1, len(jobs) // 100))) as pool:
-            for error in tqdm(pool.map(functools.partial(draw, scratch), jobs, chunksize=16),
+                helpers(min(args.workers, max(1, len(jobs) // 100))) as each:
+            for error in tqdm(each(functools.partial(draw, scratch), jobs, chunksize=16),
                               total=len(jobs), unit=" pictures", disable=None):
                 if error:
                     raise UserError(error)

@@ -177,8 +177,8 @@ def resize_all(args, source, target, scratch, files, sizes):
                      scratch))
     todo = [i for i, job in enumerate(jobs) if any(job[3])]
     results = {name: ("present", None) for name in files}
-    with helpers(min(args.workers, max(1, len(todo)))) as pool:
-        outcomes = pool.map(resize_picture, [jobs[i] for i in todo], chunksize=8)
+    with helpers(min(args.workers, max(1, len(todo)))) as each:
+        outcomes = each(resize_picture, [jobs[i] for i in todo], chunksize=8)
         for i, outcome in zip(todo, tqdm(outcomes, total=len(todo), unit=" pictures",
                                          disable=None)):
             results[files[i]] = outcome

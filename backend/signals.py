@@ -8,9 +8,11 @@ Linux keeps them all the same until one thread, which does nothing else, takes t
 does not block them would lose them; where there is one, as Open MPI's are, all stays as Python has
 it.
 """
+import collections
 import concurrent.futures
 import contextlib
 import ctypes
+import functools
 import multiprocessing
 import os
 import re
@@ -129,8 +131,9 @@ def start_worker(parent):
 
 @contextlib.contextmanager
 def helpers(count):
-    """An executor of processes that help. SIGTERM and a closed terminal, as Ctrl-C does, leave the
-    block, and the helpers end what they are at. Raises UserError where one of them was killed."""
+    """Processes that help: a function `each(function, items, chunksize)` that yields function(item)
+    in the order of `items`, a list. SIGTERM and a closed terminal, as Ctrl-C does, leave the block,
+    and the helpers end what they are at. Raises UserError where one of them was killed."""
     def leave(number, _frame):
         raise SystemExit(128 + number)
 
@@ -140,7 +143,7 @@ def helpers(count):
     executor = concurrent.futures.ProcessPoolExecutor(
         count, multiprocessing.get_context("spawn"), start_worker, (os.getpid(),))
     try:
-        yield executor
+        yield functools.partial(results, executor)
         executor.shutdown()
     except concurrent.futures.BrokenExecutor:
         raise UserError("a helper process was killed, for want of memory for instance: type the "
@@ -149,6 +152,19 @@ def helpers(count):
         executor.shutdown(cancel_futures=True)
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def results(executor, function, items, chunksize):
+    # Not executor.map, which cancels what is left after an error: where Python 3.11 finds a
+    # helper dead just then, it waits for ever.
+    waiting = collections.deque(executor.submit(call_with_each, function, items[i:i + chunksize])
+                                for i in range(0, len(items), chunksize))
+    while waiting:
+        yield from waiting.popleft().result()
+
+
+def call_with_each(function, items):
+    return [function(item) for item in items]
 
 
 def handle_with(function):
