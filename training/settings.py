@@ -223,6 +223,7 @@ def resumed_run(typed, saved):
 
 
 def check_features(typed, settings):
+    """Raise UserError where --features was typed in vain; a saved one may wait for its use."""
     if typed.get("features") and "parts" not in settings["metrics"].split(","):
         raise UserError("--features: parts is not among --metrics: name it, or leave it out")
 

@@ -27,6 +27,9 @@ constexpr double SPEED = 3;             // numbers that are converted in a nanos
 constexpr double PRODUCTS = 800;        // in a nanosecond, roughly
 constexpr int64_t CACHE = 1 << 20;      // bytes
 constexpr int SLICE = 64;               // rows of w that a thread rounds at once
+// Found by bench/train_step.py --vs amp: with fewer pixels, rounding w costs more than is won; with
+// wider layers, oneDNN's gradient of weights is no faster than winograd.cc's.
+constexpr int FEWEST_PIXELS = 512, WIDEST_GRADIENT = 64;
 
 bool wants_split(const Layer& l) {
     return getenv("STYLEGAN1_AMP") && has_amx() && l.from % LANES == 0 && l.to % LANES == 0;
@@ -44,9 +47,8 @@ struct Sides {
 
 bool wants_bfloat16(const Layer& l, bool of_weights) {
     if (!wants_split(l)) return false;
-    // With few pixels, rounding w costs more than is won; with wide layers, oneDNN's gradient of
-    // weights is no faster than winograd.cc's.
-    return of_weights ? std::max(l.from, l.to) <= 64 : l.adjoint && l.batch * Sides(l).area() >= 512;
+    return of_weights ? std::max(l.from, l.to) <= WIDEST_GRADIENT
+                      : l.adjoint && l.batch * Sides(l).area() >= FEWEST_PIXELS;
 }
 
 // Pictures [N, channels, height, width] to [N, times · height, times · width, channels], rounded.
@@ -231,13 +233,7 @@ void convolve_bfloat16_gradient(const Layer& l, const float* x, const float* dy,
         execute(BACKWARD_W, plan, rounded, sums, gradient);
         bring(plan.slices[0], sums, all + part * numbers);
     });
-    share_range(numbers, parts * 0.2, [&](int64_t begin, int64_t end) {
-        for (int64_t i = begin; i < end; i++) {
-            float sum = all[i];
-            for (int64_t part = 1; part < parts; part++) sum += all[part * numbers + i];
-            dw[i] = sum * l.scale;
-        }
-    });
+    add_parts(all, parts, numbers, l.scale, dw);
 }
 
 #endif

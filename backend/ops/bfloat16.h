@@ -1,8 +1,8 @@
 // Gradients of 3x3 convolutions from bfloat16 products, on processors that have AMX: --amp.
 //
 // Both operands are rounded to the 8 bits of bfloat16, each product is exact, and sums are float32.
-// Forward passes stay float32 (winograd.h): rounded there, so many activations would change their
-// sign that gradients were off by a tenth; rounded here only, they are off by a hundredth.
+// Forward passes are winograd.cc's, at most split (amx.h): rounded to 8 bits there, so many
+// activations would change their sign that gradients were off by a tenth.
 #pragma once
 #include "winograd.h"
 

@@ -107,12 +107,13 @@ static bool is_pointwise(const std::vector<int> shapes[3], const std::string for
 
 constexpr int64_t MOST_SUMS = 64 << 20;     // bytes
 
-// The sum of `parts` arrays, always in the same order.
-static void add_parts(const float* sums, int64_t parts, int64_t size, float* to) {
-    std::copy(sums, sums + size, to);
+void add_parts(const float* sums, int64_t parts, int64_t size, float scale, float* to) {
     share_range(size, parts * 0.2, [&](int64_t begin, int64_t end) {
+        std::copy(sums + begin, sums + end, to + begin);
         for (int64_t part = 1; part < parts; part++)
             for (int64_t i = begin; i < end; i++) to[i] += sums[part * size + i];
+        if (scale != 1)
+            for (int64_t i = begin; i < end; i++) to[i] *= scale;
     });
 }
 
@@ -141,7 +142,7 @@ static void convolve_pointwise(Kind kind, void* const arrays[3], const std::vect
             multiply('N', 'T', to, from, area, 1, y + n * to * area, area, x + n * from * area,
                      area, n > begin, sums + part * size, from);
     });
-    add_parts(sums, parts, size, w);
+    add_parts(sums, parts, size, 1, w);
 }
 
 static void execute(Kind kind, const Plan& plan, void* const arrays[3]) {
@@ -200,7 +201,7 @@ void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3]
         own[WEIGHTS] = sums ? sums + part * sizes[WEIGHTS] : arrays[WEIGHTS];
         execute(kind, plan, own);
     });
-    if (sums) add_parts(sums, parts, sizes[WEIGHTS], (float*)arrays[WEIGHTS]);
+    if (sums) add_parts(sums, parts, sizes[WEIGHTS], 1, (float*)arrays[WEIGHTS]);
 }
 
 void matrix_product(bool trans_a, bool trans_b, int64_t rows, int64_t columns, int64_t inner,

@@ -42,6 +42,9 @@ void matrix_product(bool trans_a, bool trans_b, int64_t rows, int64_t columns, i
                     float scale, const float* a, int64_t a_step, const float* b, int64_t b_step,
                     float* c);
 
+// to = scale · the sum of `parts` arrays of `size` numbers, always in the same order.
+void add_parts(const float* sums, int64_t parts, int64_t size, float scale, float* to);
+
 // The position of axis `name` in a Jittor format string such as "abcd" or "iohw".
 inline int axis(const std::string& format, char name) { return (int)format.find(name); }
 

@@ -51,6 +51,7 @@ struct Rows {
 constexpr int GROUP = 8;                // tiles of a row that are copied at once
 constexpr size_t CACHE = 2 << 20, MOST_MEMORY = 64 << 20;
 constexpr int FEWEST_TILES = 48, FEWEST_BLOCKS = 6;
+constexpr int FEWEST_SPLIT = 256;       // tiles: with fewer, splitting w costs more than is won
 constexpr double SPEED = 2;             // numbers that a transform writes in a nanosecond, roughly
 constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, roughly
 
@@ -224,7 +225,7 @@ static Factor split_room(int i, int64_t rows, int64_t inner) {
     return Factor(buffers[i].at_least(Factor::bytes(rows, inner)), rows, inner);
 }
 
-// The transformed weight of point p, split: after those in float32, where `split` says so.
+// The transformed weight of point p, split.
 template <class How>
 static Factor split_weight(const Layer& l, const Workspace<How>& space, int64_t p) {
     return Factor((char*)space.split + p * Factor::bytes(l.to, l.from), l.to, l.from);
@@ -262,9 +263,9 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     const bool apart = space.most >= FEWEST_TILES && space.blocks() >= FEWEST_BLOCKS;
     if (!apart) space = Workspace<How>(l, MOST_MEMORY);
     transform_weight<How>(l, w, space.weight);
-    // All blocks have a multiple of 16 tiles, or none is split; with few, the weight is not worth it.
+    // All blocks are rows for AMX, or none is split.
     const size_t tiles = (size_t)space.rows * space.across;
-    if (wants_split(l) && space.most % 16 == 0 && tiles % 16 == 0 && tiles >= 256) {
+    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 && tiles >= FEWEST_SPLIT) {
         const size_t bytes = Factor::bytes(l.to, l.from);
         space.split = shared_buffer(2).at_least(space.POINTS * bytes);
         share_items(space.POINTS, l.from * (l.to / SPEED), [&](int64_t p) {

@@ -55,8 +55,7 @@ def test_gradients_are_within_5_percent_of_float32_at_every_phase(symbols, monke
     seen, propose = [], Adam.propose
 
     def standing_still(adam, loss, *gradients):
-        names = [name for name, p in adam.parameters.items()]
-        seen.append({name: g.numpy() for name, g in zip(names, gradients)})
+        seen.append({name: g.numpy() for name, g in zip(adam.parameters, gradients)})
         adam.lr = 0
         return propose(adam, loss, *gradients)
 
