@@ -166,6 +166,97 @@ def bias_leaky_relu(x, bias):
     return jt.nn.leaky_relu(add_bias(x, bias), 0.2)
 
 
+# Inputs x or dz, then x and bias of the activation. `slope` is where it is differentiated.
+LEAKY_RELU_THEN_BLUR = """
+const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
+const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
+stylegan::share_range(planes, area * 1.3, [&](int64 plane, int64 end) {
+    float *sums = scratch(0, blur_room(W)), *__restrict__ y = scratch(1, area);
+    for (; plane < end; plane++) {
+        const float bias = BIAS[plane % C];
+        const float* __restrict__ x = X + plane * area;
+        const float* __restrict__ g = in0_p + plane * area;
+        if (DERIVATIVE)
+            for (int64 i = 0; i < area; i++) y[i] = x[i] + bias > 0 ? g[i] : 0.2f * g[i];
+        else
+            for (int64 i = 0; i < area; i++) y[i] = leaky_relu(x[i] + bias);
+        blur_plane(y, out0_p + plane * area, sums, H, W);
+    }
+});
+"""
+
+BLUR_THEN_SLOPE = """
+const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
+const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
+stylegan::share_range(planes, area * 1.5, [&](int64 plane, int64 end) {
+    float *sums = scratch(0, blur_room(W)), *__restrict__ dy = scratch(1, area);
+    for (; plane < end; plane++) {
+        const float bias = in2_p[plane % C];
+        const float* __restrict__ x = in1_p + plane * area;
+        float* __restrict__ dx = out0_p + plane * area;
+        blur_plane(in0_p + plane * area, dy, sums, H, W);
+        float sum = 0;
+        for (int64 i = 0; i < area; i++) {
+            dx[i] = x[i] + bias > 0 ? dy[i] : 0.2f * dy[i];
+            sum += dx[i];
+        }
+        out1_p[plane] = sum;
+    }
+});
+"""
+
+
+class BlurredLeakyRelu(Operator):
+    """Keeps what came in instead of the activation, which nothing else needs."""
+
+    def compute(self, x, bias):
+        return code([x.shape], [x, bias], """
+            const float *X = in0_p, *BIAS = in1_p;
+            constexpr bool DERIVATIVE = false;""" + LEAKY_RELU_THEN_BLUR)[0]
+
+    def grad(self, dz):
+        dx, sums = BlurThenSlope.apply(dz, *(v.detach() for v in self.inputs))
+        return dx, sums.sum(0)
+
+
+class BlurThenSlope(Operator):
+    """dz, x, bias → dx = blur(dz) · slope at x + bias; and its sum over each plane, [N, C].
+
+    Linear in dz, constant in the others; the adjoint is SlopeThenBlur.
+    """
+
+    keeps = (1, 2)
+
+    def compute(self, dz, x, bias):
+        return tuple(code([dz.shape, dz.shape[:2]], [dz, x, bias], BLUR_THEN_SLOPE))
+
+    def grad(self, g, g_sum):
+        x, bias = self.inputs[1:]
+        if g_sum is not None:
+            g_sum = g_sum.broadcast(x.shape, [2, 3])
+            g = g_sum if g is None else g + g_sum
+        return SlopeThenBlur.apply(g, x, bias), None, None
+
+
+class SlopeThenBlur(Operator):
+    keeps = (1, 2)
+
+    def compute(self, g, x, bias):
+        return code([g.shape], [g, x, bias], """
+            const float *X = in1_p, *BIAS = in2_p;
+            constexpr bool DERIVATIVE = true;""" + LEAKY_RELU_THEN_BLUR)[0]
+
+    def grad(self, dz):
+        return BlurThenSlope.apply(dz, *self.inputs[1:])[0], None, None
+
+
+def blurred_leaky_relu(x, bias):
+    """blur(bias_leaky_relu(x, bias)) of x [N, C, H, W]."""
+    if on_cpu():
+        return BlurredLeakyRelu.apply(x, bias)
+    return blur(bias_leaky_relu(x, bias))
+
+
 def add_bias(x, bias):
     return x + bias.broadcast(x.shape, [i for i in range(x.ndim) if i != 1])
 

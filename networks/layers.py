@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from backend import jt
-from backend.fused import add_bias, bias_leaky_relu
+from backend.fused import add_bias, bias_leaky_relu, blurred_leaky_relu
 from backend.kernels import best_form, conv2d, conv_transpose2d, matmul, winograd
 
 nn = jt.nn
@@ -68,11 +68,12 @@ class EqualLinear(EqualLayer):
 
 
 class EqualConv2d(EqualLayer):
-    """[N, in, H, W] → [N, out, H, W], kernel 1×1 or 3×3, zero padding, leaky ReLU if `activate`."""
+    """[N, in, H, W] → [N, out, H, W], kernel 1×1 or 3×3, zero padding; with a leaky ReLU after it
+    where `activate`, and a blur after that where `blur`."""
 
-    def __init__(self, fan_in, fan_out, kernel, activate=False, **options):
+    def __init__(self, fan_in, fan_out, kernel, activate=False, blur=False, **options):
         super().__init__((fan_out, fan_in, kernel, kernel), **options)
-        self.end = bias_leaky_relu if activate else add_bias
+        self.end = blurred_leaky_relu if blur else bias_leaky_relu if activate else add_bias
 
     def execute(self, x, weight, scale, bias=None):
         x = self.convolve(x, weight, scale)

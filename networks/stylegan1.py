@@ -7,7 +7,7 @@ Karras, Laine, Aila, "A Style-Based Generator Architecture for Generative Advers
 import math
 
 from backend import jt
-from backend.fused import blur, epilogue
+from backend.fused import epilogue
 from networks.config import num_layers, sizes_to
 from networks.inputs import is_fading
 from networks.layers import (
@@ -112,11 +112,11 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, size, config):
         width, below = config.d_width(size), config.d_width(size // 2)
         between = below if config.widen_first else width
-        self.conv0 = EqualConv2d(width, between, 3, activate=True)
+        self.conv0 = EqualConv2d(width, between, 3, activate=True, blur=True)
         self.conv1 = DownConv2d(between, below, 3, activate=True)
 
     def execute(self, x):
-        return self.conv1(blur(self.conv0(x)))
+        return self.conv1(self.conv0(x))
 
 
 class DiscriminatorHead(nn.Module):

@@ -10,8 +10,12 @@ namespace stylegan {
 
 constexpr int LANES = 16;
 typedef float Lanes __attribute__((vector_size(4 * LANES)));
+// The same at any address. (With memcpy, compilers move two halves, and whoever loads both as one
+// next has to wait for them.)
+typedef float FreeLanes __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 
 inline Lanes load(const float* from, size_t step, int count) {
+    if (count == LANES && step == 1) return *(const FreeLanes*)from;
     Lanes value = {};
     if (count == LANES)
         for (int i = 0; i < LANES; i++) value[i] = from[i * step];
@@ -44,7 +48,7 @@ inline void store(const Lanes* values, float* to, size_t step, int count, bool f
     if (far && count == LANES && (size_t)to % sizeof(Lanes) == 0)
         for (int p = 0; p < POINTS; p++) store_far(to + p * step, values[p]);
     else if (count == LANES)
-        for (int p = 0; p < POINTS; p++) std::memcpy(to + p * step, &values[p], sizeof(Lanes));
+        for (int p = 0; p < POINTS; p++) *(FreeLanes*)(to + p * step) = values[p];
     else
         for (int p = 0; p < POINTS; p++) std::memcpy(to + p * step, &values[p], 4 * count);
 }

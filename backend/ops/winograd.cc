@@ -21,8 +21,8 @@ inline size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES + 5 * LA
 
 // out[i] = sum of m(i, k) in[k]. Unrolled, m is known while compiling, and its zeros cost nothing.
 template <int ROWS, int COLUMNS, class Matrix>
-[[gnu::always_inline]] inline void multiply(Matrix m, const Lanes* in, int in_step, Lanes* out,
-                                            int out_step) {
+[[gnu::always_inline]] inline void multiply(Matrix m, const Lanes* in, size_t in_step, Lanes* out,
+                                            size_t out_step) {
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
         Lanes sum = {};
@@ -33,14 +33,20 @@ template <int ROWS, int COLUMNS, class Matrix>
     }
 }
 
-// out = m in transpose(m); in is [COLUMNS, COLUMNS] with rows in_row apart, out [ROWS, ROWS].
+// How far apart the rows of a matrix are, and the numbers of a row.
+struct Steps {
+    size_t row, column;
+};
+
+// out = m in transpose(m); in is [COLUMNS, COLUMNS], out [ROWS, ROWS].
 template <int ROWS, int COLUMNS, class Matrix>
-[[gnu::always_inline]] inline void multiply_both(Matrix m, const Lanes* in, int in_row,
-                                                 Lanes* out) {
+[[gnu::always_inline]] inline void multiply_both(Matrix m, const Lanes* in, Steps from, Lanes* out,
+                                                 Steps to) {
     Lanes half[ROWS][COLUMNS];
     for (int k = 0; k < COLUMNS; k++)
-        multiply<ROWS, COLUMNS>(m, in + k, in_row, &half[0][k], COLUMNS);
-    for (int i = 0; i < ROWS; i++) multiply<ROWS, COLUMNS>(m, half[i], 1, out + i * ROWS, 1);
+        multiply<ROWS, COLUMNS>(m, in + k * from.column, from.row, &half[0][k], COLUMNS);
+    for (int i = 0; i < ROWS; i++)
+        multiply<ROWS, COLUMNS>(m, half[i], 1, out + i * to.row, to.column);
 }
 
 // Some rows of tiles, counted through all pictures; they are transformed and multiplied at once.
@@ -48,9 +54,12 @@ struct Rows {
     int first, count;
 };
 
-constexpr int GROUP = 8;                // tiles of a row that are copied at once
+constexpr int COPIED = 64;              // pixels of a row at once
+// A block of tiles is either a thread's, all of whose arrays stay in its cache, or shared by all.
 constexpr size_t CACHE = 2 << 20, MOST_MEMORY = 64 << 20;
-constexpr int FEWEST_TILES = 48, FEWEST_BLOCKS = 6;
+constexpr size_t OWN_TILES = 48, FEWEST_OWN_TILES = 24, SHARED_TILES = 256;
+constexpr int FEWEST_BLOCKS = 6;        // worth being shared out
+constexpr int64_t TILES_OF_SUM = 256, MOST_SUMS = 8;
 constexpr int FEWEST_SPLIT = 256;       // tiles: with fewer, splitting w costs more than is won
 constexpr double SPEED = 2;             // numbers that a transform writes in a nanosecond, roughly
 constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, roughly
@@ -59,12 +68,13 @@ constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, 
 template <int WINDOW, int STRIDE, int P, int PADDING, class Matrix>
 void gather(Matrix m, const float* pictures, int channels, int height, int width, Rows rows,
             float* points) {
-    constexpr int COLUMNS = GROUP * STRIDE + WINDOW - STRIDE;
+    constexpr int GROUP = COPIED / STRIDE, COLUMNS = COPIED + WINDOW - STRIDE;
     const int across = width / STRIDE, down = height / STRIDE;
     const size_t plane = (size_t)height * width;
     const size_t step = padded((size_t)rows.count * across * channels);
     const bool far = step * P * P > (6 << 18);                          // 6 MiB
     const int groups = (channels + LANES - 1) / LANES;
+    const bool whole = channels % LANES == 0;       // all points are where Lanes may be
     share_items((int64_t)rows.count * groups, across * P * P * LANES / SPEED, [&](int64_t item) {
         const int row = item / groups, c = item % groups * LANES;
         const int n = (rows.first + row) / down, count = std::min(LANES, channels - c);
@@ -89,9 +99,15 @@ void gather(Matrix m, const float* pictures, int channels, int height, int width
             }
             float* to = points + ((size_t)row * across + first) * channels + c;
             for (int t = 0; t < tiles; t++) {
-                Lanes result[P * P];
-                multiply_both<P, WINDOW>(m, &copy[0][t * STRIDE], COLUMNS, result);
-                store<P * P>(result, to + (size_t)t * channels, step, count, far);
+                const Lanes* from = &copy[0][t * STRIDE];
+                if (whole && !far) {
+                    multiply_both<P, WINDOW>(m, from, {COLUMNS, 1}, (Lanes*)(to + t * channels),
+                                             {P * step / LANES, step / LANES});
+                } else {
+                    Lanes result[P * P];
+                    multiply_both<P, WINDOW>(m, from, {COLUMNS, 1}, result, {P, 1});
+                    store<P * P>(result, to + t * channels, step, count, far);
+                }
             }
         }
         finish_far_stores();
@@ -102,10 +118,12 @@ void gather(Matrix m, const float* pictures, int channels, int height, int width
 template <int Q, int P, class Matrix>
 void scatter(Matrix m, const float* points, int channels, int height, int width, Rows rows,
              float* pictures) {
+    constexpr int GROUP = COPIED / Q;
     const int across = width / Q, down = height / Q;
     const size_t plane = (size_t)height * width;
     const size_t step = padded((size_t)rows.count * across * channels);
     const int groups = (channels + LANES - 1) / LANES;
+    const bool whole = channels % LANES == 0;       // all points are where Lanes may be
     share_items((int64_t)rows.count * groups, across * P * P * LANES / SPEED, [&](int64_t item) {
         const int row = item / groups, c = item % groups * LANES;
         const int n = (rows.first + row) / down, count = std::min(LANES, channels - c);
@@ -113,17 +131,18 @@ void scatter(Matrix m, const float* points, int channels, int height, int width,
         float* picture = pictures + ((size_t)n * channels + c) * plane + (size_t)top * width;
         for (int first = 0; first < across; first += GROUP) {
             const int tiles = std::min(GROUP, across - first);
-            Lanes copy[Q][GROUP * Q];
+            Lanes copy[Q][COPIED];
             for (int t = 0; t < tiles; t++) {
                 const float* from = points + ((size_t)row * across + first + t) * channels + c;
-                Lanes all[P * P], result[Q * Q];
-                for (int p = 0; p < P * P; p++) {
-                    all[p] = load(from + p * step, 1, count);
-                    __builtin_prefetch(from + p * step + LANES);        // of the next channels
+                Lanes* to = &copy[0][t * Q];
+                if (whole) {
+                    multiply_both<Q, P>(m, (const Lanes*)from, {P * step / LANES, step / LANES}, to,
+                                        {COPIED, 1});
+                } else {
+                    Lanes all[P * P];
+                    for (int p = 0; p < P * P; p++) all[p] = load(from + p * step, 1, count);
+                    multiply_both<Q, P>(m, all, {P, 1}, to, {COPIED, 1});
                 }
-                multiply_both<Q, P>(m, all, P, result);
-                for (int i = 0; i < Q; i++)
-                    for (int j = 0; j < Q; j++) copy[i][t * Q + j] = result[i * Q + j];
             }
             for (int i = 0; i < Q; i++)
                 for (int j = 0; j < tiles * Q; j += LANES)
@@ -145,32 +164,38 @@ void transform_weight(const Layer& l, const float* w, float* points) {
             Lanes taps[9], result[P * P];
             for (int k = 0; k < 9; k++)
                 taps[l.adjoint ? 8 - k : k] = load(first + k, next, count) * l.scale;
-            multiply_both<P, 3>([](int i, int k) { return How::algorithm.G[i][k]; }, taps, 3, result);
+            multiply_both<P, 3>([](int i, int k) { return How::algorithm.G[i][k]; }, taps, {3, 1},
+                                result, {P, 1});
             store<P * P>(result, points + (size_t)i * l.to + o, step, count, true);
         }
         finish_far_stores();
     });
 }
 
-// Points [P * P, to, from] to dw [to, from, 3, 3]
+// The sum of `parts` arrays of points [P * P, to, from], each of so many numbers, to dw
+// [to, from, 3, 3]
 template <class How>
-void collect_weight(const Layer& l, const float* points, float* dw) {
+void collect_weight(const Layer& l, const float* points, int64_t parts, size_t numbers, float* dw) {
     constexpr int P = How::algorithm.points;
     constexpr int BLOCK = 2;                // with one, memory keeps it waiting between points
     const size_t step = padded((size_t)l.to * l.from);
-    share_items(l.to, l.from * P * P / SPEED, [&](int64_t o) {
+    share_items(l.to, parts * l.from * P * P / SPEED, [&](int64_t o) {
     for (int i = 0; i < l.from; i += BLOCK * LANES) {
         const size_t place = (size_t)o * l.from + i;
         Lanes all[BLOCK][P * P], taps[9];
         for (int p = 0; p < P * P; p++)
             for (int b = 0; b < BLOCK && i + b * LANES < l.from; b++) {
                 const float* from = points + place + b * LANES + p * step;
-                all[b][p] = load(from, 1, std::min(LANES, l.from - i - b * LANES));
+                const int count = std::min(LANES, l.from - i - b * LANES);
+                all[b][p] = load(from, 1, count);
+                for (int64_t part = 1; part < parts; part++)
+                    all[b][p] += load(from + part * numbers, 1, count);
                 __builtin_prefetch(from + BLOCK * LANES);
             }
         for (int b = 0; b < BLOCK && i + b * LANES < l.from; b++) {
             const int count = std::min(LANES, l.from - i - b * LANES);
-            multiply_both<3, P>([](int i, int k) { return How::algorithm.G[k][i]; }, all[b], P, taps);
+            multiply_both<3, P>([](int i, int k) { return How::algorithm.G[k][i]; }, all[b], {P, 1},
+                                taps, {3, 1});
             float* to = dw + 9 * (place + b * LANES);
             for (int c = 0; c < count; c++)
                 for (int k = 0; k < 9; k++) to[9 * c + k] = taps[k][c] * l.scale;
@@ -187,17 +212,21 @@ struct Workspace {
     static constexpr int POINTS = How::algorithm.points * How::algorithm.points;
     int across, rows, rows_at_once;
     size_t most;            // tiles at once
+    bool fits;              // into a thread's cache, and is worth a matrix product
     float* weight;          // [POINTS, from, to] or [POINTS, to, from]
     float* x;               // [POINTS, tiles, from]
     float* y;               // [POINTS, tiles, to]
     void* split = nullptr;  // the weight for AMX, where it is used
 
-    Workspace(const Layer& l, size_t bytes) {
+    Workspace(const Layer& l, bool own) {
         across = l.width / How::algorithm.stride;
         rows = l.batch * (l.height / How::algorithm.stride);
-        const size_t tiles = bytes / 4 / (POINTS * (size_t)(l.from + l.to));
-        rows_at_once = std::max<int>(1, std::min<size_t>(rows, std::min<size_t>(tiles, 256) / across));
+        const size_t of_tile = 4 * POINTS * (size_t)(l.from + l.to);
+        const size_t wanted = own ? std::min(OWN_TILES, CACHE / of_tile) / LANES * LANES
+                                  : std::min(SHARED_TILES, MOST_MEMORY / of_tile);
+        rows_at_once = std::max<int>(1, std::min<size_t>(rows, wanted / across));
         most = (size_t)rows_at_once * across;
+        fits = most * of_tile <= CACHE && most >= FEWEST_OWN_TILES;
         weight = buffer(0, (size_t)l.from * l.to);
         take(l, 0);
     }
@@ -258,10 +287,9 @@ void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const
 
 template <class How>
 void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
-    // Where a thread's arrays fit into its cache, each takes whole blocks of rows.
-    Workspace<How> space(l, CACHE);
-    const bool apart = space.most >= FEWEST_TILES && space.blocks() >= FEWEST_BLOCKS;
-    if (!apart) space = Workspace<How>(l, MOST_MEMORY);
+    Workspace<How> space(l, true);
+    const bool apart = space.fits && space.blocks() >= FEWEST_BLOCKS;
+    if (!apart) space = Workspace<How>(l, false);
     transform_weight<How>(l, w, space.weight);
     // All blocks are rows for AMX, or none is split.
     const size_t tiles = (size_t)space.rows * space.across;
@@ -286,35 +314,56 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     }
 }
 
+// What some rows of tiles add to the transformed gradient in space.weight, or `begin` it with.
+template <class How>
+void gradient_rows(const Layer& l, const Workspace<How>& space, Rows rows, bool begin,
+                   const float* x, const float* dy) {
+    constexpr auto& a = How::algorithm;
+    const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
+    gather<a.window, a.stride, a.points, 1>(
+        [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width, rows,
+        space.x);
+    gather<a.outputs, a.outputs, a.points, 0>(
+        [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width, rows, space.y);
+    const int tiles = rows.count * space.across;
+    share_items(space.POINTS, l.to * tiles * (l.from / PRODUCTS), [&](int64_t p) {
+        const float* x_of_p = space.x + p * padded((size_t)tiles * l.from);
+        const float* dy_of_p = space.y + p * padded((size_t)tiles * l.to);
+        float* sum = space.weight + p * padded((size_t)l.to * l.from);
+        if (wants_split(l)) {
+            const Factor left = split_room(0, l.to, tiles), right = split_room(1, l.from, tiles);
+            split_left_transposed(dy_of_p, l.to, tiles, left);
+            split_right(x_of_p, tiles, l.from, right);
+            multiply_split(l.to, l.from, tiles, left, right, !begin, sum);
+            return;
+        }
+        multiply('T', 'N', l.to, l.from, tiles, 1, dy_of_p, l.to, x_of_p, l.from, !begin, sum,
+                 l.from);
+    });
+}
+
 template <class How>
 void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
-    constexpr auto& a = How::algorithm;
-    const Workspace<How> space(l, MOST_MEMORY);
-    const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
-    for (int block = 0; block < space.blocks(); block++) {
-        const Rows rows = space.block(block);
-        gather<a.window, a.stride, a.points, 1>(
-            [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width,
-            rows, space.x);
-        gather<a.outputs, a.outputs, a.points, 0>(
-            [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width,
-            rows, space.y);
-        const int tiles = rows.count * space.across;
-        share_items(space.POINTS, l.to * tiles * (l.from / PRODUCTS), [&](int64_t p) {
-            if (wants_split(l)) {
-                const Factor left = split_room(0, l.to, tiles), right = split_room(1, l.from, tiles);
-                split_left_transposed(space.y + p * padded((size_t)tiles * l.to), l.to, tiles, left);
-                split_right(space.x + p * padded((size_t)tiles * l.from), tiles, l.from, right);
-                multiply_split(l.to, l.from, tiles, left, right, block > 0,
-                               space.weight + p * padded((size_t)l.to * l.from));
-                return;
-            }
-            multiply('T', 'N', l.to, l.from, tiles, 1, space.y + p * padded((size_t)tiles * l.to),
-                     l.to, space.x + p * padded((size_t)tiles * l.from), l.from, block ? 1 : 0,
-                     space.weight + p * padded((size_t)l.to * l.from), l.from);
-        });
-    }
-    collect_weight<How>(l, space.weight, dw);
+    // Blocks of a thread's own add to a sum that is its part's: as many parts as there are tiles
+    // for, whatever the number of threads.
+    Workspace<How> space(l, true);
+    const int64_t tiles = (int64_t)space.rows * space.across;
+    const bool apart = space.fits && tiles >= 2 * TILES_OF_SUM && !wants_split(l);
+    const int64_t parts =
+        apart ? std::min({tiles / TILES_OF_SUM, MOST_SUMS, (int64_t)space.blocks()}) : 1;
+    if (!apart) space = Workspace<How>(l, false);
+    const size_t numbers = space.POINTS * padded((size_t)l.to * l.from);
+    float* sums = (float*)thread_buffer(0).at_least(4 * numbers * parts);
+    for (int i = 0; i < most_threads() && apart; i++) Workspace<How>(space).take(l, i);
+    share(parts, 1 << 30, [&](int64_t part) {
+        Workspace<How> mine = space;
+        mine.take(l, this_thread());
+        mine.weight = sums + part * numbers;
+        const int begin = space.blocks() * part / parts, end = space.blocks() * (part + 1) / parts;
+        for (int i = begin; i < end; i++)
+            gradient_rows<How>(l, mine, space.block(i), i == begin, x, dy);
+    });
+    collect_weight<How>(l, sums, parts, numbers, dw);
 }
 
 // Whether there are too few tiles for the large algorithms.

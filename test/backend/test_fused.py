@@ -4,7 +4,14 @@ import pytest
 from conftest import without_gpu
 
 from backend import fused, jt
-from backend.fused import adam_step, bias_leaky_relu, blur, epilogue, move
+from backend.fused import (
+    adam_step,
+    bias_leaky_relu,
+    blur,
+    blurred_leaky_relu,
+    epilogue,
+    move,
+)
 from backend.kernels import winograd
 from networks.layers import downsample
 
@@ -81,6 +88,23 @@ def test_bias_and_leaky_relu_with_gradients_up_to_the_second(monkeypatch, shape)
         return [y, dx, dbias, *second]
 
     assert_equal(*both(monkeypatch, compute), bound=2e-5)
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 6, 7), (2, 3, 1, 1), (1, 2, 64, 96)])
+def test_blurred_leaky_relu_with_gradients_up_to_the_third(monkeypatch, shape):
+    """Of the product with w, which is what R1 asks for: each gradient goes through the activation
+    and back, the third through all of its operators."""
+    x0, w0, bias0 = random(0, *shape), random(1, *shape), random(2, shape[1])
+
+    def compute():
+        x, w, bias = jt.array(x0), jt.array(w0), jt.array(bias0)
+        y = blurred_leaky_relu(x * w, bias)
+        dx, dbias = jt.grad((y * y).sum(), [x, bias])
+        second = jt.grad((dx * dx).sum() + (dbias * dbias).sum(), [w, bias])
+        third = jt.grad((second[0] ** 2).sum() + (second[1] ** 2).sum(), [x, w])
+        return [y, dx, dbias, *second, *third]
+
+    assert_equal(*both(monkeypatch, compute), bound=5e-5)
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1, 1), (2, 3, 1, 5), (2, 3, 4, 1), (1, 2, 9, 17)])

@@ -17,9 +17,10 @@ FORMS = {"same": lambda x, w: reference.conv2d(x, w, padding=1),
          "up": lambda x, w: reference.conv2d(reference.upsample(x), w, padding=1),
          "down": lambda x, w: 4 * reference.downsample(reference.conv2d(x, w, padding=1))}
 
-# Few tiles and many; one chunk of them and several; widths that are no multiple of 16; not square.
+# Few tiles and many; one chunk of them and several, and several sums of gradients; widths that are no
+# multiple of 16; not square.
 SHAPES = [(2, 17, 5, 8, 8), (33, 16, 16, 8, 8), (1, 32, 16, 8, 24), (3, 16, 33, 32, 32),
-          (20, 3, 40, 16, 16)]
+          (20, 3, 40, 16, 16), (34, 7, 20, 32, 32)]
 
 
 def var(a):
@@ -119,7 +120,7 @@ found = []
 def add(y, inputs):
     found.extend([y, *jt.grad((y * y).sum(), inputs)])
 for form, channels, size, batch in (("same", 512, 8, 16), ("up", 512, 4, 16), ("down", 512, 8, 16),
-                                    ("same", 48, 64, 5), ("up", 64, 32, 3), ("down", 64, 32, 3)):
+                                    ("same", 48, 64, 5), ("up", 64, 32, 9), ("down", 64, 64, 9)):
     x, w = var(batch, channels, size, size), var(channels, channels, 3, 3)
     add(winograd(x, w, form), [x, w])
 for batch in 16, 11:
@@ -132,6 +133,7 @@ a, b = var(16, 4096), var(512, 4096)
 add(matmul(a, b, transpose_b=True), [a, b])
 x, bias = var(16, 64, 32, 32), var(64)
 add(fused.bias_leaky_relu(fused.blur(x), bias), [x, bias])
+add(fused.blurred_leaky_relu(x, bias), [x, bias])
 p, g, v = [var(70000)], [var(70000)], [jt.abs(var(70000))]
 new, moments, sound, norm = fused.adam_step(jt.ones(1), p, g, v, jt.ones(1) * 0.1, 0.99, 1e-8)
 found += [*new, *moments, norm, *fused.move(p, g, jt.ones(1) * 0.3)]
@@ -144,7 +146,7 @@ def test_how_many_threads_compute_changes_no_bit():
     found = [subprocess.run([sys.executable, "-c", BITS], cwd=ROOT, capture_output=True, text=True,
                             check=True, env=os.environ | {"OMP_NUM_THREADS": str(count)}).stdout
              for count in (1, 2, 8, 24)]
-    assert len(found[0].split()) == 40
+    assert len(found[0].split()) == 43
     for other in found[1:]:
         assert other == found[0]
 

@@ -5,7 +5,7 @@ import reference
 
 import model
 from backend import jt
-from backend.fused import bias_leaky_relu, blur
+from backend.fused import bias_leaky_relu, blur, blurred_leaky_relu
 from backend.kernels import conv2d, conv_transpose2d, matmul
 from networks import inputs, layers
 from networks.config import ModelConfig
@@ -113,6 +113,7 @@ LAYERS = {
     "matmul transposed": (lambda x, w: matmul(x, w, transpose_b=True), (4, 6), (5, 6)),
     "blur": (lambda x, w: blur(x * w), (2, 3, 6, 6), (2, 3, 6, 6)),
     "bias and leaky relu": (lambda x, w: bias_leaky_relu(x * x, w), (2, 3, 4, 4), (3,)),
+    "blurred leaky relu": (lambda x, w: blurred_leaky_relu(x * x, w), (2, 3, 4, 4), (3,)),
     "stddev": (lambda x, w: layers.append_stddev(x * w), (4, 2, 4, 4), (4, 2, 4, 4)),
 }
 
