@@ -59,7 +59,7 @@ constexpr int COPIED = 64;              // pixels of a row at once
 constexpr size_t CACHE = 2 << 20, MOST_MEMORY = 64 << 20;
 constexpr size_t OWN_TILES = 48, FEWEST_OWN_TILES = 24, SHARED_TILES = 256;
 constexpr int FEWEST_BLOCKS = 6;        // worth being shared out
-constexpr int64_t TILES_OF_SUM = 256, MOST_SUMS = 8;
+constexpr int64_t TILES_OF_SUM = 128, MOST_SUMS = 8;
 constexpr int FEWEST_SPLIT = 256;       // tiles: with fewer, splitting w costs more than is won
 constexpr double SPEED = 2;             // numbers that a transform writes in a nanosecond, roughly
 constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, roughly

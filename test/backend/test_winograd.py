@@ -17,8 +17,8 @@ FORMS = {"same": lambda x, w: reference.conv2d(x, w, padding=1),
          "up": lambda x, w: reference.conv2d(reference.upsample(x), w, padding=1),
          "down": lambda x, w: 4 * reference.downsample(reference.conv2d(x, w, padding=1))}
 
-# Few tiles and many; one chunk of them and several, and several sums of gradients; widths that are no
-# multiple of 16; not square.
+# Few tiles and many; one chunk of them and several, also of sums; widths of no 16s;
+# not square.
 SHAPES = [(2, 17, 5, 8, 8), (33, 16, 16, 8, 8), (1, 32, 16, 8, 24), (3, 16, 33, 32, 32),
           (20, 3, 40, 16, 16), (34, 7, 20, 32, 32)]
 
