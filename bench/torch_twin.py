@@ -222,7 +222,7 @@ class Twin:
         penalty = gradient.square().sum([1, 2, 3]).mean()
         with torch.no_grad():
             fake, w = self.fake(batch, size, alpha, mixing)
-            self.G.w_avg.lerp_(w.mean(0), 0.005)        # as in the other pass of G
+            self.G.w_avg.lerp_(w.float().mean(0), 0.005)        # as in the other pass of G
         loss = (F.softplus(-scores).mean() + F.softplus(self.D(fake, alpha)).mean()
                 + gamma / 2 * penalty)
         self.adam_D.zero_grad()
@@ -239,6 +239,6 @@ class Twin:
         with torch.no_grad():
             for average, p in self.averaged:
                 average.lerp_(p, 1 - ema_beta)
-            self.G.w_avg.lerp_(w.mean(0), 0.005)
+            self.G.w_avg.lerp_(w.float().mean(0), 0.005)
             self.G_ema.w_avg.copy_(self.G.w_avg)
         return loss.item()

@@ -6,8 +6,9 @@ With --vs they take turns, each in a process of its own with the same number of 
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
 "lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen iterations),
 --share_fakes, --amp (these change the recipe) and --grad_accum 4. On a GPU "torch" convolves in
-float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp. `ratio` is
-the median over the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct
+float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp; on a CPU,
+"torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the median over the
+rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct
 convolutions, whatever a side really does. With --generate, pictures are painted instead, truncation
 on.
 """
@@ -23,7 +24,7 @@ import time
 # Ours with a flag of train.py.
 FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True},
          "accum": {"grad_accum": 4}}
-TWINS = ("torch", "fused", "torch_tf32")
+TWINS = ("torch", "fused", "torch_tf32", "torch_bf16")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -188,7 +189,11 @@ def torch_step(args, size, batch):
     import torch
     step = twin(args, size).step
     images = torch.randn(batch, 3, size, size)
-    return lambda: step(images)
+
+    def rounded_step():
+        with torch.autocast(args.device, torch.bfloat16):
+            step(images)
+    return rounded_step if args.worker == "torch_bf16" else lambda: step(images)
 
 
 def torch_generate(args, size, batch):
