@@ -7,10 +7,9 @@ bench/torch_twin.py written the ordinary way, "fused" the same with fused up- an
 "lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen iterations),
 --share_fakes, --amp (these change the recipe) and --grad_accum 4. On a GPU "torch" convolves in
 float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp; on a CPU,
-"torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the median over the
-rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct
-convolutions, whatever a side really does. With --generate, pictures are painted instead, truncation
-on.
+"torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the median over
+the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct convolutions,
+whatever a side really does. With --generate, pictures are painted instead, truncation on.
 """
 import argparse
 import json
