@@ -77,22 +77,36 @@ void split_left_transposed(const float* a, int64_t rows, int64_t inner, Factor t
 }
 
 // Tiles of the right factor are [16 pairs of products, 16 columns, 2].
+static void store_pair(__m512 first, __m512 second, Half* high, Half* low) {
+    const Parts one(first), two(second);
+    _mm512_storeu_si512(high, _mm512_or_si512(one.high, _mm512_slli_epi32(two.high, 16)));
+    _mm512_storeu_si512(low, _mm512_or_si512(one.low, _mm512_slli_epi32(two.low, 16)));
+}
+
+static int64_t place_of_pair(int64_t k, int64_t column, int64_t steps) {
+    return ((column / TILE * steps + k / INNER) * TILE + k % INNER / 2) * INNER;
+}
+
 void split_right(const float* b, int64_t inner, int64_t columns, Factor to) {
     const int64_t steps = steps_of(inner);
     for (int64_t k = 0; k < steps * INNER; k += 2)
         for (int64_t column = 0; column < columns; column += TILE) {
             const auto row = [&](int64_t i) {
-                return Parts(i < inner ? _mm512_loadu_ps(b + i * columns + column)
-                                       : _mm512_setzero_ps());
+                return i < inner ? _mm512_loadu_ps(b + i * columns + column) : _mm512_setzero_ps();
             };
-            const Parts first = row(k), second = row(k + 1);
-            const int64_t place = ((column / TILE * steps + k / INNER) * TILE + k % INNER / 2) *
-                INNER;
-            _mm512_storeu_si512(to.high + place, _mm512_or_si512(
-                first.high, _mm512_slli_epi32(second.high, 16)));
-            _mm512_storeu_si512(to.low + place, _mm512_or_si512(
-                first.low, _mm512_slli_epi32(second.low, 16)));
+            const int64_t place = place_of_pair(k, column, steps);
+            store_pair(row(k), row(k + 1), to.high + place, to.low + place);
         }
+}
+
+void split_pairs(const float* first, const float* second, int count, int64_t k, int64_t column,
+                 int64_t inner, Factor to, size_t next) {
+    const int64_t place = place_of_pair(k, column, steps_of(inner));
+    for (int i = 0; i < count; i++) {
+        const size_t further = place + i * (next / sizeof(Half));
+        store_pair(_mm512_loadu_ps(first + i * TILE), _mm512_loadu_ps(second + i * TILE),
+                   to.high + further, to.low + further);
+    }
 }
 
 struct alignas(64) TileConfig {
@@ -176,6 +190,9 @@ static void refuse() { throw std::runtime_error("this processor has no AMX"); }
 void split_left(const float*, int64_t, int64_t, Factor) { refuse(); }
 void split_left_transposed(const float*, int64_t, int64_t, Factor) { refuse(); }
 void split_right(const float*, int64_t, int64_t, Factor) { refuse(); }
+void split_pairs(const float*, const float*, int, int64_t, int64_t, int64_t, Factor, size_t) {
+    refuse();
+}
 void multiply_split(int64_t, int64_t, int64_t, Factor, Factor, bool, float*) { refuse(); }
 
 #endif

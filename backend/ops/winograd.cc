@@ -60,7 +60,8 @@ constexpr size_t CACHE = 2 << 20, MOST_MEMORY = 64 << 20;
 constexpr size_t OWN_TILES = 48, FEWEST_OWN_TILES = 24, SHARED_TILES = 256;
 constexpr int FEWEST_BLOCKS = 6;        // worth being shared out
 constexpr int64_t TILES_OF_SUM = 128, MOST_SUMS = 8;
-constexpr int FEWEST_SPLIT = 256;       // tiles: with fewer, splitting w costs more than is won
+// Pixels of the larger side: with fewer, little is won by AMX, and gradients were further off.
+constexpr size_t FEWEST_SPLIT = 4096;
 constexpr double SPEED = 2;             // numbers that a transform writes in a nanosecond, roughly
 constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, roughly
 
@@ -152,23 +153,51 @@ void scatter(Matrix m, const float* points, int channels, int height, int width,
     });
 }
 
+// The points [P * P] of w from channel i to the channels from o on.
+template <class How>
+void transform_taps(const Layer& l, const float* w, int i, int o, Lanes* points) {
+    constexpr int P = How::algorithm.points;
+    const int count = std::min(LANES, l.to - o);
+    const size_t next = l.adjoint ? 9 : 9 * (size_t)l.from;
+    const float* first = w + 9 * (l.adjoint ? (size_t)i * l.to + o : (size_t)o * l.from + i);
+    Lanes taps[9];
+    for (int k = 0; k < 9; k++)
+        taps[l.adjoint ? 8 - k : k] = load(first + k, next, count) * l.scale;
+    multiply_both<P, 3>([](int i, int k) { return How::algorithm.G[i][k]; }, taps, {3, 1}, points,
+                        {P, 1});
+}
+
 // w to points [P * P, from, to]
 template <class How>
 void transform_weight(const Layer& l, const float* w, float* points) {
-    constexpr int P = How::algorithm.points;
-    const size_t step = padded((size_t)l.from * l.to), next = l.adjoint ? 9 : 9 * (size_t)l.from;
-    share_items(l.from, l.to * P * P / SPEED, [&](int64_t i) {
+    constexpr int POINTS = How::algorithm.points * How::algorithm.points;
+    const size_t step = padded((size_t)l.from * l.to);
+    share_items(l.from, l.to * POINTS / SPEED, [&](int64_t i) {
         for (int o = 0; o < l.to; o += LANES) {
-            const int count = std::min(LANES, l.to - o);
-            const float* first = w + 9 * (l.adjoint ? (size_t)i * l.to + o : (size_t)o * l.from + i);
-            Lanes taps[9], result[P * P];
-            for (int k = 0; k < 9; k++)
-                taps[l.adjoint ? 8 - k : k] = load(first + k, next, count) * l.scale;
-            multiply_both<P, 3>([](int i, int k) { return How::algorithm.G[i][k]; }, taps, {3, 1},
-                                result, {P, 1});
-            store<P * P>(result, points + (size_t)i * l.to + o, step, count, true);
+            Lanes result[POINTS];
+            transform_taps<How>(l, w, i, o, result);
+            store<POINTS>(result, points + (size_t)i * l.to + o, step, std::min(LANES, l.to - o),
+                          true);
         }
         finish_far_stores();
+    });
+}
+
+// The same as factors for AMX, one per point.
+template <class How>
+void split_weight(const Layer& l, const float* w, char* factors) {
+    constexpr int POINTS = How::algorithm.points * How::algorithm.points;
+    const size_t next = Factor::bytes(l.to, l.from);
+    const int rows = (l.from + 31) / 32 * 32;       // beyond `from` are zeros
+    share_items(rows / 2, l.to * POINTS / SPEED, [&](int64_t pair) {
+        const int i = 2 * pair;
+        Lanes first[POINTS] = {}, second[POINTS] = {};
+        for (int o = 0; o < l.to; o += LANES) {
+            if (i < l.from) transform_taps<How>(l, w, i, o, first);
+            if (i < l.from) transform_taps<How>(l, w, i + 1, o, second);
+            split_pairs((const float*)first, (const float*)second, POINTS, i, o, l.from,
+                        Factor(factors, l.to, l.from), next);
+        }
     });
 }
 
@@ -216,7 +245,7 @@ struct Workspace {
     float* weight;          // [POINTS, from, to] or [POINTS, to, from]
     float* x;               // [POINTS, tiles, from]
     float* y;               // [POINTS, tiles, to]
-    void* split = nullptr;  // the weight for AMX, where it is used
+    char* split = nullptr;  // the weight as factors for AMX, where it is used
 
     Workspace(const Layer& l, bool own) {
         across = l.width / How::algorithm.stride;
@@ -254,12 +283,6 @@ static Factor split_room(int i, int64_t rows, int64_t inner) {
     return Factor(buffers[i].at_least(Factor::bytes(rows, inner)), rows, inner);
 }
 
-// The transformed weight of point p, split.
-template <class How>
-static Factor split_weight(const Layer& l, const Workspace<How>& space, int64_t p) {
-    return Factor((char*)space.split + p * Factor::bytes(l.to, l.from), l.to, l.from);
-}
-
 // Some rows of tiles. Shared among threads, unless one of them is at it.
 template <class How>
 void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const float* x, float* y) {
@@ -274,8 +297,9 @@ void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const
         float* products = space.y + p * padded((size_t)tiles * l.to);
         if (space.split) {
             const Factor left = split_room(0, tiles, l.from);
+            const Factor right(space.split + p * Factor::bytes(l.to, l.from), l.to, l.from);
             split_left(tiles_of_p, tiles, l.from, left);
-            multiply_split(tiles, l.to, l.from, left, split_weight(l, space, p), false, products);
+            multiply_split(tiles, l.to, l.from, left, right, false, products);
             return;
         }
         multiply('N', 'N', tiles, l.to, l.from, 1, tiles_of_p, l.from,
@@ -290,16 +314,16 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     Workspace<How> space(l, true);
     const bool apart = space.fits && space.blocks() >= FEWEST_BLOCKS;
     if (!apart) space = Workspace<How>(l, false);
-    transform_weight<How>(l, w, space.weight);
     // All blocks are rows for AMX, or none is split.
     const size_t tiles = (size_t)space.rows * space.across;
-    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 && tiles >= FEWEST_SPLIT) {
-        const size_t bytes = Factor::bytes(l.to, l.from);
-        space.split = shared_buffer(2).at_least(space.POINTS * bytes);
-        share_items(space.POINTS, l.from * (l.to / SPEED), [&](int64_t p) {
-            split_right(space.weight + p * padded((size_t)l.from * l.to), l.from, l.to,
-                        split_weight(l, space, p));
-        });
+    const size_t pixels = tiles * std::max(How::algorithm.stride, How::algorithm.outputs) *
+        std::max(How::algorithm.stride, How::algorithm.outputs);
+    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 && pixels >= FEWEST_SPLIT) {
+        const size_t bytes = space.POINTS * Factor::bytes(l.to, l.from);
+        space.split = (char*)thread_buffer(0).at_least(bytes);
+        split_weight<How>(l, w, space.split);
+    } else {
+        transform_weight<How>(l, w, space.weight);
     }
     const auto convolve_block = [&](int64_t i) {
         Workspace<How> mine = space;
@@ -366,10 +390,13 @@ void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
     collect_weight<How>(l, sums, parts, numbers, dw);
 }
 
-// Whether there are too few tiles for the large algorithms.
+// Whether there are too few tiles for the large algorithms. AMX multiplies so fast that writing and
+// reading 100 points of a weight takes longer than what they save.
 static bool is_small(const Layer& l) {
     const int side = l.form == DOWN ? 8 : 4;
-    return l.batch * (l.height / side) * (l.width / side) < (l.form == SAME ? 32 : 64);
+    const int tiles = l.batch * (l.height / side) * (l.width / side);
+    if (l.form == SAME) return tiles < 32;
+    return tiles < (wants_split(l) ? 320 : 64) || (wants_split(l) && std::max(l.from, l.to) <= 128);
 }
 
 void convolve_3x3(const Layer& l, const float* x, const float* w, float* y) {
