@@ -166,7 +166,7 @@ def bias_leaky_relu(x, bias):
     return jt.nn.leaky_relu(add_bias(x, bias), 0.2)
 
 
-# Inputs x or dz, then x and bias of the activation. `slope` is where it is differentiated.
+# Inputs x, bias, or, where DERIVATIVE, g, x, bias; DERIVATIVE, X and BIAS are put in front.
 LEAKY_RELU_THEN_BLUR = """
 const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
 const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;

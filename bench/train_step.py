@@ -118,6 +118,7 @@ def work(args):
     library = "torch" if args.worker in TWINS else "jittor"
     changes = FLAGS.get(args.worker, {})
     step = globals()[f"{library}_{kind}"](args, size, batch, **changes)
+    step = rounded(step, args.device) if args.worker == "torch_bf16" else step
     for line in sys.stdin:
         if line.strip() == "finish":
             print("\n" + json.dumps({"peak_kib": peak_memory(library, args.device)}), flush=True)
@@ -127,6 +128,16 @@ def work(args):
         for _ in range(steps):
             step()
         print("\n" + json.dumps({"seconds": (time.perf_counter() - start) / steps}), flush=True)
+
+
+def rounded(step, device):
+    """`step` under autocast, which rounds convolutions to bfloat16, and what follows from it."""
+    import torch
+
+    def rounded_step():
+        with torch.autocast(device, torch.bfloat16):
+            step()
+    return rounded_step
 
 
 def peak_memory(library, device):
@@ -188,11 +199,7 @@ def torch_step(args, size, batch):
     import torch
     step = twin(args, size).step
     images = torch.randn(batch, 3, size, size)
-
-    def rounded_step():
-        with torch.autocast(args.device, torch.bfloat16):
-            step(images)
-    return rounded_step if args.worker == "torch_bf16" else lambda: step(images)
+    return lambda: step(images)
 
 
 def torch_generate(args, size, batch):

@@ -69,7 +69,7 @@ class EqualLinear(EqualLayer):
 
 class EqualConv2d(EqualLayer):
     """[N, in, H, W] → [N, out, H, W], kernel 1×1 or 3×3, zero padding; with a leaky ReLU after it
-    where `activate`, and a blur after that where `blur`."""
+    where `activate`, or, where `blur`, a leaky ReLU and a blur (both need a bias)."""
 
     def __init__(self, fan_in, fan_out, kernel, activate=False, blur=False, **options):
         super().__init__((fan_out, fan_in, kernel, kernel), **options)

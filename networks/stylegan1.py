@@ -112,7 +112,7 @@ class DiscriminatorBlock(nn.Module):
     def __init__(self, size, config):
         width, below = config.d_width(size), config.d_width(size // 2)
         between = below if config.widen_first else width
-        self.conv0 = EqualConv2d(width, between, 3, activate=True, blur=True)
+        self.conv0 = EqualConv2d(width, between, 3, blur=True)
         self.conv1 = DownConv2d(between, below, 3, activate=True)
 
     def execute(self, x):

@@ -1,6 +1,7 @@
 """Real pictures for the tests: symbols, rendered and resized by the project's own commands."""
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 
@@ -8,6 +9,9 @@ import pytest
 
 from backend import cuda, signals
 from backend.errors import counted
+
+# What a shell starts in the background has Ctrl-C ignored, and so would all that the tests start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A command that a test calls must not change what the tests' own process starts.
 signals.shielded = contextlib.nullcontext

@@ -27,8 +27,8 @@ struct Factor {
 void split_left(const float* a, int64_t rows, int64_t inner, Factor to);        // a [rows, inner]
 void split_left_transposed(const float* a, int64_t rows, int64_t inner, Factor to);  // [inner, rows]
 void split_right(const float* b, int64_t inner, int64_t columns, Factor to);    // b [inner, columns]
-// 16 columns of rows k and k + 1 of b, of as many right factors as are wanted: `first` and `second`
-// have 16 numbers of each, and the factors lie `next` bytes apart.
+// 16 columns of rows k and k + 1 of b, of `count` right factors `next` bytes apart: `first` and
+// `second` have 16 numbers for each. Rows from `inner` to the next multiple of 32 are to be given too.
 void split_pairs(const float* first, const float* second, int count, int64_t k, int64_t column,
                  int64_t inner, Factor to, size_t next);
 

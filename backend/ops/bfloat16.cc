@@ -219,7 +219,7 @@ void convolve_bfloat16_gradient(const Layer& l, const float* x, const float* dy,
     const HalfPlan& plan = plan_for(BACKWARD_W, pictures, l.from, l.to, sides);
     const int64_t x_step = (int64_t)l.from * l.height * l.width;
     const int64_t y_step = l.to * area / (sides.after * sides.after);
-    float* all = (float*)shared_buffer(3).at_least(4 * parts * numbers);
+    float* all = (float*)shared_buffer().at_least(4 * parts * numbers);
     share(parts, l.batch * area * numbers / PRODUCTS, [&](int64_t part) {
         static thread_local Buffer own;
         const int mine = this_thread();

@@ -26,10 +26,10 @@ struct Buffer {
     }
 };
 
-// Jittor runs one operator at a time, so that all convolutions can share these four.
-inline Buffer& shared_buffer(int i) {
-    static Buffer buffers[4];
-    return buffers[i];
+// Jittor runs one operator at a time, so that all can share this one.
+inline Buffer& shared_buffer() {
+    static Buffer buffer;
+    return buffer;
 }
 
 // One for all threads, then two for each.

@@ -135,7 +135,7 @@ static void convolve_pointwise(Kind kind, void* const arrays[3], const std::vect
     }
     // Sums of some pictures, then of those, always in the same order.
     const int64_t parts = std::max<int64_t>(1, std::min<int64_t>(batch, 8)), size = to * from;
-    float* sums = (float*)shared_buffer(3).at_least(4 * parts * size);
+    float* sums = (float*)shared_buffer().at_least(4 * parts * size);
     share(parts, batch * numbers / 4, [&](int64_t part) {
         const int64_t begin = batch * part / parts, end = batch * (part + 1) / parts;
         for (int64_t n = begin; n < end; n++)
@@ -192,7 +192,7 @@ void convolve(Kind kind, void* const arrays[3], const std::vector<int> shapes[3]
     }
     const Plan& plan = find_plan(kind, part_shapes, formats, geometry, 1);
     float* sums = kind != BACKWARD_W ? nullptr
-        : (float*)shared_buffer(3).at_least(4 * parts * sizes[WEIGHTS]);
+        : (float*)shared_buffer().at_least(4 * parts * sizes[WEIGHTS]);
     const double products =
         (double)parts * sizes[DST] * sizes[WEIGHTS] / shapes[DST][axis(formats[DST], 'b')];
     share(parts, products / 20, [&](int64_t part) {

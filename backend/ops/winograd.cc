@@ -60,6 +60,7 @@ constexpr size_t CACHE = 2 << 20, MOST_MEMORY = 64 << 20;
 constexpr size_t OWN_TILES = 48, FEWEST_OWN_TILES = 24, SHARED_TILES = 256;
 constexpr int FEWEST_BLOCKS = 6;        // worth being shared out
 constexpr int64_t TILES_OF_SUM = 128, MOST_SUMS = 8;
+constexpr size_t MOST_OF_SUM = 4 << 20;
 // Pixels of the larger side: with fewer, little is won by AMX, and gradients were further off.
 constexpr size_t FEWEST_SPLIT = 4096;
 constexpr double SPEED = 2;             // numbers that a transform writes in a nanosecond, roughly
@@ -242,21 +243,20 @@ struct Workspace {
     int across, rows, rows_at_once;
     size_t most;            // tiles at once
     bool fits;              // into a thread's cache, and is worth a matrix product
-    float* weight;          // [POINTS, from, to] or [POINTS, to, from]
+    float* weight = nullptr;        // [POINTS, from, to] or [POINTS, to, from]
     float* x;               // [POINTS, tiles, from]
     float* y;               // [POINTS, tiles, to]
-    char* split = nullptr;  // the weight as factors for AMX, where it is used
+    char* split = nullptr;  // or the weight as factors for AMX
 
     Workspace(const Layer& l, bool own) {
         across = l.width / How::algorithm.stride;
         rows = l.batch * (l.height / How::algorithm.stride);
         const size_t of_tile = 4 * POINTS * (size_t)(l.from + l.to);
-        const size_t wanted = own ? std::min(OWN_TILES, CACHE / of_tile) / LANES * LANES
+        const size_t wanted = own ? std::min(OWN_TILES, CACHE / of_tile)
                                   : std::min(SHARED_TILES, MOST_MEMORY / of_tile);
-        rows_at_once = std::max<int>(1, std::min<size_t>(rows, wanted / across));
+        rows_at_once = std::max<int>(1, std::min<size_t>(rows, wanted / LANES * LANES / across));
         most = (size_t)rows_at_once * across;
         fits = most * of_tile <= CACHE && most >= FEWEST_OWN_TILES;
-        weight = buffer(0, (size_t)l.from * l.to);
         take(l, 0);
     }
 
@@ -323,6 +323,7 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
         space.split = (char*)thread_buffer(0).at_least(bytes);
         split_weight<How>(l, w, space.split);
     } else {
+        space.weight = Workspace<How>::buffer(0, (size_t)l.from * l.to);
         transform_weight<How>(l, w, space.weight);
     }
     const auto convolve_block = [&](int64_t i) {
@@ -350,11 +351,12 @@ void gradient_rows(const Layer& l, const Workspace<How>& space, Rows rows, bool 
     gather<a.outputs, a.outputs, a.points, 0>(
         [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width, rows, space.y);
     const int tiles = rows.count * space.across;
+    const bool split = wants_split(l);
     share_items(space.POINTS, l.to * tiles * (l.from / PRODUCTS), [&](int64_t p) {
         const float* x_of_p = space.x + p * padded((size_t)tiles * l.from);
         const float* dy_of_p = space.y + p * padded((size_t)tiles * l.to);
         float* sum = space.weight + p * padded((size_t)l.to * l.from);
-        if (wants_split(l)) {
+        if (split) {
             const Factor left = split_room(0, l.to, tiles), right = split_room(1, l.from, tiles);
             split_left_transposed(dy_of_p, l.to, tiles, left);
             split_right(x_of_p, tiles, l.from, right);
@@ -371,22 +373,27 @@ void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
     // Blocks of a thread's own add to a sum that is its part's: as many parts as there are tiles
     // for, whatever the number of threads.
     Workspace<How> space(l, true);
+    const size_t numbers = space.POINTS * padded((size_t)l.to * l.from);
     const int64_t tiles = (int64_t)space.rows * space.across;
-    const bool apart = space.fits && tiles >= 2 * TILES_OF_SUM && !wants_split(l);
+    const bool apart = space.fits && 4 * numbers <= MOST_OF_SUM && tiles >= 2 * TILES_OF_SUM &&
+        !wants_split(l);
     const int64_t parts =
         apart ? std::min({tiles / TILES_OF_SUM, MOST_SUMS, (int64_t)space.blocks()}) : 1;
     if (!apart) space = Workspace<How>(l, false);
-    const size_t numbers = space.POINTS * padded((size_t)l.to * l.from);
     float* sums = (float*)thread_buffer(0).at_least(4 * numbers * parts);
     for (int i = 0; i < most_threads() && apart; i++) Workspace<How>(space).take(l, i);
-    share(parts, 1 << 30, [&](int64_t part) {
+    const auto add_part = [&](int64_t part) {
         Workspace<How> mine = space;
         mine.take(l, this_thread());
         mine.weight = sums + part * numbers;
         const int begin = space.blocks() * part / parts, end = space.blocks() * (part + 1) / parts;
         for (int i = begin; i < end; i++)
             gradient_rows<How>(l, mine, space.block(i), i == begin, x, dy);
-    });
+    };
+    if (most_threads() > parts)             // they share each block
+        for (int64_t part = 0; part < parts; part++) add_part(part);
+    else
+        share(parts, 1 << 30, add_part);
     collect_weight<How>(l, sums, parts, numbers, dw);
 }
 

@@ -1,7 +1,13 @@
 """train.py --amp on a CPU with AMX: what is rounded, and how far gradients are from float32's."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
+from conftest import ROOT
 from small_runs import in_process, train_on
+from test_winograd import BITS
 
 import backend
 import model
@@ -33,7 +39,8 @@ def off(wanted, found):
 
 
 @pytest.mark.parametrize("form", ["same", "up", "down"])
-@pytest.mark.parametrize("shape", [(8, 64, 32, 16), (3, 48, 32, 32), (16, 80, 144, 16)])
+@pytest.mark.parametrize("shape", [(8, 64, 32, 16), (3, 48, 32, 32), (16, 80, 144, 16),
+                                   (20, 80, 144, 32)])
 def test_only_what_is_no_forward_pass_is_rounded_to_8_bits(form, shape):
     n, fan_in, fan_out, size = shape
     rng = np.random.default_rng(0)
@@ -41,11 +48,22 @@ def test_only_what_is_no_forward_pass_is_rounded_to_8_bits(form, shape):
     w, back = (jt.array(rng.standard_normal((*two, 3, 3), "float32"))
                for two in ((fan_out, fan_in), (fan_in, fan_out)))
     dy = jt.array(rng.standard_normal(Winograd(form)(x, w).shape, "float32"))
-    assert off(*both(lambda: Winograd(form, False, 0.5)(x, w))) < 5e-5
+    forward, pixels = off(*both(lambda: Winograd(form, False, 0.5)(x, w))), x[:, 0].numel()
+    pixels *= 4 if form == "up" else 1
+    assert 0 < forward < 5e-5 if pixels >= 4096 else forward == 0
     assert 1e-4 < off(*both(lambda: Winograd(form, True, 0.5)(x, back))) < 4e-3
     narrow = max(fan_in, fan_out) <= 64
     error = off(*both(lambda: WinogradGradient(form, 0.5)(x, dy)))
     assert 1e-4 * narrow < error < (4e-3 if narrow else 5e-5)
+
+
+def test_how_many_threads_round_changes_no_bit():
+    def bits(count, **amp):
+        threads = {"OMP_NUM_THREADS": str(count)}
+        return subprocess.run([sys.executable, "-c", BITS], cwd=ROOT, check=True, text=True,
+                              capture_output=True, env=os.environ | threads | amp).stdout
+
+    assert bits(2) != bits(2, STYLEGAN1_AMP="1") == bits(24, STYLEGAN1_AMP="1")
 
 
 @pytest.mark.parametrize("loss", ["logistic", "relativistic"])
