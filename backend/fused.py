@@ -7,7 +7,6 @@ and style are a dozen passes, and every pattern of them is a kernel that takes a
 import os
 
 from backend import jt
-from backend import onednn_ops as ops
 from backend.kernels import Operator, on_cpu
 
 OPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
@@ -166,53 +165,50 @@ def bias_leaky_relu(x, bias):
     return jt.nn.leaky_relu(add_bias(x, bias), 0.2)
 
 
-# Inputs x, bias, or, where DERIVATIVE, g, x, bias; DERIVATIVE, X and BIAS are put in front.
-LEAKY_RELU_THEN_BLUR = """
+def blurring_loop(work, body):
+    """C++ of a loop over the planes of in0, each of which begins at `at`."""
+    return f"""
 const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
 const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
-stylegan::share_range(planes, area * 1.3, [&](int64 plane, int64 end) {
-    float *sums = scratch(0, blur_room(W)), *__restrict__ y = scratch(1, area);
-    for (; plane < end; plane++) {
-        const float bias = BIAS[plane % C];
-        const float* __restrict__ x = X + plane * area;
-        const float* __restrict__ g = in0_p + plane * area;
-        if (DERIVATIVE)
-            for (int64 i = 0; i < area; i++) y[i] = x[i] + bias > 0 ? g[i] : 0.2f * g[i];
-        else
-            for (int64 i = 0; i < area; i++) y[i] = leaky_relu(x[i] + bias);
-        blur_plane(y, out0_p + plane * area, sums, H, W);
-    }
-});
+stylegan::share_range(planes, area * {work}, [&](int64 plane, int64 end) {{
+    float *sums = scratch(0, blur_room(W)), *__restrict__ between = scratch(1, area);
+    for (; plane < end; plane++) {{
+        const int64 at = plane * area;
+        {body}
+    }}
+}});
 """
 
-BLUR_THEN_SLOPE = """
-const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
-const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
-stylegan::share_range(planes, area * 1.5, [&](int64 plane, int64 end) {
-    float *sums = scratch(0, blur_room(W)), *__restrict__ dy = scratch(1, area);
-    for (; plane < end; plane++) {
+
+LEAKY_RELU_THEN_BLUR = blurring_loop(1.3, """
+        const float* __restrict__ x = in0_p + at;
+        const float bias = in1_p[plane % C];
+        for (int64 i = 0; i < area; i++) between[i] = leaky_relu(x[i] + bias);
+        blur_plane(between, out0_p + at, sums, H, W);""")
+
+SLOPE_THEN_BLUR = blurring_loop(1.3, """
+        const float *__restrict__ g = in0_p + at, *__restrict__ x = in1_p + at;
         const float bias = in2_p[plane % C];
-        const float* __restrict__ x = in1_p + plane * area;
-        float* __restrict__ dx = out0_p + plane * area;
-        blur_plane(in0_p + plane * area, dy, sums, H, W);
+        for (int64 i = 0; i < area; i++) between[i] = x[i] + bias > 0 ? g[i] : 0.2f * g[i];
+        blur_plane(between, out0_p + at, sums, H, W);""")
+
+BLUR_THEN_SLOPE = blurring_loop(1.5, """
+        const float *__restrict__ x = in1_p + at, bias = in2_p[plane % C];
+        float* __restrict__ dx = out0_p + at;
+        blur_plane(in0_p + at, between, sums, H, W);
         float sum = 0;
         for (int64 i = 0; i < area; i++) {
-            dx[i] = x[i] + bias > 0 ? dy[i] : 0.2f * dy[i];
+            dx[i] = x[i] + bias > 0 ? between[i] : 0.2f * between[i];
             sum += dx[i];
         }
-        out1_p[plane] = sum;
-    }
-});
-"""
+        out1_p[plane] = sum;""")
 
 
 class BlurredLeakyRelu(Operator):
     """Keeps what came in instead of the activation, which nothing else needs."""
 
     def compute(self, x, bias):
-        return code([x.shape], [x, bias], """
-            const float *X = in0_p, *BIAS = in1_p;
-            constexpr bool DERIVATIVE = false;""" + LEAKY_RELU_THEN_BLUR)[0]
+        return code([x.shape], [x, bias], LEAKY_RELU_THEN_BLUR)[0]
 
     def grad(self, dz):
         dx, sums = BlurThenSlope.apply(dz, *(v.detach() for v in self.inputs))
@@ -242,9 +238,7 @@ class SlopeThenBlur(Operator):
     keeps = (1, 2)
 
     def compute(self, g, x, bias):
-        return code([g.shape], [g, x, bias], """
-            const float *X = in1_p, *BIAS = in2_p;
-            constexpr bool DERIVATIVE = true;""" + LEAKY_RELU_THEN_BLUR)[0]
+        return code([g.shape], [g, x, bias], SLOPE_THEN_BLUR)[0]
 
     def grad(self, dz):
         return BlurThenSlope.apply(dz, *self.inputs[1:])[0], None, None
@@ -396,33 +390,3 @@ def epilogue(x, noise, strength, bias, style, one=1, eps=1e-8, blurred=False):
     x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + eps)
     style = style.reshape(n, 2, c, 1, 1)
     return x * (style[:, 0] + one) + style[:, 1]
-
-
-# Over all parameters at once ----------------------------------------------------------------------
-
-
-def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
-    """One step of Adam with β₁ = 0: v' = β₂ v + (1 − β₂) g², p' = p − size · g / (√v' + ε).
-
-    loss [1]; three lists of Vars, each of one shape in all three; size [1]. Returns the lists of
-    p' and v', and two Vars [1]: 1 where the loss and every gradient are finite, else 0; and the
-    norm of the whole gradient.
-    """
-    if on_cpu():
-        arrays = [v for three in zip(parameters, gradients, moments) for v in three]
-        sound, norm, *new = ops.adam([loss, size, *arrays], beta2, epsilon)
-        return new[0::2], new[1::2], sound, norm
-    moments = [v * beta2 + g * g * (1 - beta2) for v, g in zip(moments, gradients)]
-    parameters = [p - g * size / (jt.sqrt(v) + epsilon)
-                  for p, g, v in zip(parameters, gradients, moments)]
-    # So much smaller that a sum of large numbers stays one.
-    total = sum((g * 1e-10).sum() for g in [loss, *gradients])
-    norm = jt.sqrt(sum((g * g).sum() for g in gradients))
-    return parameters, moments, jt.isfinite(total).float32().reshape(1), norm
-
-
-def move(sources, targets, amount):
-    """source + (target − source) · amount for each of two lists of Vars; amount [1]."""
-    if on_cpu():
-        return ops.move([amount, *(v for pair in zip(sources, targets) for v in pair)])
-    return [a + (b - a) * amount for a, b in zip(sources, targets)]

@@ -1,7 +1,7 @@
 """Adam over named parameters (Kingma and Ba 2015), which can take a step back, and be saved."""
 from backend import jt
-from backend.fused import adam_step
 from backend.kernels import on_cpu
+from backend.parameters import adam_step
 
 BETA2, EPSILON = 0.99, 1e-8
 

@@ -16,7 +16,7 @@ import backend
 import model
 from backend import jt, mpi, streams
 from backend.errors import UserError
-from backend.fused import move
+from backend.parameters import move
 from networks.config import num_layers
 from networks.inputs import fade, is_fading, make_noise
 from networks.layers import downsample, draw_weights, upsample
@@ -199,7 +199,7 @@ class Training:
         if jt.flags.use_cuda:
             return "CUDA"
         kind = "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
-        return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 2"
+        return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 3"
 
     def networks(self):
         return ("generator", self.G), ("discriminator", self.D), ("ema", self.G_ema)

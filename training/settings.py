@@ -107,8 +107,8 @@ def make_parser():
     add("--conv", "3×3 convolutions on a CPU: winograd, with few multiplications, or direct, "
         "slower and a little more exact", choices=["winograd", "direct"])
     add("--amp", "mixed precision: on a GPU convolutions multiply in TF32, 10 bits instead of 23; "
-        "on a CPU with AMX their gradients in bfloat16, 8 bits. Sums and all else stay float32. "
-        "Quicker, not the paper's recipe",
+        "on a CPU with AMX their gradients in bfloat16, 8 bits, and forward passes in 16. Sums and "
+        "all else stay float32. Quicker, not the paper's recipe",
         action="store_true")
     add("--seed", "decides weights, order of pictures, latents and noise", type=int)
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)

@@ -316,9 +316,9 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     if (!apart) space = Workspace<How>(l, false);
     // All blocks are rows for AMX, or none is split.
     const size_t tiles = (size_t)space.rows * space.across;
-    const size_t pixels = tiles * std::max(How::algorithm.stride, How::algorithm.outputs) *
-        std::max(How::algorithm.stride, How::algorithm.outputs);
-    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 && pixels >= FEWEST_SPLIT) {
+    const size_t side = std::max(How::algorithm.stride, How::algorithm.outputs);
+    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 &&
+        tiles * side * side >= FEWEST_SPLIT) {
         const size_t bytes = space.POINTS * Factor::bytes(l.to, l.from);
         space.split = (char*)thread_buffer(0).at_least(bytes);
         split_weight<How>(l, w, space.split);

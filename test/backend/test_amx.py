@@ -108,5 +108,5 @@ def test_the_networks_are_the_same(symbols):
     backend.use_amp(True)
     training = Training(*in_process(symbols, latent=64, fmap_max=64, amp=True))
     train_on(training, 1)
-    assert training.kernels() == "a CPU with Winograd kernels, AMX, version 2"
+    assert training.kernels() == "a CPU with Winograd kernels, AMX, version 3"
     assert all(p.dtype == "float32" for p in model.parameters_in_use(training.G, 8, False).values())

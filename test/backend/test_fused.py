@@ -1,18 +1,12 @@
-"""backend/fused.py: the loops of the CPU mean what Jittor's own operators mean."""
+"""backend/fused.py, parameters.py: the loops of the CPU mean what Jittor's own operators mean."""
 import numpy as np
 import pytest
 from conftest import without_gpu
 
-from backend import fused, jt
-from backend.fused import (
-    adam_step,
-    bias_leaky_relu,
-    blur,
-    blurred_leaky_relu,
-    epilogue,
-    move,
-)
+from backend import fused, jt, parameters
+from backend.fused import bias_leaky_relu, blur, blurred_leaky_relu, epilogue
 from backend.kernels import winograd
+from backend.parameters import adam_step, move
 from networks.layers import downsample
 
 
@@ -25,6 +19,7 @@ def both(monkeypatch, compute):
     ours = [v.numpy() for v in compute()]
     with monkeypatch.context() as patch:
         patch.setattr(fused, "on_cpu", lambda: False)
+        patch.setattr(parameters, "on_cpu", lambda: False)
         return ours, [v.numpy() for v in compute()]
 
 

@@ -17,8 +17,8 @@ FORMS = {"same": lambda x, w: reference.conv2d(x, w, padding=1),
          "up": lambda x, w: reference.conv2d(reference.upsample(x), w, padding=1),
          "down": lambda x, w: 4 * reference.downsample(reference.conv2d(x, w, padding=1))}
 
-# Few tiles and many; one chunk of them and several, also of sums; widths of no 16s;
-# not square.
+# Few tiles and many; one chunk of them and several, also with several sums; widths that are no
+# multiple of 16; not square.
 SHAPES = [(2, 17, 5, 8, 8), (33, 16, 16, 8, 8), (1, 32, 16, 8, 24), (3, 16, 33, 32, 32),
           (20, 3, 40, 16, 16), (34, 7, 20, 32, 32)]
 
@@ -109,7 +109,7 @@ BITS = """
 import hashlib, sys
 import numpy as np
 import backend; backend.use_device("cpu")
-from backend import jt, fused
+from backend import jt, fused, parameters
 from backend.kernels import conv2d, conv_transpose2d, matmul, winograd
 rng = np.random.RandomState(0)
 def var(*shape):        # with some numbers that are too small for full precision
@@ -135,8 +135,8 @@ x, bias = var(16, 64, 32, 32), var(64)
 add(fused.bias_leaky_relu(fused.blur(x), bias), [x, bias])
 add(fused.blurred_leaky_relu(x, bias), [x, bias])
 p, g, v = [var(70000)], [var(70000)], [jt.abs(var(70000))]
-new, moments, sound, norm = fused.adam_step(jt.ones(1), p, g, v, jt.ones(1) * 0.1, 0.99, 1e-8)
-found += [*new, *moments, norm, *fused.move(p, g, jt.ones(1) * 0.3)]
+new, moments, sound, norm = parameters.adam_step(jt.ones(1), p, g, v, jt.ones(1) * 0.1, 0.99, 1e-8)
+found += [*new, *moments, norm, *parameters.move(p, g, jt.ones(1) * 0.3)]
 for one in found:
     print(hashlib.sha1(one.numpy().tobytes()).hexdigest())
 """

@@ -1,0 +1,32 @@
+"""What is done with all parameters of a network at once: on the CPU by one operator each, because a
+small network has more parameters than a step has milliseconds."""
+from backend import jt
+from backend import onednn_ops as ops
+from backend.kernels import on_cpu
+
+
+def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
+    """One step of Adam with β₁ = 0: v' = β₂ v + (1 − β₂) g², p' = p − size · g / (√v' + ε).
+
+    loss [1]; three lists of Vars, each of one shape in all three; size [1]. Returns the lists of
+    p' and v', and two Vars [1]: 1 where the loss and every gradient are finite, else 0; and the
+    norm of the whole gradient.
+    """
+    if on_cpu():
+        arrays = [v for three in zip(parameters, gradients, moments) for v in three]
+        sound, norm, *new = ops.adam([loss, size, *arrays], beta2, epsilon)
+        return new[0::2], new[1::2], sound, norm
+    moments = [v * beta2 + g * g * (1 - beta2) for v, g in zip(moments, gradients)]
+    parameters = [p - g * size / (jt.sqrt(v) + epsilon)
+                  for p, g, v in zip(parameters, gradients, moments)]
+    # So much smaller that a sum of large numbers stays one.
+    total = sum((g * 1e-10).sum() for g in [loss, *gradients])
+    norm = jt.sqrt(sum((g * g).sum() for g in gradients))
+    return parameters, moments, jt.isfinite(total).float32().reshape(1), norm
+
+
+def move(sources, targets, amount):
+    """source + (target − source) · amount for each of two lists of Vars; amount [1]."""
+    if on_cpu():
+        return ops.move([amount, *(v for pair in zip(sources, targets) for v in pair)])
+    return [a + (b - a) * amount for a, b in zip(sources, targets)]
