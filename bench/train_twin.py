@@ -53,7 +53,7 @@ def main(argv=None):
             gamma = s["gamma"] * gradient_scale(size, schedule.max_size, s["gamma_scale"]) ** 2
             before = images_seen
             twin.step(torch.from_numpy(next(batches)[1]), phase.alpha, gamma, s["mixing"],
-                      ema_beta(phase.batch, s["ema_kimg"]))
+                      ema_beta(phase.batch, s["ema_kimg"][0]))
             images_seen += phase.batch
             bar.update(phase.batch)
             if crossed(before, images_seen, s["save_kimg"]):

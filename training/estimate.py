@@ -102,12 +102,13 @@ def memory_gib(config, schedule, parts=1):
     return 0.45 + (worst + 2 * 5 * weights) * 4 / 2 ** 30
 
 
-def file_bytes(config):
-    """(bytes of a file to resume from, bytes of a file with the averaged generator)."""
+def file_bytes(config, averages=1):
+    """(bytes of a file to resume from, bytes of the files with the averaged generators)."""
     generator, discriminator = (4 * sum(math.prod(shape) for shape in shapes.values())
                                 for shapes in (generator_shapes(config),
                                                discriminator_shapes(config)))
-    return 3 * generator + 2 * discriminator, generator     # G, EMA, D; Adam's of G and D
+    # G, D, Adam's of both, and the averages.
+    return (2 + averages) * generator + 2 * discriminator, averages * generator
 
 
 def duration(seconds):

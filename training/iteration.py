@@ -42,8 +42,10 @@ class Training:
         self.D = model.Discriminator(self.config)
         for i, network in enumerate((self.G, self.D)):
             draw_weights(network, streams.rng("weights", s["seed"], i))
-        self.G_ema = model.StyledGenerator(self.config)
-        copy_weights(self.G, self.G_ema)
+        self.averages = {kimg: model.StyledGenerator(self.config) for kimg in s["ema_kimg"]}
+        for average in self.averages.values():
+            copy_weights(self.G, average)
+        self.G_ema = self.averages[s["ema_kimg"][0]]
         self.images_seen = 0
         self.adam_G = self.adam_D = self.optimizer_epoch = None     # made by the first step
         self.skipped, self.skipped_in_a_row = (jt.zeros(1).stop_grad() for _ in range(2))
@@ -104,17 +106,18 @@ class Training:
         self.skipped.update(self.skipped + (1 - sound))
         self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
 
-        # Averages: of the style, and of the generator.
+        # Averages: of the style, and those of the generator.
         w_avg = self.G.w_avg
         for mean in w_means:
             w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
         self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
-        self.G_ema.w_avg.update(self.G.w_avg.detach())
-        new = sound * (1 - ema_beta(phase.batch, self.s["ema_kimg"]))
-        averages, parameters = self.averaged
-        moved = move([v.detach() for v in averages], [p.detach() for p in parameters], new)
-        for average, value in zip(averages, moved):
-            average.update(value)
+        parameters = [p.detach() for p in self.adam_G.parameters.values()]
+        for kimg, network in self.averages.items():
+            network.w_avg.update(self.G.w_avg.detach())
+            new = sound * (1 - ema_beta(phase.batch, kimg))
+            moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
+            for average, value in zip(self.averaged[kimg], moved):
+                average.update(value)
         self.images_seen += phase.batch
         jt.sync_all()
         return measured
@@ -174,8 +177,8 @@ class Training:
         G, D = (model.parameters_in_use(net, phase.size, phase.fading)
                 for net in (self.G, self.D))
         self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.lr)
-        averages = dict(self.G_ema.named_parameters())
-        self.averaged = [averages[name] for name in G], list(G.values())
+        self.averaged = {kimg: [dict(network.named_parameters())[name] for name in G]
+                         for kimg, network in self.averages.items()}
         self.optimizer_epoch = phase.optimizer_epoch
 
     def sample(self, latents):
@@ -202,10 +205,15 @@ class Training:
         return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 3"
 
     def networks(self):
-        return ("generator", self.G), ("discriminator", self.D), ("ema", self.G_ema)
+        return (("generator", self.G), ("discriminator", self.D),
+                *((self.prefix(kimg), average) for kimg, average in self.averages.items()))
+
+    def prefix(self, kimg):
+        """Of the average of this half-life in a file to resume from: "ema", and "ema12" …"""
+        return "ema" if self.averages[kimg] is self.G_ema else f"ema{kimg:g}"
 
     def state_of_networks(self):
-        """{"generator/…", "discriminator/…", "ema/…": NumPy array}."""
+        """{"generator/…", "discriminator/…", "ema/…", and "ema12/…" …: NumPy array}."""
         arrays = {}
         for prefix, network in self.networks():
             arrays |= snapshot.network_arrays(network, prefix)
@@ -242,7 +250,7 @@ class Training:
         there = {name.split("/")[0] for name in arrays}
         largest = min(header["size"], self.config.size)
         for prefix, network in self.networks():
-            source = "ema" if prefix == "generator" and prefix not in there else prefix
+            source = prefix if prefix in there or prefix == "discriminator" else "ema"
             if source in there:
                 snapshot.load_network(network, arrays, source, path, largest)
         new = [s for s in self.schedule.sizes if s > header["size"]]

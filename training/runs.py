@@ -1,8 +1,9 @@
 """The files of a run: their names, who may write them, saving that survives a full disk, resuming.
 
 `<name>_<images seen>.model` holds the averaged generator with w_avg, which is what generate.py
-needs. `<name>_resume.model`, and the one before it, `<name>_resume.1.model`, hold all that
-training needs to go on.
+needs; further averages of it are in `<name>_<images seen>_ema<half-life>.model`.
+`<name>_resume.model`, and the one before it, `<name>_resume.1.model`, hold all that training needs
+to go on.
 """
 import contextlib
 import glob
@@ -21,6 +22,13 @@ from weights import snapshot
 
 def model_path(folder, name, images_seen):
     return os.path.join(folder, f"{name}_{images_seen:09d}.model")
+
+
+def average_paths(model, ema_kimg):
+    """{half-life: path} of all averages that are saved together: `model` is the first's."""
+    first, *others = ema_kimg
+    start = model.removesuffix(".model")
+    return {first: model} | {kimg: f"{start}_ema{kimg:g}.model" for kimg in others}
 
 
 def resume_path(folder, name):
@@ -84,8 +92,9 @@ def lock(folder, name):
 
 def remove_leftovers(folder, name):
     """Delete the unfinished files of a process that was killed. Only while holding the lock."""
-    unfinished = re.compile(rf"\.{re.escape(name)}_(resume|\d{{9}})\.model(\.new)?\.\d+\.tmp|"
-                            rf"{re.escape(name)}_resume(\.1)?\.model\.new")
+    start = re.escape(name)
+    unfinished = re.compile(rf"\.{start}_(resume|\d{{9}}(_ema[\d.e+-]+)?)\.model(\.new)?\.\d+\.tmp|"
+                            rf"{start}_resume(\.1)?\.model\.new")
     for entry in os.listdir(folder):
         if unfinished.fullmatch(entry):
             with contextlib.suppress(OSError):
@@ -130,15 +139,18 @@ class Saver:
         if not mpi.FIRST:
             return True
         header, arrays = training.state()
-        generator = {k: v for k, v in arrays.items() if k.startswith("ema/")}
         path = model_path(self.folder, self.name, training.images_seen)
         with self.trying("training goes on, and the next save tries again"):
             os.makedirs(self.folder, exist_ok=True)     # it may have vanished
-            snapshot.save(path, training.header(), generator)
+            for kimg, its_path in average_paths(path, training.averages).items():
+                average = snapshot.network_part(arrays, training.prefix(kimg))
+                snapshot.save(its_path, training.header() | {"ema_kimg": kimg},
+                              {f"ema/{name}": array for name, array in average.items()})
             save_resume(self.folder, self.name, header, arrays)
             for old in model_files(self.folder, self.name)[:-self.keep] if self.keep else []:
-                with contextlib.suppress(FileNotFoundError):
-                    os.remove(old)
+                for its_path in average_paths(old, training.averages).values():
+                    with contextlib.suppress(FileNotFoundError):
+                        os.remove(its_path)
         return self.problem is None
 
     @contextlib.contextmanager
@@ -164,11 +176,12 @@ def check_space(folder, s, config):
 
     s: its settings. Raises UserError where not even one save would fit.
     """
-    resume, generator = estimate.file_bytes(config)
+    resume, generator = estimate.file_bytes(config, len(s["ema_kimg"]))
     count = s["keep"] or math.ceil(s["kimg"] / s["save_kimg"])
     need, least = 3 * resume + (count + 1) * generator, 2 * resume + generator
-    own = [*model_files(folder, s["name"]), resume_path(folder, s["name"]),
-           previous_path(folder, s["name"])]
+    models = [path for model in model_files(folder, s["name"])
+              for path in average_paths(model, s["ema_kimg"]).values()]
+    own = [*models, resume_path(folder, s["name"]), previous_path(folder, s["name"])]
     free = shutil.disk_usage(folder).free + sum(os.path.getsize(p) for p in own
                                                 if os.path.exists(p))
     found = f"{folder}: {free / 2 ** 30:.2f} GiB are free"

@@ -16,7 +16,7 @@ from training import schedule
 OFFICIAL = dict(
     init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
     kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
-    gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=10.0, seed=0,
+    gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=[10.0], seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
     features=None, tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0)
@@ -24,7 +24,7 @@ OFFICIAL = dict(
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
     latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=30.0, fade_kimg=10.0,
-    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=2.0,
+    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=[2.0],
     save_kimg=50.0, sample_kimg=5.0)
 
 PRESETS = {"official": {}, "small": SMALL}
@@ -99,7 +99,9 @@ def make_parser():
         "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
-    add("--ema_kimg", "half-life of the averaged generator in thousands of images", type=float)
+    add("--ema_kimg", "half-life of the averaged generator in thousands of images. Several, such "
+        "as 4,12, keep as many averages; the first is in NAME_<images>.model, the others are in "
+        "files of their own, such as NAME_<images>_ema12.model", type=half_lives)
     add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
     add("--latent", "length of the latent and of the style", type=int)
     add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)
@@ -133,7 +135,22 @@ def make_parser():
     return parser
 
 
+def half_lives(text):
+    """argparse type: "4,12" → [4.0, 12.0]."""
+    try:
+        found = [float(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or len({*map(shown, found)}) < len(found) or not all(
+            0 <= kimg < math.inf for kimg in found):
+        raise argparse.ArgumentTypeError(
+            f"found {text!r}, wanted thousands of images, 0 or more, each once: 4, or 4,12")
+    return found
+
+
 def shown(value):
+    if isinstance(value, list):
+        return ",".join(map(shown, value))
     return f"{value:g}" if isinstance(value, float) else str(value) or "none"
 
 
@@ -206,13 +223,15 @@ def too_small(typed, init, largest):
 
 def resumed_run(typed, saved):
     """The saved settings, and of what was typed that which may change. Else a UserError."""
+    if not isinstance(saved["ema_kimg"], list):         # of an earlier version
+        saved = saved | {"ema_kimg": [saved["ema_kimg"]]}
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
             flag == "batch" and batches(typed, batches(saved)) == batches(saved))
         if not same:
-            raise UserError(f"--{flag} {value}, but the run {typed['name']} was started with "
-                            f"--{flag} {saved[flag]}: leave it out, or begin another run with "
-                            "--name")
+            raise UserError(f"--{flag} {shown(value)}, but the run {typed['name']} was started "
+                            f"with --{flag} {shown(saved[flag])}: leave it out, or begin another "
+                            "run with --name")
     if "init_alpha" not in saved and saved["loss"] == "wgan-gp":    # of an earlier version
         saved = saved | dict(gamma_scale="port",
                              lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
@@ -245,7 +264,7 @@ def check(s):
                  "fmap_max", "r1_interval", "max_minutes", "metric_kimg", "grad_accum"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
-    for flag in ("fade_kimg", "gamma", "ema_kimg", "keep", "workers", "seed"):
+    for flag in ("fade_kimg", "gamma", "keep", "workers", "seed"):
         if not s[flag] >= 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
     if s["metric_images"] < 2:

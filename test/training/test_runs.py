@@ -69,7 +69,7 @@ def test_leftovers_of_this_run_are_removed_and_nothing_else(tmp_path):
     stay = [".other_resume.model.new.12.tmp", "run_000000080.model", "run_resume.model",
             ".run_b_000000080.model.77.tmp", "run_b_resume.model.new", "notes.new", ".run.lock"]
     go = [".run_resume.model.new.12.tmp", ".run_000000080.model.77.tmp", "run_resume.model.new",
-          "run_resume.1.model.new"]
+          "run_resume.1.model.new", ".run_000000080_ema0.5.model.77.tmp"]
     for name in stay + go:
         (tmp_path / name).touch()
     runs.remove_leftovers(str(tmp_path), "run")
@@ -99,7 +99,8 @@ def test_the_second_writer_is_refused_and_a_killed_one_leaves_no_lock(tmp_path):
 
 def training(images_seen):
     arrays = random_arrays(CONFIG, ["ema"], images_seen)
-    return SimpleNamespace(images_seen=images_seen, header=lambda: header(images_seen=images_seen),
+    return SimpleNamespace(images_seen=images_seen, averages={10.0: None}, prefix=lambda _: "ema",
+                           header=lambda: header(images_seen=images_seen),
                            state=lambda: (header(images_seen=images_seen), arrays))
 
 
@@ -139,7 +140,8 @@ def test_space_is_looked_at_before_training(tmp_path, monkeypatch, capsys):
     for gib, expected in ((100, ""), (2, "will need about"), (0.5, None)):
         monkeypatch.setattr(runs.shutil, "disk_usage",
                             lambda _, gib=gib: SimpleNamespace(free=gib * 2 ** 30))
-        settings = {"name": "run", "keep": 10, "kimg": 100.0, "save_kimg": 1.0}
+        settings = {"name": "run", "keep": 10, "kimg": 100.0, "save_kimg": 1.0,
+                    "ema_kimg": [10.0]}
         if expected is None:
             with pytest.raises(UserError, match="0.50 GiB are free, one save of this run needs 1"):
                 runs.check_space(str(tmp_path), settings, config)
@@ -156,3 +158,4 @@ def test_estimated_sizes_are_those_of_the_files(tmp_path):
              for network in (model.StyledGenerator, model.Discriminator)]
     resume, generator = estimate.file_bytes(config)
     assert generator == 4 * count[0] and resume == 4 * (3 * count[0] + 2 * count[1])
+    assert estimate.file_bytes(config, 3) == (resume + 2 * generator, 3 * generator)
