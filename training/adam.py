@@ -9,6 +9,11 @@ BETA2, EPSILON = 0.99, 1e-8
 class Adam:
     """Updates the Vars in `parameters` ({name: Var}) in place, with β₁ = 0 and β₂ = 0.99.
 
+    interval: a term of the loss comes at every Nth step only. With c = N / (N + 1) the rate is then
+    lr · c and β₂ᶜ, so that as much is learned from N steps as if the term had been a step of its
+    own among them (Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN",
+    appendix B).
+
     With β₁ = 0 the first moment is the gradient itself, so only the second is kept. A step has two
     halves, so that the discriminator's can be taken back when the generator's goes wrong:
     `propose` writes the new weights and says whether they are sound, `commit` keeps them or puts
@@ -18,8 +23,10 @@ class Adam:
     schedule.Phase.optimizer_epoch).
     """
 
-    def __init__(self, parameters, lr):
+    def __init__(self, parameters, lr, interval=1):
         self.parameters, self.lr = parameters, lr
+        self.correction = interval / (interval + 1) if interval > 1 else 1
+        self.beta2 = BETA2 ** self.correction
         self.steps = jt.zeros(1).stop_grad()
         self.v = {name: jt.zeros(p.shape).stop_grad() for name, p in parameters.items()}
 
@@ -47,11 +54,11 @@ class Adam:
         Returns (a Var [1]: 1 where the loss and all gradients are finite, else 0, their norm).
         """
         parameters, moments = list(self.parameters.values()), list(self.v.values())
-        size = jt.sqrt(1 - jt.pow(BETA2, self.steps + 1)) * self.lr
+        size = jt.sqrt(1 - jt.pow(self.beta2, self.steps + 1)) * self.lr * self.correction
         self.before = [v.detach() for v in parameters + moments]
         new, new_moments, sound, norm = adam_step(
             loss, self.before[:len(parameters)], gradients, self.before[len(parameters):],
-            size, BETA2, EPSILON)
+            size, self.beta2, EPSILON)
         for v, value in zip(parameters + moments, new + new_moments):
             v.update(value)
         return sound, norm

@@ -61,8 +61,7 @@ class Training:
         phase = self.schedule.at(self.images_seen)
         if phase.optimizer_epoch != self.optimizer_epoch:
             self.make_optimizers(phase)
-        for adam in (self.adam_G, self.adam_D):
-            adam.lr = phase.lr
+        self.adam_G.lr, self.adam_D.lr = phase.lr, phase.dlr
         rng = streams.rng("step", self.s["seed"], self.images_seen)
         # For the noise maps, which are others in every process.
         jt.set_seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
@@ -176,7 +175,7 @@ class Training:
         """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C)."""
         G, D = (model.parameters_in_use(net, phase.size, phase.fading)
                 for net in (self.G, self.D))
-        self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.lr)
+        self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.dlr, self.s["r1_interval"])
         self.averaged = {kimg: [dict(network.named_parameters())[name] for name in G]
                          for kimg, network in self.averages.items()}
         self.optimizer_epoch = phase.optimizer_epoch

@@ -102,8 +102,13 @@ def say_growth(training, phase, bar):
                 f"{bar.rate(phase):.3g} images/s{cost}; the run will end in about "
                 f"{estimate.duration(bar.left())}, at {time.strftime('%H:%M on %d %B', end)}")
     bar.write(f"size {phase.size} from {training.images_seen:,} images, {how}: batch "
-              f"{phase.batch}, learning rate {phase.lr:g}, {count[0]:,} + {count[1]:,} parameters"
-              f"{cost} (new shapes: compiling takes a moment)")
+              f"{phase.batch}, learning rate {rates(phase)}, {count[0]:,} + {count[1]:,} "
+              f"parameters{cost} (new shapes: compiling takes a moment)")
+
+
+def rates(phase):
+    """Learning rates: "0.006", or "0.006 / 0.003" where that of the discriminator is another."""
+    return f"{phase.lr:g}" + (f" / {phase.dlr:g}" if phase.dlr != phase.lr else "")
 
 
 def say_how_long(jt, training):
@@ -183,8 +188,9 @@ def dry_run(config, schedule, s):
     print("size  from images  fade until     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
         start = schedule.border(size)
+        phase = schedule.at(start)
         print(f"{size:4}  {start:11,}  {fade_end(schedule, size):11,}  {schedule.batch[size]:8}  "
-              f"{schedule.lr[size]:13g}  {estimate.training_gflop(config, size, passes):11.1f}")
+              f"{rates(phase):>13}  {estimate.training_gflop(config, size, passes):11.1f}")
     print(f"end   {schedule.total_images:11,}")
     for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",
                                                                 discriminator_shapes):

@@ -16,7 +16,7 @@ LEARNING_RATE = {4: 1e-3, 8: 1e-3, 16: 1e-3, 32: 1e-3, 64: 1e-3, 128: 1.5e-3, 25
 
 @dataclasses.dataclass(frozen=True)
 class Schedule:
-    """The recipe of a run; `batch` and `lr` are tables by size."""
+    """The recipe of a run; `batch`, `lr` and `dlr` are tables by size."""
 
     init_size: int = 8
     max_size: int = 128
@@ -25,6 +25,7 @@ class Schedule:
     phase_kimg: float = 600
     batch: dict = dataclasses.field(default_factory=lambda: dict(BATCH))
     lr: dict = dataclasses.field(default_factory=lambda: dict(LEARNING_RATE))
+    dlr: dict = None            # the discriminator's, where it is another
     init_alpha: float = 1.0     # how far the layers of init_size have faded in when it begins
 
     @property
@@ -54,7 +55,7 @@ class Schedule:
         if self.fade_kimg > 0:
             seen = images_seen - self.border(size)
             alpha = min(1.0, begun + seen / (1000 * self.fade_kimg))
-        return Phase(size, alpha, self.batch[size], self.lr[size])
+        return Phase(size, alpha, self.batch[size], self.lr[size], (self.dlr or self.lr)[size])
 
     def trained(self, images_seen):
         """The Phase of the batch that the last of `images_seen` is in; of the first, where it is 0.
@@ -75,12 +76,13 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True)
 class Phase:
-    """size in pixels, alpha in [0, 1], global batch, Adam's learning rate."""
+    """size in pixels, alpha in [0, 1], global batch, Adam's learning rates of G and of D."""
 
     size: int
     alpha: float
     batch: int
     lr: float
+    dlr: float
 
     @property
     def fading(self):

@@ -19,7 +19,7 @@ OFFICIAL = dict(
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=[10.0], seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
-    features=None, tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0)
+    features=None, tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0, dlr=None)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
@@ -36,7 +36,7 @@ MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
-         "init_alpha")
+         "init_alpha", "dlr")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -87,14 +87,16 @@ def make_parser():
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
         "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
         "0.006)")
+    add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
         "real one, with R1 on both; or WGAN-GP", choices=["logistic", "relativistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "
         "which R1 is (size / max_size)² of port's, that of the picture as it is",
         choices=["official", "port"])
-    add("--r1_interval", "the penalty at every Nth step only, N times as strong; quicker, not the "
-        "paper's recipe", type=int)
+    add("--r1_interval", "the penalty at every Nth step only, N times as strong, with the "
+        "discriminator's rates corrected for it as in StyleGAN2; quicker, not the paper's recipe",
+        type=int)
     add("--share_fakes", "the generator learns from the pictures that the discriminator has just "
         "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
@@ -335,9 +337,10 @@ def make_schedule(s):
     rates = schedule.LEARNING_RATE
     if s["loss"] == "wgan-gp":                          # as in its official configuration
         rates = {size: min(rate, 2e-3) for size, rate in rates.items()}
+    rates = table(s["lr"], "--lr", rates, float)
     return schedule.Schedule(
         s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"], s["phase_kimg"], batches(s),
-        table(s["lr"], "--lr", rates, float), s["init_alpha"])
+        rates, table(s["dlr"], "--dlr", rates, float), s["init_alpha"])
 
 
 def model_config(s, init=None):

@@ -2,6 +2,7 @@
 import numpy as np
 import pytest
 import reference
+import replay
 
 import model
 from backend import jt
@@ -98,6 +99,37 @@ def test_r1_penalty_equals_finite_differences(alpha):
     x = var(images)
     found = loss.r1_penalty(network(x, inputs.fade(alpha)), x).numpy()
     assert np.allclose(found, numpy_penalty(network, images, alpha), rtol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "relativistic"])
+def test_gradients_of_the_losses_equal_finite_differences(kind):
+    """Along a random direction, of values in float64: D's by its weights, penalties in it, and G's
+    by its pictures."""
+    network = model.Discriminator(ModelConfig(size=8, latent=8, fmap_max=4))
+    weights = {name: p.numpy() + 0.1 * random(i, *p.shape)
+               for i, (name, p) in enumerate(network.named_parameters())}
+    for name, p in network.named_parameters():
+        p.assign(weights[name].astype("float32"))
+    real, fake = (random(seed, 4, 3, 8, 8) for seed in (20, 21))
+    of_D, of_G = loss.LOSSES[kind]
+    h = 1e-5
+
+    terms = of_D(network, var(real), var(fake), 2.0)[0]
+    used = dict(network.named_parameters())
+    found = jt.grad(sum(terms), list(used.values()))
+    direction = {name: random(40, *array.shape) for name, array in weights.items()}
+    high, low = (replay.loss_D(kind, replay.Net({n: a + step * direction[n]
+                                                 for n, a in weights.items()}),
+                               real, fake, 1, 2.0, 1, None).value.item() for step in (h, -h))
+    along = sum((g.numpy() * direction[n]).sum() for n, g in zip(used, found))
+    assert along == pytest.approx((high - low) / (2 * h), rel=1e-3)
+
+    pictures, direction = var(fake), random(41, *fake.shape)
+    found = jt.grad(of_G(network, var(real), pictures), pictures).numpy()
+    high, low = (replay.loss_G(kind, replay.Net(weights), real,
+                               replay.T(fake + step * direction), 1).value.item()
+                 for step in (h, -h))
+    assert (found * direction).sum() == pytest.approx((high - low) / (2 * h), rel=1e-3)
 
 
 LAYERS = {

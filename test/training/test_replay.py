@@ -79,11 +79,13 @@ def assert_near(found, wanted):
 
 @pytest.mark.parametrize("kind", ["logistic", "relativistic", "wgan-gp"])
 @pytest.mark.parametrize("images_seen, size, alpha", [(0, 8, 1.0), (88, 16, 0.375), (128, 16, 1.0)])
-@pytest.mark.parametrize("grad_accum", [1, 2])
+@pytest.mark.parametrize("grad_accum, r1_interval", [(1, 1), (2, 1), (1, 4)])
 def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, size, alpha,
-                                      grad_accum):
+                                      grad_accum, r1_interval):
+    """Of a lazy penalty the first and the last are steps that have it, four times as strong."""
     training = Training(*in_process(symbols, max_size=32, latent=LAYERS, fmap_max=4, loss=kind,
-                                    grad_accum=grad_accum, mixing=1.0))
+                                    grad_accum=grad_accum, r1_interval=r1_interval, mixing=1.0,
+                                    dlr="0.003"))
     rng = np.random.RandomState(1)
     for _, network in training.networks():
         for p in network.parameters():                  # also biases and strengths that begin at 0
@@ -111,7 +113,8 @@ def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, s
     layers = training.config.mapping_layers
     fake, w_first = replay.pictures(G, found["draws"][0], size, alpha, layers)
     shown = replay.faded(real.astype("float64"), alpha)
-    value = replay.loss_D(kind, D, shown, fake.value, alpha, 10.0, 32 / size,
+    gamma = {1: 10.0, 4: 0.0 if images_seen == 88 else 40.0}[r1_interval]
+    value = replay.loss_D(kind, D, shown, fake.value, alpha, gamma, 32 / size,
                           found["between"].astype("float64"))
     assert measured["loss_D"].item() == pytest.approx(value.value.item(), rel=1e-5)
     names = list(found["D"])
@@ -128,14 +131,15 @@ def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, s
     assert_near(found["G"], {n: g.value for n, g in zip(names, wanted)})
 
     # Adam, from the gradients that were found; what is not in use stays.
-    for prefix, name in ("discriminator", "D"), ("generator", "G"):
+    for prefix, name, lr, interval in (("discriminator", "D", 0.003, r1_interval),
+                                       ("generator", "G", 0.001, 1)):
         for parameter, old in before[prefix].items():
             if parameter == "w_avg":
                 continue
             new = old
             if parameter in found[name]:
                 new, _ = replay.adam(old, found[name][parameter].astype("float64"),
-                                     moments[prefix][parameter], 4, 0.001)
+                                     moments[prefix][parameter], 4, lr, interval)
             assert np.abs(after[prefix][parameter] - new).max() < 1e-6 * max(1, largest([old]))
 
     # Both passes of G move the mean style, from the styles before mixing; the average follows G.

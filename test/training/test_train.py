@@ -141,6 +141,15 @@ def test_wgan_gp_caps_the_learning_rate_as_its_official_configuration_does(symbo
         assert [plan.lr[size] for size in (8, 256, 512)] == wanted
 
 
+def test_the_discriminator_learns_at_a_rate_of_its_own_where_one_is_named(symbols):
+    for changes, wanted in ((dict(lr="0.006"), [(0.006, 0.006)] * 2),
+                            (dict(lr="0.006", dlr="0.003"), [(0.006, 0.003)] * 2),
+                            (dict(lr="0.006", dlr="16:0.003"), [(0.006, 0.006), (0.006, 0.003)])):
+        plan = in_process(symbols, **changes)[1]
+        phases = [plan.at(plan.border(size)) for size in (8, 16)]
+        assert [(phase.lr, phase.dlr) for phase in phases] == wanted
+
+
 def test_generate_reads_it_and_writes_all_grids(run):
     folder = run[0]
     command("generate.py", "checkpoint/tiny_000000160.model", "--n_row", 2, "--n_col", 3,
