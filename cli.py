@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import select
 import shlex
 import signal
 import sys
@@ -96,12 +97,21 @@ def run(main, parallel=False):
     except KeyboardInterrupt:
         end(130, "\nstopped")
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and reader_left():
+            os._exit(141)       # as the shell says of a program that SIGPIPE ended
         if compiler_failed(error):
             end(2, f"error: {COMPILER_FAILED}")
         if mpi.SIZE == 1:
             raise
         end(1, traceback.format_exc().rstrip())
     sys.exit(code)
+
+
+def reader_left():
+    """Whether nobody reads what is printed any more, as of `train.py … | head`."""
+    poll = select.poll()
+    poll.register(sys.__stdout__, 0)
+    return any(event & select.POLLERR for _, event in poll.poll(0))
 
 
 COMPILER_FAILED = ("a compiler that Jittor started was killed or failed, and a kernel is missing "

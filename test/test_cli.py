@@ -1,6 +1,8 @@
 """cli.py: what all commands answer to flags that are mistyped, and words for numbers."""
 import importlib
 import os
+import subprocess
+import sys
 
 import pytest
 from conftest import ROOT, command, not_tested
@@ -58,6 +60,18 @@ def test_one_is_not_plural():
 def test_choices_that_are_numbers_are_one_line_too(tmp_path):
     code, _, error = command("train.py", "x", "--channels", 2, cwd=tmp_path, check=False)
     assert code == 2 and "found 2, wanted one of 1, 3" in error and error.count("\n") == 1
+
+
+def test_a_reader_that_leaves_early_ends_a_command_without_a_word(tmp_path):
+    """As in train.py data --dry_run | head -1, with more to print than a pipe holds."""
+    program = tmp_path / "long.py"
+    program.write_text(f"import sys\nsys.path.insert(0, {ROOT!r})\nimport cli\n"
+                       "cli.run(lambda: [print('x' * 99) for _ in range(10_000)])\n")
+    with subprocess.Popen([sys.executable, str(program)], stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b"" and process.wait() == 141
 
 
 def test_what_is_not_tested_is_named_with_what_to_install():
