@@ -22,8 +22,8 @@ import shlex
 import signal
 import subprocess
 import sys
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -42,12 +42,10 @@ def main():
     for seed in args.seeds.split(","):
         for name, *own in filter(None, recipes):
             waiting.put(Run(args, name, seed, [*flags, *own]))
-    threads = [threading.Thread(target=work, args=(waiting, core))
-               for core in args.cores.split(",")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor() as pool:
+        working = [pool.submit(work, waiting, core) for core in args.cores.split(",")]
+    for one in working:
+        one.result()                                    # says what went wrong in it
 
 
 def parse_arguments():
