@@ -14,7 +14,8 @@ from training import schedule
 
 # The reference recipe: the official one for a single GPU.
 OFFICIAL = dict(
-    init_size=8, max_size=None, channels=3, latent=512, fmap_base=8192, fmap_max=512,
+    init_size=8, max_size=None, channels=3, latent=512, mapping_layers=8, fmap_base=8192,
+    fmap_max=512,
     kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
     gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=[10.0], seed=0,
     r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
@@ -36,7 +37,7 @@ MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
-         "init_alpha", "dlr")
+         "init_alpha", "dlr", "mapping_layers")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -106,6 +107,7 @@ def make_parser():
         "files of their own, such as NAME_<images>_ema12.model", type=half_lives)
     add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
     add("--latent", "length of the latent and of the style", type=int)
+    add("--mapping_layers", "layers from the latent to the style", type=int)
     add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)
     add("--fmap_max", "and at most this many", type=int)
     add("--conv", "3×3 convolutions on a CPU: winograd, with few multiplications, or direct, "
@@ -199,7 +201,7 @@ def new_run(typed, init=None):
 def from_weights(typed, init):
     """The settings that the weights of --init decide."""
     decided = {name: init["model"][name]
-               for name in ("channels", "latent", "fmap_base", "fmap_max")}
+               for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max")}
     for flag, value in decided.items():
         if typed.get(flag, value) != value:
             raise UserError(f"--{flag} {typed[flag]}, but {typed['init']} has {value}: leave "
@@ -225,7 +227,8 @@ def too_small(typed, init, largest):
 
 def resumed_run(typed, saved):
     """The saved settings, and of what was typed that which may change. Else a UserError."""
-    if not isinstance(saved["ema_kimg"], list):         # of an earlier version
+    saved = {"mapping_layers": 8} | saved               # of an earlier version, as the next
+    if not isinstance(saved["ema_kimg"], list):
         saved = saved | {"ema_kimg": [saved["ema_kimg"]]}
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
@@ -262,8 +265,9 @@ def check(s):
     for flag in LATER:
         s.setdefault(flag, OFFICIAL[flag])
     s.setdefault("max_minutes", math.inf)
-    for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "fmap_base",
-                 "fmap_max", "r1_interval", "max_minutes", "metric_kimg", "grad_accum"):
+    for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "mapping_layers",
+                 "fmap_base", "fmap_max", "r1_interval", "max_minutes", "metric_kimg",
+                 "grad_accum"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "keep", "workers", "seed"):
@@ -345,6 +349,9 @@ def make_schedule(s):
 
 def model_config(s, init=None):
     """The ModelConfig of a run that begins; `init`: header of the weights that it begins with."""
-    return ModelConfig(**(init["model"] if init else {}) | dict(
-        size=s["max_size"], channels=s["channels"], latent=s["latent"], fmap_base=s["fmap_base"],
-        fmap_max=s["fmap_max"]))
+    try:
+        return ModelConfig(**(init["model"] if init else {}) | dict(
+            size=s["max_size"], channels=s["channels"], latent=s["latent"],
+            mapping_layers=s["mapping_layers"], fmap_base=s["fmap_base"], fmap_max=s["fmap_max"]))
+    except ValueError as error:                         # its message begins with the field
+        raise UserError(f"--{error}") from None

@@ -150,6 +150,18 @@ def test_the_discriminator_learns_at_a_rate_of_its_own_where_one_is_named(symbol
         assert [(phase.lr, phase.dlr) for phase in phases] == wanted
 
 
+def test_the_mapping_network_is_as_deep_as_its_flag_says(symbols):
+    for changes, layers in (({}, 8), (dict(mapping_layers=3), 3)):
+        training = Training(*in_process(symbols, **changes))
+        found = [name for name in training.state_of_networks()
+                 if name.startswith("generator/mapping.") and name.endswith("weight")]
+        assert len(found) == training.config.mapping_layers == layers
+    saved = dict(in_process(symbols)[0])
+    del saved["mapping_layers"]                         # of a version that had no such flag
+    with pytest.raises(UserError, match="started with --mapping_layers 8"):
+        settings.resumed_run(dict(data=symbols, name="x", mapping_layers=3), saved)
+
+
 def test_generate_reads_it_and_writes_all_grids(run):
     folder = run[0]
     command("generate.py", "checkpoint/tiny_000000160.model", "--n_row", 2, "--n_col", 3,
@@ -311,6 +323,8 @@ def test_help_answers_without_jittor():
     (["--resume"], "(no checkpoint"),
     (["--name", "a/b"], "--name"),
     (["--loss", "hinge"], "--loss"),
+    (["--mapping_layers", "1001"], "--mapping_layers is 1001"),
+    (["--latent", "2000000"], "--latent is 2000000"),
 ])
 def test_wrong_flags_are_one_line_and_exit_2(symbols, tmp_path, flags, message):
     code, output, stderr = command("train.py", symbols, *flags, cwd=tmp_path, check=False)
