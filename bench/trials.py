@@ -38,6 +38,9 @@ def main():
     args, flags = parse_arguments()
     with open(args.trials) as file:
         recipes = [shlex.split(line, comments=True) for line in file]
+    if not os.path.exists(args.out):
+        with open(args.out, "w", newline="") as file:
+            csv.DictWriter(file, COLUMNS).writeheader()
     waiting = queue.Queue()
     for seed in args.seeds.split(","):
         for name, *own in filter(None, recipes):
@@ -130,20 +133,14 @@ class Run:
                 self.write(row | self.numbers(path, core))
 
     def is_measured(self, row):
-        if not os.path.exists(self.args.out):
-            return False
         with open(self.args.out, newline="") as file:
             return any(all(there[key] == str(row[key]) for key in
                            ("name", "seed", "data", "average", "images_seen"))
                        for there in csv.DictReader(file))
 
     def write(self, row):
-        new = not os.path.exists(self.args.out)
         with open(self.args.out, "a", newline="") as file:
-            out = csv.DictWriter(file, COLUMNS)
-            if new:
-                out.writeheader()
-            out.writerow(row)
+            csv.DictWriter(file, COLUMNS).writerow(row)
         print(*row.values(), flush=True)
 
     def numbers(self, path, core):
