@@ -12,6 +12,9 @@ from backend.errors import counted
 
 # What a shell starts in the background has Ctrl-C ignored, and so would all that the tests start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# And nohup has hangups ignored: the tests outlive one, what they start heeds it.
+if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, lambda number, frame: None)
 
 # A command that a test calls must not change what the tests' own process starts.
 signals.shielded = contextlib.nullcontext

@@ -22,8 +22,7 @@ def receive(number, _):
 {handle}
 multiprocessing.get_context("spawn").Process(target=os.getpid).start()   # as the loader
 time.sleep(0.5)
-print("compiling", flush=True)
-os.system("sh -c 'sleep 1.5; echo compiled'")
+os.system("sh -c 'echo compiling; sleep 1.5; echo compiled'")
 time.sleep(0.1)
 print("goes on", flush=True)
 """
@@ -66,7 +65,7 @@ def test_a_parent_that_ignores_signals_does_not_make_jittor_wait_for_ever():
 def test_no_signal_is_lost_that_follows_another():
     """Ctrl-C and at once SIGTERM, many times: each is told."""
     code = COMPILES.format(handle="signals.handle_with(receive)", inside="pass").replace(
-        "os.system(", "time.sleep(3); (")
+        "os.system(", "print('compiling', flush=True); time.sleep(3); (")
     process = subprocess.Popen([sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True, start_new_session=True)
     assert process.stdout.readline() == "compiling\n"
