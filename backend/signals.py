@@ -4,11 +4,10 @@ processes end with the one that they help.
 A terminal, and `kill` of a process group, signal every process of the group; a compiler that dies
 of it is a failed kernel for Jittor, in the middle of a step. So the process ignores these signals,
 which all processes that it starts inherit and no shell between can undo, and blocks them, for then
-Linux keeps them all the same until one thread, which does nothing else, takes them. (But for a
-Ctrl-C of the very moment in which os.system begins or ends: C ignores that signal anew there, which
-drops what nobody has taken yet. The next one is heard.) A thread that
+Linux keeps them all the same until one thread, which does nothing else, takes them. A thread that
 does not block them would lose them; where there is one, as Open MPI's are, all stays as Python has
-it.
+it. A Ctrl-C in the very moment in which os.system begins or ends may be lost too: C ignores that
+signal anew there, which drops one that is not yet taken.
 """
 import collections
 import concurrent.futures

@@ -14,13 +14,13 @@ from training import schedule
 
 # The reference recipe: the official one for a single GPU.
 OFFICIAL = dict(
-    init_size=8, max_size=None, channels=3, latent=512, mapping_layers=8, fmap_base=8192,
-    fmap_max=512,
-    kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None, lr=None, loss="logistic",
-    gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False, ema_kimg=[10.0], seed=0,
-    r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0, sample_kimg=100.0, keep=10,
-    metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
-    features=None, tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0, dlr=None)
+    init_size=8, max_size=None, channels=3, latent=512, mapping_layers=8,
+    fmap_base=8192, fmap_max=512, kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None,
+    lr=None, loss="logistic", gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False,
+    ema_kimg=[10.0], seed=0, r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0,
+    sample_kimg=100.0, keep=10, metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1,
+    inception=None, lpips=None, features=None, tensorboard=False, amp=False, grad_accum=1,
+    init_alpha=1.0, dlr=None)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
@@ -37,7 +37,7 @@ MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
-         "init_alpha", "dlr", "mapping_layers")
+         "init_alpha", "dlr")
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -227,7 +227,8 @@ def too_small(typed, init, largest):
 
 def resumed_run(typed, saved):
     """The saved settings, and of what was typed that which may change. Else a UserError."""
-    saved = {"mapping_layers": 8} | saved               # of an earlier version, as the next
+    # Runs of earlier versions have no mapping_layers, and one average.
+    saved = {"mapping_layers": OFFICIAL["mapping_layers"]} | saved
     if not isinstance(saved["ema_kimg"], list):
         saved = saved | {"ema_kimg": [saved["ema_kimg"]]}
     for flag, value in typed.items():
