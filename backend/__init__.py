@@ -43,6 +43,11 @@ def use_amp(amp):
         os.environ.pop("STYLEGAN1_AMP", None)
 
 
+def uses_amp():
+    """Whether use_amp() was told so last."""
+    return "STYLEGAN1_AMP" in os.environ
+
+
 def kernels_compiled():
     """How many kernels Jittor keeps from earlier runs."""
     from backend import jt
@@ -51,7 +56,7 @@ def kernels_compiled():
 
 
 def __getattr__(name):
-    if name not in ("jt", "onednn_ops", "has_winograd", "has_amx", "report"):
+    if name not in ("jt", "onednn_ops", "cuda_ops", "has_winograd", "has_amx", "report"):
         raise AttributeError(f"module 'backend' has no attribute {name!r}")
     from backend import jittor_bringup
     globals().update(jittor_bringup.bring_up(_device, _conv, _cuda_home))

@@ -1,13 +1,14 @@
 """What lies between the convolutions, each in as few passes over memory as it needs.
 
-On the CPU these are loops of our own; on CUDA, and for the tests to compare with, the same is
-written in Jittor's operators. Left to Jittor on a CPU, a layer's noise, activation, normalisation
-and style are a dozen passes, and every pattern of them is a kernel that takes a second to compile.
+These are loops of our own for the CPU, and kernels of our own for CUDA (fused_cuda.py). Where there
+are neither, and for the tests to compare with, the same is written in Jittor's operators: a dozen
+passes for a layer's noise, activation, normalisation and style, and every pattern of them a kernel
+that takes seconds to compile.
 """
 import os
 
-from backend import jt
-from backend.kernels import Operator, on_cpu
+from backend import fused_cuda, jt
+from backend.kernels import Operator, on_cpu, on_gpu
 
 OPS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
 HEADER = f'#include "{OPS}/workers.h"\n' + """
@@ -49,9 +50,24 @@ inline float leaky_relu(float x) { return x > 0 ? x : 0.2f * x; }
 """
 
 
-def code(outputs, inputs, source):
-    """jt.code on float32 arrays: `outputs` is a list of shapes. Returns a list of Vars."""
-    return jt.code(outputs, ["float32"] * len(outputs), inputs, cpu_header=HEADER, cpu_src=source)
+def own():
+    """Whether the loops and kernels of this project compute, and not Jittor's operators."""
+    return on_cpu() or on_gpu()
+
+
+def code(name, outputs, inputs, constants=""):
+    """The loop of this name, on float32 arrays: `outputs` is a list of shapes; a list of Vars."""
+    if on_gpu():
+        return cuda_code(getattr(fused_cuda, name), outputs, inputs, constants)
+    return jt.code(outputs, ["float32"] * len(outputs), inputs, cpu_header=HEADER,
+                   cpu_src=constants + globals()[name])
+
+
+def cuda_code(kernel, outputs, inputs, constants="", **data):
+    """`data`: numbers that are not compiled in."""
+    header, source = kernel
+    return jt.code(outputs, ["float32"] * len(outputs), inputs, cuda_header=constants + header,
+                   cuda_src=source, data=data)
 
 
 # The low-pass filter ------------------------------------------------------------------------------
@@ -73,8 +89,8 @@ class Blur(Operator):
     keeps = ()
 
     def compute(self, x):
-        if on_cpu():
-            return code([x.shape], [x], BLUR)[0]
+        if own():
+            return code("BLUR", [x.shape], [x])[0]
 
         def moved(dy, dx):
             return x.reindex(x.shape, ["i0", "i1", f"i2+{dy}", f"i3+{dx}"])     # zeros outside
@@ -133,7 +149,7 @@ class Slope(Operator):
     keeps = (1,)
 
     def compute(self, dy, y):
-        return tuple(code([dy.shape, dy.shape[:2]], [dy, y], SLOPE))
+        return tuple(code("SLOPE", [dy.shape, dy.shape[:2]], [dy, y]))
 
     def grad(self, g, g_sum):
         y = self.inputs[1]
@@ -147,7 +163,7 @@ class BiasLeakyRelu(Operator):
     keeps = ()
 
     def compute(self, x, bias):
-        self.y, = code([x.shape], [x, bias], BIAS_LEAKY_RELU)
+        self.y, = code("BIAS_LEAKY_RELU", [x.shape], [x, bias])
         return self.y
 
     def grad(self, dy):
@@ -160,9 +176,9 @@ def bias_leaky_relu(x, bias):
 
     x [N, C, H, W] or [N, C], bias [C].
     """
-    if on_cpu():
+    if on_cpu() or on_gpu() and x.ndim == 4:
         return BiasLeakyRelu.apply(x, bias)
-    return jt.nn.leaky_relu(add_bias(x, bias), 0.2)
+    return jt.nn.leaky_relu(broadcast_sum(x, bias), 0.2)
 
 
 def blurring_loop(work, body):
@@ -208,7 +224,7 @@ class BlurredLeakyRelu(Operator):
     """Keeps what came in instead of the activation, which nothing else needs."""
 
     def compute(self, x, bias):
-        return code([x.shape], [x, bias], LEAKY_RELU_THEN_BLUR)[0]
+        return code("LEAKY_RELU_THEN_BLUR", [x.shape], [x, bias])[0]
 
     def grad(self, dz):
         dx, sums = BlurThenSlope.apply(dz, *(v.detach() for v in self.inputs))
@@ -224,7 +240,7 @@ class BlurThenSlope(Operator):
     keeps = (1, 2)
 
     def compute(self, dz, x, bias):
-        return tuple(code([dz.shape, dz.shape[:2]], [dz, x, bias], BLUR_THEN_SLOPE))
+        return tuple(code("BLUR_THEN_SLOPE", [dz.shape, dz.shape[:2]], [dz, x, bias]))
 
     def grad(self, g, g_sum):
         x, bias = self.inputs[1:]
@@ -238,7 +254,7 @@ class SlopeThenBlur(Operator):
     keeps = (1, 2)
 
     def compute(self, g, x, bias):
-        return code([g.shape], [g, x, bias], SLOPE_THEN_BLUR)[0]
+        return code("SLOPE_THEN_BLUR", [g.shape], [g, x, bias])[0]
 
     def grad(self, dz):
         return BlurThenSlope.apply(dz, *self.inputs[1:])[0], None, None
@@ -246,13 +262,109 @@ class SlopeThenBlur(Operator):
 
 def blurred_leaky_relu(x, bias):
     """blur(bias_leaky_relu(x, bias)) of x [N, C, H, W]."""
-    if on_cpu():
+    if own():
         return BlurredLeakyRelu.apply(x, bias)
     return blur(bias_leaky_relu(x, bias))
 
 
-def add_bias(x, bias):
+class AddBias(Operator):
+    """On a GPU: Jittor sums its gradient over pictures and positions with one thread a channel."""
+
+    keeps = ()
+
+    def compute(self, x, bias):
+        return broadcast_sum(x, bias)
+
+    def grad(self, dy):
+        return dy, PlaneSums.apply(dy).sum(0)
+
+
+class PlaneSums(Operator):
+    """[N, C, H, W] → [N, C]."""
+
+    keeps = ()
+
+    def compute(self, x):
+        self.shape = x.shape
+        return code("PLANE_SUMS", [x.shape[:2]], [x])[0]
+
+    def grad(self, g):
+        return g.broadcast(self.shape, [2, 3])
+
+
+def broadcast_sum(x, bias):
     return x + bias.broadcast(x.shape, [i for i in range(x.ndim) if i != 1])
+
+
+def add_bias(x, bias):
+    """x + bias of each channel: x [N, C, H, W] or [N, C], bias [C]."""
+    return AddBias.apply(x, bias) if on_gpu() and x.ndim == 4 else broadcast_sum(x, bias)
+
+
+class Spread(Operator):
+    """On a GPU: a weight [O, I, 3, 3] → scale · the sum of its four shifts, [O, I, 4, 4], or, where
+    `transposed`, [I, O, 4, 4]; `flip` turns the weight first."""
+
+    keeps = ()
+
+    def __init__(self, flip, transposed, scale):
+        self.flip, self.transposed, self.scale = flip, transposed, scale
+
+    def run(self, kernel, x, side):
+        outputs, inputs = x.shape[:2]
+        shape = [inputs, outputs] if self.transposed else [outputs, inputs]
+        constants = (f"constexpr bool FLIP = {int(self.flip)}, "
+                     f"TRANSPOSED = {int(self.transposed)};")
+        return cuda_code(kernel, [[*shape, side, side]], [x], constants, scale=self.scale)[0]
+
+    def compute(self, weight):
+        return self.run(fused_cuda.SPREAD, weight, 4)
+
+    def grad(self, g):
+        return Gather(self.flip, self.transposed, self.scale)(g)
+
+
+class Gather(Spread):
+    """The adjoint of Spread."""
+
+    def compute(self, g):
+        return self.run(fused_cuda.GATHER, g, 3)
+
+    def grad(self, g):
+        return Spread(self.flip, self.transposed, self.scale)(g)
+
+
+class Split(Operator):
+    """On a GPU: [N, layers, D] → one [N, D] for each layer; Jittor starts a kernel for each, and
+    three in its gradient."""
+
+    keeps = ()
+
+    def compute(self, styles):
+        self.shape = n, depth, width = styles.shape
+        return tuple(cuda_code(fused_cuda.SPLIT(depth), [[n, width]] * depth, [styles]))
+
+    def grad(self, *parts):
+        return Stack.apply(*(jt.zeros(self.shape[0], self.shape[2]) if part is None else part
+                             for part in parts))
+
+
+class Stack(Operator):
+    keeps = ()
+
+    def compute(self, *parts):
+        n, width = parts[0].shape
+        return cuda_code(fused_cuda.STACK(len(parts)), [[n, len(parts), width]], list(parts))[0]
+
+    def grad(self, dy):
+        return Split.apply(dy)
+
+
+def split(styles):
+    """The style of each layer, a list of [N, D], of styles [N, layers, D]."""
+    if on_gpu():
+        return Split.apply(styles)
+    return [styles[:, i] for i in range(styles.shape[1])]
 
 
 # What follows a generator's convolution -----------------------------------------------------------
@@ -339,13 +451,13 @@ class Epilogue(Operator):
     """See `epilogue`. Differentiable once: nothing in StyleGAN1 asks for more in the generator."""
 
     def __init__(self, one, eps, blurred):
-        self.constants = (f"const float EPS = {float(eps)}f, ONE = {float(one)}f; "
+        self.constants = (f"constexpr float EPS = {float(eps)}f, ONE = {float(one)}f; "
                           f"constexpr bool BLURRED = {int(blurred)};")
 
     def compute(self, x, noise, strength, bias, style):
         y, self.mean, self.over_deviation = code(
-            [x.shape, x.shape[:2], x.shape[:2]], [x, noise, strength, bias, style],
-            self.constants + EPILOGUE)
+            "EPILOGUE", [x.shape, x.shape[:2], x.shape[:2]], [x, noise, strength, bias, style],
+            self.constants)
         return y
 
     def grad(self, dy):
@@ -365,9 +477,9 @@ class EpilogueGradient(Operator):
         self.constants = constants
 
     def compute(self, dy, x, noise, strength, bias, style, mean, over_deviation):
-        return tuple(code([x.shape, x.shape[:2], x.shape[:2], style.shape],
+        return tuple(code("EPILOGUE_GRADIENT", [x.shape, x.shape[:2], x.shape[:2], style.shape],
                           [dy, x, noise, strength, bias, style, mean, over_deviation],
-                          self.constants + EPILOGUE_GRADIENT))
+                          self.constants))
 
     def grad(self, *_):
         raise NotImplementedError("backend/fused.py: the generator has no second derivatives")
@@ -382,7 +494,7 @@ def epilogue(x, noise, strength, bias, style, one=1, eps=1e-8, blurred=False):
     """
     if blurred and not (on_cpu() and noise.is_stop_grad()):
         x, blurred = blur(x), False
-    if on_cpu():
+    if own():
         return Epilogue(one, eps, blurred)(x, noise, strength, bias, style)
     n, c = x.shape[:2]
     x = bias_leaky_relu(x + noise * strength.reshape(1, c, 1, 1), bias)

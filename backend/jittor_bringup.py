@@ -36,9 +36,9 @@ SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "u
 def bring_up(device, conv, cuda_home=None):
     """Import Jittor for `device` ("auto", "cpu", "cuda"), with `conv` kernels where it is the CPU.
 
-    Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "has_winograd": whether
-    3×3 convolutions may be Winograd's, "has_amx": whether --amp makes those faster, "report": what
-    was found, as lines for a person to read}.
+    Returns {"jt": jittor, "onednn_ops": the operators of ops/ or None, "cuda_ops": those of
+    cuda_ops/ or None, "has_winograd": whether 3×3 convolutions may be Winograd's, "has_amx":
+    whether --amp makes those faster, "report": what was found, as lines for a person to read}.
     Raises BackendError when the device or a tool for compiling is not there.
     """
     check_machine()
@@ -56,8 +56,9 @@ def bring_up(device, conv, cuda_home=None):
     with environment(SETTINGS | where), announced(use_cuda):
         jt = import_jittor(use_cuda)
         operators = None if use_cuda else load_onednn_operators(jt)
-    if use_cuda:
-        check_cuda_operators(jt)
+        if use_cuda:
+            check_cuda_operators(jt)
+            cuda_operators = load_cuda_operators(jt, os.path.dirname(os.path.dirname(nvcc)))
     dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, on_ctrl_c)
@@ -73,6 +74,7 @@ def bring_up(device, conv, cuda_home=None):
         "device": "cuda" if use_cuda else f"cpu, {threads.count()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
+            "cuda_ops": cuda_operators if use_cuda else None,
             "has_winograd": operators is not None and conv == "winograd",
             "has_amx": operators is not None and conv == "winograd" and
             bool(ctypes.CDLL(None).stylegan1_has_amx())}
@@ -208,20 +210,33 @@ def load_onednn_operators(jt):
             f"Type: pip install {ONEDNN_HEADERS}==2022.2.1 (Linux x86-64)")
         return None
     include, lib, _ = found
-    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), "ops")
-    sources = sorted(glob.glob(os.path.join(folder, "*")))
-    flags = f' -fopenmp -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" '
-    key = hashlib.sha1((folder + flags).encode())
-    for path in sources:
-        with open(path, "rb") as file:
-            key.update(file.read())
-    name = "stylegan1_ops_" + key.hexdigest()[:8]
-    operators = jt.compile_custom_ops(sources, extra_flags=flags, gen_name_=name)
+    operators, name = compile_operators(
+        jt, "ops", f' -fopenmp -I"{include}" -L"{lib}" -ldnnl -Wl,-rpath,"{lib}" ')
     kernels = os.path.join(jt.flags.cache_path, name)
     for part in "jit", "obj_files", "tmp":
         os.makedirs(os.path.join(kernels, part), exist_ok=True)
     jt.flags.cache_path = kernels
     return operators
+
+
+def load_cuda_operators(jt, home):
+    """Compile cuda_ops/, with the toolkit of a home that cuda.py laid out."""
+    lib = os.path.join(home, "lib64")
+    flags = f' -I"{home}/include" -L"{lib}" -lcudart -lcublas -lcudnn -Wl,-rpath,"{lib}" '
+    return compile_operators(jt, "cuda_ops", flags)[0]
+
+
+def compile_operators(jt, folder, flags):
+    """(the operators in a folder beside this file, a name that changes with all they are made of).
+    """
+    folder = os.path.join(os.path.dirname(os.path.abspath(__file__)), folder)
+    sources = sorted(glob.glob(os.path.join(folder, "*")))
+    key = hashlib.sha1((folder + flags).encode())
+    for path in sources:
+        with open(path, "rb") as file:
+            key.update(file.read())
+    name = f"stylegan1_{os.path.basename(folder)}_{key.hexdigest()[:8]}"
+    return jt.compile_custom_ops(sources, extra_flags=flags, gen_name_=name), name
 
 
 def check_cuda_operators(jt):

@@ -1,15 +1,21 @@
 """The network's linear operators, each with gradients of any order.
 
-On the CPU they call the operators of `ops/` directly. Jittor's own expressions for them mean the
-same (and are what runs on CUDA, and what the tests compare with), but there each pattern of
-forward, gradient and double gradient is a kernel to be compiled in seconds.
+They call the operators of `ops/` on the CPU, and of `cuda_ops/` on CUDA. Jittor's own expressions
+for them mean the same, and are what the tests compare with, but there each pattern of forward,
+gradient and double gradient is a kernel to be compiled in seconds, and to be recognised as a
+convolution every time.
 """
-from backend import has_winograd, jt
+from backend import cuda_ops, has_winograd, jt, uses_amp
 from backend import onednn_ops as ops
 
 
 def on_cpu():
+    """Whether the operators of ops/ compute: not on CUDA, nor where oneDNN is missing."""
     return ops is not None and not jt.flags.use_cuda
+
+
+def on_gpu():
+    return bool(jt.flags.use_cuda)
 
 
 class Operator(jt.Function):
@@ -47,20 +53,28 @@ class Operator(jt.Function):
 
 
 class Convolution(Operator):
-    """x [N, I, H, W], weight → [N, O, H', W']; `wformat` "oihw" or "iohw" says how weight lies."""
+    """x [N, I, H, W], weight → [N, O, H', W']; on a CPU, `wformat` "oihw" or "iohw" says how weight
+    lies; on CUDA, `scale` multiplies all of it."""
 
-    def __init__(self, stride, padding, wformat="oihw"):
-        self.stride, self.padding, self.wformat = stride, padding, wformat
+    def __init__(self, stride, padding, wformat="oihw", scale=1.0):
+        self.stride, self.padding, self.wformat, self.scale = stride, padding, wformat, scale
 
     def same(self):
-        return self.stride, self.padding, self.wformat
+        return self.stride, self.padding, self.wformat, self.scale
 
     def geometry(self):
         return (self.stride, self.stride, self.padding, self.padding, 1, 1, 1,
                 "abcd", self.wformat, "abcd")
 
+    def on_cuda(self, kind, a, b, shape):
+        return cuda_ops.cuda_conv(a, b, kind, shape, self.stride, self.padding, self.scale)
+
     def compute(self, x, weight):
-        return ops.mkl_conv(x, weight, *self.geometry())
+        if on_cpu():
+            return ops.mkl_conv(x, weight, *self.geometry())
+        kernel = weight.shape[2] - 2 * self.padding
+        sides = [(side - kernel) // self.stride + 1 for side in x.shape[2:]]
+        return self.on_cuda(0, x, weight, [x.shape[0], weight.shape[0], *sides])
 
     def grad(self, dy):
         x, weight = self.inputs
@@ -71,12 +85,14 @@ class Convolution(Operator):
 class ConvolutionBackwardX(Convolution):
     """weight, dy → dx: the gradient of Convolution with respect to x, [N, I, *extent]."""
 
-    def __init__(self, stride, padding, wformat, extent):
-        super().__init__(stride, padding, wformat)
+    def __init__(self, stride, padding, wformat, scale, extent):
+        super().__init__(stride, padding, wformat, scale)
         self.extent = tuple(extent)
 
     def compute(self, weight, dy):
-        return ops.mkl_conv_backward_x(weight, dy, *self.extent, *self.geometry())
+        if on_cpu():
+            return ops.mkl_conv_backward_x(weight, dy, *self.extent, *self.geometry())
+        return self.on_cuda(1, weight, dy, [dy.shape[0], weight.shape[1], *self.extent])
 
     def grad(self, g):
         weight, dy = self.inputs
@@ -87,12 +103,14 @@ class ConvolutionBackwardX(Convolution):
 class ConvolutionBackwardW(Convolution):
     """x, dy → dweight: the gradient of Convolution with respect to the weight."""
 
-    def __init__(self, stride, padding, wformat, kernel):
-        super().__init__(stride, padding, wformat)
+    def __init__(self, stride, padding, wformat, scale, kernel):
+        super().__init__(stride, padding, wformat, scale)
         self.kernel = tuple(kernel)
 
     def compute(self, x, dy):
-        return ops.mkl_conv_backward_w(x, dy, *self.kernel, *self.geometry())
+        if on_cpu():
+            return ops.mkl_conv_backward_w(x, dy, *self.kernel, *self.geometry())
+        return self.on_cuda(2, x, dy, [dy.shape[1], x.shape[1], *self.kernel])
 
     def grad(self, g):
         x, dy = self.inputs
@@ -155,27 +173,40 @@ def best_form(form, weight):
     """
     if weight.shape[-1] != 3:
         return "plain"
-    if on_cpu() and has_winograd and min(weight.shape[:2]) >= (16 if form == "same" else 64):
+    narrower = min(weight.shape[:2])
+    if on_cpu() and has_winograd and narrower >= (16 if form == "same" else 64):
         return "winograd"
-    return "plain" if form == "same" else "fused"
+    # cuDNN has algorithms of fewer multiplications for wide 3×3 convolutions in float32, and none
+    # that is good for strided ones; with matrix units it is the other way round.
+    if form == "same" or on_gpu() and narrower > 64 and not uses_amp():
+        return "plain"
+    return "fused"
 
 
-def conv2d(x, weight, stride=1, padding=0):
-    """x [N, I, H, W], weight [O, I, K, K] → [N, O, H', W'], zero padded."""
+def conv2d(x, weight, stride=1, padding=0, scale=1.0):
+    """scale · a convolution: x [N, I, H, W], weight [O, I, K, K] → [N, O, H', W'], zero padded."""
+    if on_gpu():
+        return Convolution(stride, padding, scale=scale)(x, weight)
+    weight = weight * scale if scale != 1 else weight
     if on_cpu():
         return Convolution(stride, padding)(x, weight)
     return jt.nn.conv2d(x, weight, stride=stride, padding=padding)
 
 
-def conv_transpose2d(x, weight, stride, padding):
-    """x [N, I, H, W], weight [O, I, K, K] → [N, O, stride · H, stride · W].
+def conv_transpose2d(x, weight, stride, padding, transposed=False):
+    """x [N, I, H, W], weight [O, I, K, K], or, `transposed`, [I, O, K, K] → [N, O, stride · H,
+    stride · W].
 
     The adjoint of a strided convolution; K = stride + 2 · padding.
     """
+    extent = (x.shape[2] * stride, x.shape[3] * stride)
     if on_cpu():
-        extent = (x.shape[2] * stride, x.shape[3] * stride)
-        return ConvolutionBackwardX(stride, padding, "iohw", extent)(weight, x)
-    return jt.nn.conv_transpose2d(x, weight.transpose(1, 0, 2, 3), stride=stride, padding=padding)
+        wformat = "oihw" if transposed else "iohw"
+        return ConvolutionBackwardX(stride, padding, wformat, 1, extent)(weight, x)
+    weight = weight if transposed else weight.transpose(1, 0, 2, 3)
+    if on_gpu():
+        return ConvolutionBackwardX(stride, padding, "oihw", 1, extent)(weight, x)
+    return jt.nn.conv_transpose2d(x, weight, stride=stride, padding=padding)
 
 
 class Product(Operator):
@@ -185,7 +216,8 @@ class Product(Operator):
         self.transpose_a, self.transpose_b, self.scale = transpose_a, transpose_b, scale
 
     def compute(self, a, b):
-        return ops.mkl_matmul(a, b, self.transpose_a, self.transpose_b, self.scale)
+        product = ops.mkl_matmul if on_cpu() else cuda_ops.cuda_product
+        return product(a, b, self.transpose_a, self.transpose_b, self.scale)
 
     def grad(self, g):
         (a, b), ta, tb, scale = self.inputs, self.transpose_a, self.transpose_b, self.scale
@@ -196,7 +228,7 @@ class Product(Operator):
 
 def matmul(a, b, transpose_b=False, scale=1.0):
     """scale · [N, K] · [K, M] → [N, M]; b is [M, K] with transpose_b."""
-    if on_cpu():
+    if on_cpu() or on_gpu():
         return Product(False, transpose_b, scale)(a, b)
     b = b * scale if scale != 1 else b
     return jt.nn.matmul_transpose(a, b) if transpose_b else jt.nn.matmul(a, b)

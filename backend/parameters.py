@@ -1,8 +1,9 @@
-"""What is done with all parameters of a network at once: on the CPU by one operator each, because a
-small network has more parameters than a step has milliseconds."""
-from backend import jt
+"""What is done with all parameters of a network at once: by one operator each, because a small
+network has more parameters than a step has milliseconds. Where those are missing (a CPU without
+oneDNN), and for the tests to compare with, by Jittor's own."""
+from backend import cuda_ops, jt
 from backend import onednn_ops as ops
-from backend.kernels import on_cpu
+from backend.kernels import on_cpu, on_gpu
 
 
 def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
@@ -12,9 +13,11 @@ def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
     p' and v', and two Vars [1]: 1 where the loss and every gradient are finite, else 0; and the
     norm of the whole gradient.
     """
-    if on_cpu():
+    if on_cpu() or on_gpu():
         arrays = [v for three in zip(parameters, gradients, moments) for v in three]
-        sound, norm, *new = ops.adam([loss, size, *arrays], beta2, epsilon)
+        adam = ops.adam if on_cpu() else cuda_ops.cuda_adam
+        sound, norm, *new = adam([loss, size, *arrays], beta2, epsilon)
+        new = new[:2 * len(parameters)]
         return new[0::2], new[1::2], sound, norm
     moments = [v * beta2 + g * g * (1 - beta2) for v, g in zip(moments, gradients)]
     parameters = [p - g * size / (jt.sqrt(v) + epsilon)
@@ -27,6 +30,19 @@ def adam_step(loss, parameters, gradients, moments, size, beta2, epsilon):
 
 def move(sources, targets, amount):
     """source + (target − source) · amount for each of two lists of Vars; amount [1]."""
-    if on_cpu():
-        return ops.move([amount, *(v for pair in zip(sources, targets) for v in pair)])
+    if on_cpu() or on_gpu():
+        move_all = ops.move if on_cpu() else cuda_ops.cuda_move
+        return move_all([amount, *(v for pair in zip(sources, targets) for v in pair)])
     return [a + (b - a) * amount for a, b in zip(sources, targets)]
+
+
+def keep(new, old, sound):
+    """The Vars of `new` where `sound`, a Var [1], is 1, and of `old` where it is 0.
+
+    On a GPU what is returned takes the memory of `new`, which is not to be used any more.
+    """
+    if on_gpu():                        # a CPU has done its work when it is asked; this waits not
+        return cuda_ops.cuda_keep([sound, *(v for pair in zip(new, old) for v in pair)])
+    if on_cpu():
+        return new if sound.item() else old
+    return [jt.ternary((sound > 0).broadcast(a.shape), a, b) for a, b in zip(new, old)]

@@ -25,7 +25,8 @@ from backend.files import replacing  # noqa: E402
 from training import stats  # noqa: E402
 
 # Size, batch and width of the iterations that are measured: the paper's, and a narrow one.
-SPEEDS = ((8, 128, 512), (16, 128, 512), (32, 64, 512), (64, 32, 512), (128, 16, 512), (32, 64, 64))
+SPEEDS = ((8, 128, 512), (16, 128, 512), (32, 64, 512), (64, 32, 512), (128, 16, 512),
+          (256, 8, 512), (32, 64, 64))
 TRAIN = ("--max_size", "128", "--phase_kimg", "40", "--fade_kimg", "20", "--kimg", "1000",
          "--ema_kimg", "5", "--sample_kimg", "20", "--save_kimg", "100", "--keep", "2",
          "--metrics", "swd,ms_ssim", "--metric_kimg", "100")
@@ -114,9 +115,9 @@ def backend(report, end, device):
 
 def tests(report, end, device):
     """A file at a time; what has passed is not run again, what takes too long goes on next time."""
-    for path in sorted(glob.glob(os.path.join(ROOT, "test/test_*.py"))):
-        name = os.path.basename(path)
-        if name == "test_cuda_compile.py":              # needs no GPU, but minutes
+    for path in sorted(glob.glob(os.path.join(ROOT, "test/**/test_*.py"), recursive=True)):
+        name = os.path.relpath(path, os.path.join(ROOT, "test"))
+        if name == "backend/test_cuda_compile.py":      # needs no GPU, but minutes
             continue
         if report.done("tests").get(name, {}).get("exit_code") in (0, 5):
             continue
@@ -132,9 +133,10 @@ def tests(report, end, device):
 
 
 def speed(report, end, device):
-    """bench/train_step.py, with and without --amp, beside PyTorch where it is installed."""
-    has_torch = subprocess.run([sys.executable, "-c", "import torch"],
-                               capture_output=True).returncode == 0
+    """bench/train_step.py, with and without --amp, beside PyTorch where it is installed, or where
+    TORCH_PYTHON in the environment says."""
+    python = os.environ.get("TORCH_PYTHON", sys.executable)
+    has_torch = subprocess.run([python, "-c", "import torch"], capture_output=True).returncode == 0
     for size, batch, width in SPEEDS:
         item = f"size {size}, batch {batch}, fmap_max {width}"
         if report.done("speed").get(item, {}).get("exit_code") == 0:
@@ -143,7 +145,7 @@ def speed(report, end, device):
             break
         code, text, seconds = attempt(
             ["bench/train_step.py", "--size", str(size), "--batch", str(batch), "--fmap_max",
-             str(width), "--device", device, "--pairs", "3", "--vs",
+             str(width), "--device", device, "--pairs", "3", "--torch_python", python, "--vs",
              "torch,torch_tf32,amp" if has_torch else "amp"],
             end - time.monotonic())
         sides = {row.split()[0]: row[row.index(":") + 1:].strip() for row in text.splitlines()

@@ -182,6 +182,7 @@ class Twin:
         self.G, self.G_ema = (Generator(config, fused) for _ in range(2))
         self.D = Discriminator(config, fused)
         self.G_ema.load_state_dict(self.G.state_dict())
+        self.paint, self.score = self.G, self.D         # or what torch.compile makes of them
 
     def begin(self, size, fading, lr):
         """Adam from zero, over what is in use at this size."""
@@ -199,7 +200,7 @@ class Twin:
         if torch.rand(()) < mixing:
             crossover = int(torch.randint(1, layers, ()))
         w, w_other = self.G.style(torch.randn(2 * batch, self.config.latent)).chunk(2)
-        return self.G(w, w_other, crossover, size, alpha), w
+        return self.paint(w, w_other, crossover, size, alpha), w
 
     @torch.no_grad()
     def generate(self, batch, size, psi=0.7, chunk=16):
@@ -223,7 +224,7 @@ class Twin:
         with torch.no_grad():
             fake, w = self.fake(batch, size, alpha, mixing)
             self.G.w_avg.lerp_(w.float().mean(0), 0.005)        # as in the other pass of G
-        loss = (F.softplus(-scores).mean() + F.softplus(self.D(fake, alpha)).mean()
+        loss = (F.softplus(-scores).mean() + F.softplus(self.score(fake, alpha)).mean()
                 + gamma / 2 * penalty)
         self.adam_D.zero_grad()
         loss.backward()
@@ -231,7 +232,7 @@ class Twin:
 
         self.D.requires_grad_(False)
         fake, w = self.fake(batch, size, alpha, mixing)
-        loss = F.softplus(-self.D(fake, alpha)).mean()
+        loss = F.softplus(-self.score(fake, alpha)).mean()
         self.adam_G.zero_grad()
         loss.backward()
         self.adam_G.step()

@@ -6,7 +6,9 @@ With --vs they take turns, each in a process of its own with the same number of 
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
 "lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen iterations),
 --share_fakes, --amp (these change the recipe) and --grad_accum 4. On a GPU "torch" convolves in
-float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp; on a CPU,
+float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp, and
+"compile" and "compile_tf32" are these through torch.compile, but for R1, whose second derivative it
+does not know, and without style mixing, for each crossover is another program to it; on a CPU,
 "torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the median over
 the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct convolutions,
 whatever a side really does. With --generate, pictures are painted instead, truncation on.
@@ -19,11 +21,12 @@ import statistics
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 # Ours with a flag of train.py.
 FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True},
          "accum": {"grad_accum": 4}}
-TWINS = ("torch", "fused", "torch_tf32", "torch_bf16")
+TWINS = ("torch", "fused", "torch_tf32", "torch_bf16", "compile", "compile_tf32")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -45,6 +48,8 @@ def main():
     parser.add_argument("--vs", default="", help=f"take turns with: {', '.join([*TWINS, *FLAGS])}")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu",
                         help="where both sides compute (default cpu)")
+    parser.add_argument("--torch_python", default=sys.executable, metavar="PYTHON",
+                        help="that has PyTorch, where it is not this one")
     parser.add_argument("--worker", choices=["jittor", *TWINS, *FLAGS],
                         help=argparse.SUPPRESS)
     args = parser.parse_args()
@@ -53,22 +58,22 @@ def main():
     sizes = [int(s) for s in args.size.split(",")]
     batches = [int(b) for b in args.batch.split(",")]
     batches = batches * len(sizes) if len(batches) == 1 else batches
-    for size, batch in zip(sizes, batches):
-        measure(args, size, batch)
-
-
-def measure(args, size, batch):
     sides = ["jittor", *filter(None, args.vs.split(","))]
-    workers = {side: Worker(side, size, batch, args) for side in sides}
-    for worker in workers.values():
-        for _ in range(3):                      # the first compiles, the second grows buffers
-            worker.step()
-    times = {side: [] for side in sides}
+    for size, batch in zip(sizes, batches):
+        workers = {side: Worker(side, size, batch, args) for side in sides}
+        # A GPU's compilers may work side by side; a CPU would have too little of everything.
+        with ThreadPoolExecutor(1 if args.device == "cpu" else len(sides)) as pool:
+            list(pool.map(Worker.warm_up, workers.values()))
+        measure(args, size, batch, workers)
+
+
+def measure(args, size, batch, workers):
+    times = {side: [] for side in workers}
     for i in range(args.pairs):
-        for side in sides if i % 2 == 0 else reversed(sides):
+        for side in workers if i % 2 == 0 else reversed(workers):
             times[side].append(workers[side].step())
     gflop = arithmetic(args, size, batch)
-    for side in sides:
+    for side in workers:
         seconds = statistics.median(times[side])
         ratio = statistics.median(t / j for j, t in zip(times["jittor"], times[side]))
         print(f"{side:7} size {size:4} batch {batch:3} fmap_max {args.fmap_max:3}: "
@@ -91,7 +96,8 @@ class Worker:
 
     def __init__(self, side, size, batch, args):
         self.process = subprocess.Popen(
-            [sys.executable, os.path.abspath(__file__), "--worker", side, "--size", str(size),
+            [args.torch_python if side in TWINS else sys.executable, os.path.abspath(__file__),
+             "--worker", side, "--size", str(size),
              "--batch", str(batch), "--fmap_max", str(args.fmap_max),
              "--latent", str(args.latent or args.fmap_max), "--device", args.device]
             + ["--generate"] * args.generate,
@@ -104,6 +110,10 @@ class Worker:
             if answer.startswith("{"):
                 return json.loads(answer)
         sys.exit("error: a worker ended; its message is above")
+
+    def warm_up(self):
+        for _ in range(3):                      # the first compiles, the second grows buffers
+            self.step()
 
     def step(self):
         return self.ask("step")["seconds"]
@@ -152,6 +162,12 @@ def peak_memory(library, device):
 
 
 def jittor_step(args, size, batch, **changes):
+    step = jittor_work(args, size, batch, **changes)
+    return lambda: step()["loss_G"].item()
+
+
+def jittor_work(args, size, batch, **changes):
+    """An iteration that nothing waits for; it returns what Training.step does."""
     import numpy as np
 
     import backend
@@ -165,9 +181,7 @@ def jittor_step(args, size, batch, **changes):
     training = Training(s, settings.make_schedule(s), settings.model_config(s))
     images = np.random.RandomState(0).randn(batch, 3, size, size).astype("float32")
 
-    def step():
-        training.step(images)["loss_G"].item()
-    return step
+    return lambda: training.step(images)
 
 
 def jittor_generate(args, size, batch):
@@ -188,10 +202,13 @@ def twin(args, size):
     from bench.torch_twin import Twin
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.set_default_device(args.device)
-    torch.backends.cudnn.allow_tf32 = args.worker == "torch_tf32"
+    torch.backends.cudnn.allow_tf32 = args.worker.endswith("tf32")
+    torch.backends.cudnn.benchmark = args.device == "cuda"      # as Jittor does by itself
     config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
     twin = Twin(config, fused=args.worker == "fused")
     twin.begin(size, False, 1e-3)
+    if args.worker.startswith("compile"):
+        twin.paint, twin.score = torch.compile(twin.G), torch.compile(twin.D)
     return twin
 
 
@@ -199,7 +216,8 @@ def torch_step(args, size, batch):
     import torch
     step = twin(args, size).step
     images = torch.randn(batch, 3, size, size)
-    return lambda: step(images)
+    mixing = 0 if args.worker.startswith("compile") else 0.9
+    return lambda: step(images, mixing=mixing)
 
 
 def torch_generate(args, size, batch):

@@ -1,13 +1,13 @@
 """What networks are given beside latents and pictures: noise maps, how far a size has faded in."""
 import numpy as np
 
-from backend import jt
+from backend import jt, noise
 from networks.config import sizes_to
 
 
 def make_noise(batch, size):
     """One N(0, 1) map [batch, 1, h, h] per layer up to `size`, from the device's generator."""
-    return [jt.randn(batch, 1, s, s).stop_grad() for s in sizes_to(size) for _ in range(2)]
+    return [noise.normal(batch, 1, s, s) for s in sizes_to(size) for _ in range(2)]
 
 
 def fixed_noise(size, seed=0):

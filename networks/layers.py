@@ -9,8 +9,8 @@ import math
 import numpy as np
 
 from backend import jt
-from backend.fused import add_bias, bias_leaky_relu, blurred_leaky_relu
-from backend.kernels import best_form, conv2d, conv_transpose2d, matmul, winograd
+from backend.fused import Spread, add_bias, bias_leaky_relu, blurred_leaky_relu
+from backend.kernels import best_form, conv2d, conv_transpose2d, matmul, on_gpu, winograd
 
 nn = jt.nn
 SQRT2 = math.sqrt(2)
@@ -85,7 +85,7 @@ class EqualConv2d(EqualLayer):
 
     @staticmethod
     def plain(x, weight, scale):
-        return conv2d(x, weight * scale, padding=weight.shape[-1] // 2)
+        return conv2d(x, weight, padding=weight.shape[-1] // 2, scale=scale)
 
     @staticmethod
     def winograd(x, weight, scale):
@@ -106,8 +106,10 @@ def four_shifts(flip):
     return np.ascontiguousarray(spread).reshape(9, 16)
 
 
-def spread_kernel(weight, flip, scale):
-    """[out, in, 3, 3] → [out, in, 4, 4]."""
+def spread_kernel(weight, flip, scale, transposed=False):
+    """[out, in, 3, 3] → [out, in, 4, 4], or, on a GPU where `transposed`, [in, out, 4, 4]."""
+    if on_gpu():
+        return Spread(flip, transposed, scale)(weight)
     spread = matmul(weight.reshape(-1, 9), jt.array(four_shifts(flip)), scale=scale)
     return spread.reshape(*weight.shape[:2], 4, 4)
 
@@ -121,11 +123,13 @@ class UpConv2d(EqualConv2d):
 
     @staticmethod
     def plain(x, weight, scale):
-        return conv2d(upsample(x), weight * scale, padding=1)
+        return conv2d(upsample(x), weight, padding=1, scale=scale)
 
     @staticmethod
     def fused(x, weight, scale):
-        return conv_transpose2d(x, spread_kernel(weight, True, scale), stride=2, padding=1)
+        transposed = on_gpu()
+        kernel = spread_kernel(weight, True, scale, transposed)
+        return conv_transpose2d(x, kernel, stride=2, padding=1, transposed=transposed)
 
     @staticmethod
     def winograd(x, weight, scale):
@@ -141,7 +145,7 @@ class DownConv2d(EqualConv2d):
 
     @staticmethod
     def plain(x, weight, scale):
-        return downsample(conv2d(x, weight * scale, padding=1))
+        return downsample(conv2d(x, weight, padding=1, scale=scale))
 
     @staticmethod
     def fused(x, weight, scale):

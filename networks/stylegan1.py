@@ -7,7 +7,7 @@ Karras, Laine, Aila, "A Style-Based Generator Architecture for Generative Advers
 import math
 
 from backend import jt
-from backend.fused import epilogue
+from backend.fused import epilogue, split
 from networks.config import num_layers, sizes_to
 from networks.inputs import is_fading
 from networks.layers import (
@@ -94,11 +94,10 @@ class SynthesisNetwork(nn.Module):
         enlarged. Returns [N, channels, size, size].
         """
         noise = [None] * num_layers(size) if noise is None else noise
-        x = None
+        x, styles = None, split(styles)
         for i, s in enumerate(sizes_to(size)):
-            smaller = x
-            w = [styles[:, 2 * i], styles[:, 2 * i + 1]]
-            x = getattr(self, f"block{s}")(x, w, noise[2 * i:2 * i + 2])
+            smaller, layers = x, slice(2 * i, 2 * i + 2)
+            x = getattr(self, f"block{s}")(x, styles[layers], noise[layers])
         image = getattr(self, f"to_rgb{size}")(x)
         if is_fading(alpha) and size > 4:
             small_image = upsample(getattr(self, f"to_rgb{size // 2}")(smaller))

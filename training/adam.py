@@ -1,7 +1,6 @@
 """Adam over named parameters (Kingma and Ba 2015), which can take a step back, and be saved."""
 from backend import jt
-from backend.kernels import on_cpu
-from backend.parameters import adam_step
+from backend.parameters import adam_step, keep
 
 BETA2, EPSILON = 0.99, 1e-8
 
@@ -65,11 +64,9 @@ class Adam:
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""
-        # A CPU has done its work when it is asked; a GPU would be waited for.
-        if not (on_cpu() and sound.item()):
-            keep = sound > 0
-            for v, old in zip([*self.parameters.values(), *self.v.values()], self.before):
-                v.update(jt.ternary(keep.broadcast(v.shape), v.detach(), old))
+        mine = [*self.parameters.values(), *self.v.values()]
+        for v, value in zip(mine, keep([v.detach() for v in mine], self.before, sound)):
+            v.update(value)
         self.steps.update(self.steps + sound)
         self.before = None
 

@@ -14,7 +14,7 @@ import numpy as np
 
 import backend
 import model
-from backend import jt, mpi, streams
+from backend import jt, mpi, noise, streams
 from backend.errors import UserError
 from backend.parameters import move
 from networks.config import num_layers
@@ -64,7 +64,7 @@ class Training:
         self.adam_G.lr, self.adam_D.lr = phase.lr, phase.dlr
         rng = streams.rng("step", self.s["seed"], self.images_seen)
         # For the noise maps, which are others in every process.
-        jt.set_seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
+        noise.seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
         alpha = fade(phase.alpha)
 
         def D(pictures):

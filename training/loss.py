@@ -7,7 +7,7 @@ other, in the memory of one (the relativistic loss is a single term, and needs t
 `scale` is schedule.gradient_scale: how long the gradient that a penalty is taken of is, beside that
 of x.
 """
-from backend import jt
+from backend import jt, noise
 
 
 def softplus(x):
@@ -82,7 +82,7 @@ def wgan_gp_discriminator(D, real, fake, gamma, scale=1.0, drift=0.001):
 
 def gradient_penalty(D, real, fake, scale):
     """(scale · |∇ D(x)| − 1)² at random points between real and fake, the mean over images."""
-    between = jt.rand(real.shape[0], 1, 1, 1)
+    between = noise.uniform(real.shape[0], 1, 1, 1)
     mixed = real * between + fake.stop_grad() * (1 - between)
     mixed.start_grad()
     squared_norm = r1_penalty(D(mixed), mixed)

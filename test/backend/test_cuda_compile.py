@@ -20,7 +20,9 @@ from backend import cuda
 from backend.errors import BackendError
 
 STAND_IN = os.path.join(ROOT, "test", "cuda_stand_in")
-EMULATED = ("adam", "convert", "fused", "generate", "golden", "loss", "model", "swd")
+EMULATED = ("training/test_adam", "weights/test_convert", "backend/test_fused",
+            "pictures/test_generate", "networks/test_golden", "training/test_loss",
+            "networks/test_model", "measures/test_swd")
 
 
 @pytest.fixture(scope="module")
@@ -170,17 +172,14 @@ for name, _, count, *_ in report[1:]:
 
 
 def test_every_convolution_of_an_iteration_is_cudnns(stand_ins):
-    """Jittor writes them as loops over seven indices, and gives cuDNN those that it recognises,
-    also in gradients and their gradients; one that it misses would be some hundred times slower."""
+    """Jittor writes its own as loops over seven indices, some hundred times slower where it does
+    not recognise one."""
     result = subprocess.run([sys.executable, "-c", STEP], cwd=ROOT, env=os.environ | stand_ins,
                             capture_output=True, text=True, timeout=1800)
     assert result.returncode == 0, result.stdout + result.stderr
     kernels = [(name, int(count)) for count, name in
                re.findall(r"^kernel (\d+) (.+)$", result.stdout, re.MULTILINE)]
-    loops = [(name, count) for name, count in kernels if "«DIM=7" in name]
-    assert loops and all("«choices:relay0:1," in name for name, _ in loops), loops
-    assert sum(count for _, count in loops) == sum(
-        count for name, count in kernels if name.startswith("cudnn_conv"))
+    assert kernels and not [name for name, _ in kernels if "«DIM=7" in name]
 
 
 TOTAL = """
@@ -245,7 +244,7 @@ def test_training_on_an_emulated_gpu_has_the_gradients_of_a_cpu(symbols, emulate
 def test_the_tests_of_what_is_computed_pass_on_an_emulated_gpu(emulated):
     """Networks, losses, Adam and pictures, against float64 and golden outputs."""
     result = subprocess.run(
-        [sys.executable, "-m", "pytest", *(f"test/test_{name}.py" for name in EMULATED)], cwd=ROOT,
+        [sys.executable, "-m", "pytest", *(f"test/{name}.py" for name in EMULATED)], cwd=ROOT,
         env=os.environ | emulated, capture_output=True, text=True, timeout=3600)
     print(result.stdout[-3000:])
     assert result.returncode == 0, result.stdout[-20_000:] + result.stderr[-3000:]

@@ -18,8 +18,9 @@ def both(monkeypatch, compute):
     """What `compute` returns, a list of Vars, by the loops and by Jittor's operators."""
     ours = [v.numpy() for v in compute()]
     with monkeypatch.context() as patch:
-        patch.setattr(fused, "on_cpu", lambda: False)
-        patch.setattr(parameters, "on_cpu", lambda: False)
+        for room in fused, parameters:
+            patch.setattr(room, "on_cpu", lambda: False)
+            patch.setattr(room, "on_gpu", lambda: False)
         return ours, [v.numpy() for v in compute()]
 
 
@@ -42,6 +43,33 @@ def test_epilogue_and_every_gradient(monkeypatch, blurred, maps, one, eps):
         return [y] + jt.grad((y * weights).sum(), inputs)
 
     assert_equal(*both(monkeypatch, compute))
+
+
+@pytest.mark.parametrize("size", [4, 8, 32, 64, 128, 256])
+def test_epilogue_and_gradients_of_every_size(monkeypatch, size):
+    """A GPU shares planes of each size out among its threads in another way."""
+    arrays = [random(0, 2, 3, size, size), random(1, 2, 1, size, size), random(2, 3), random(3, 3),
+              random(4, 2, 6)]
+    weights = jt.array(random(5, 2, 3, size, size))
+
+    def compute():
+        inputs = [jt.array(a) for a in arrays]
+        y = epilogue(*inputs)
+        return [y] + jt.grad((y * weights).sum(), inputs)
+
+    assert_equal(*both(monkeypatch, compute), bound=3e-5)
+
+
+@pytest.mark.parametrize("size", [4, 8, 16, 64, 128])
+def test_blurred_leaky_relu_of_every_size(monkeypatch, size):
+    x0, bias0 = random(0, 2, 3, size, size), random(2, 3)
+
+    def compute():
+        x, bias = jt.array(x0), jt.array(bias0)
+        y = blurred_leaky_relu(x, bias)
+        return [y, *jt.grad((y ** 3).sum(), [x, bias])]
+
+    assert_equal(*both(monkeypatch, compute), bound=3e-5)
 
 
 @without_gpu

@@ -122,7 +122,7 @@ int __cudaLaunchKernel(void) { launches++; return 0; }
 NOTHING(__cudaRegisterFatBinaryEnd) NOTHING(__cudaUnregisterFatBinary) NOTHING(__cudaInitModule)
 NOTHING(__cudaRegisterFunction) NOTHING(__cudaRegisterVar) NOTHING(__cudaPushCallConfiguration)
 
-/* cuBLAS: matrices lie column by column; alpha is 1, beta 0, as in cuDNN. Also what of cuFFT and
+/* cuBLAS: matrices lie column by column; beta is 0, and alpha 1 but in Sgemm, as in cuDNN. Also what of cuFFT and
    cuSPARSE is called at the start and the end. */
 TOLD(cublasCreate_v2)
 static void multiply(int ta, int tb, int m, int n, int k, const float* a, int lda, const float* b,
@@ -150,7 +150,14 @@ int cublasGemmStridedBatchedEx(handle h, int ta, int tb, int m, int n, int k, vo
         multiply(ta, tb, m, n, k, a + i * a_step, lda, b + i * b_step, ldb, c + i * c_step, ldc);
     return 0;
 }
-NOTHING(cublasSgemm_v2) NOTHING(cublasDestroy_v2) NOTHING(cufftDestroy) NOTHING(cusparseCreate)
+int cublasSgemm_v2(handle h, int ta, int tb, int m, int n, int k, const float* alpha, const float* a,
+                   int lda, const float* b, int ldb, const float* beta, float* c, int ldc) {
+    multiply(ta, tb, m, n, k, a, lda, b, ldb, c, ldc);
+    for (int i = 0; i < m * n; i++)
+        c[i] *= *alpha;
+    return 0;
+}
+NOTHING(cublasDestroy_v2) NOTHING(cufftDestroy) NOTHING(cusparseCreate)
 NOTHING(cusparseDestroy)
 
 /* cuRAND: xorshift, and for normal numbers Box and Muller. */
