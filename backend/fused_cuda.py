@@ -4,7 +4,22 @@ A plane, one channel of one picture, belongs to as many threads as suit its size
 summed over a plane needs no second kernel and no atomic addition, whose order would not repeat.
 """
 
-COMMON = """
+# A kernel that does not start says so only where it is asked.
+STARTED = """
+#include <cuda_runtime.h>
+#include <stdexcept>
+
+static inline void check_started() {
+    const cudaError_t error = cudaGetLastError();
+    if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
+"""
+
+COMMON = STARTED + """
+// Without it the compiler may give a thread more registers than a whole block of them can have, and
+// the kernel does not start.
+#define BOUNDED __launch_bounds__(THREADS > 256 ? THREADS : 256)
+
 namespace {
 __device__ inline float leaky_relu(float x) { return x > 0 ? x : 0.2f * x; }
 
@@ -42,7 +57,8 @@ def launch(kernel, threads, arguments):
     side = int(threads.split(",")[0])
     return (f"{{ const dim3 block({side}, {256 // side if side <= 32 else 1}); "
             f"const int grid = (planes + block.y - 1) / block.y; "
-            f"{kernel}<{threads}><<<grid, block>>>({arguments}); }}")
+            f"{kernel}<{threads}><<<grid, block>>>({arguments}); "
+            "check_started(); }")
 
 
 def by_size(kernel, arguments, choices, measure="area"):
@@ -60,7 +76,7 @@ PLANES = """
 LOOPS = [(16, "16"), (1024, "32"), (None, "256")]
 
 BIAS_LEAKY_RELU = (COMMON + """
-template <int THREADS> __global__ void bias_leaky_relu(
+template <int THREADS> __global__ void BOUNDED bias_leaky_relu(
         const float* __restrict__ x, const float* __restrict__ bias, float* __restrict__ y,
         int64_t planes, int C, int area) {
     const Plane plane(planes);
@@ -72,7 +88,7 @@ template <int THREADS> __global__ void bias_leaky_relu(
 """, PLANES + by_size("bias_leaky_relu", "in0_p, in1_p, out0_p, planes, C, area", LOOPS))
 
 SLOPE = (COMMON + """
-template <int THREADS> __global__ void slope(
+template <int THREADS> __global__ void BOUNDED slope(
         const float* __restrict__ dy, const float* __restrict__ y, float* __restrict__ dx,
         float* __restrict__ sums, int64_t planes, int area) {
     const Plane plane(planes);
@@ -89,7 +105,7 @@ template <int THREADS> __global__ void slope(
 """, PLANES + by_size("slope", "in0_p, in1_p, out0_p, out1_p, planes, area", LOOPS))
 
 PLANE_SUMS = (COMMON + """
-template <int THREADS> __global__ void plane_sums(
+template <int THREADS> __global__ void BOUNDED plane_sums(
         const float* __restrict__ x, float* __restrict__ sums, int64_t planes, int area) {
     const Plane plane(planes);
     float sum = 0;
@@ -100,7 +116,7 @@ template <int THREADS> __global__ void plane_sums(
 """, PLANES + by_size("plane_sums", "in0_p, out0_p, planes, area", LOOPS))
 
 
-LAYERS = """
+LAYERS = STARTED + """
 struct Layers {
     float* at[MOST];
 };
@@ -120,12 +136,13 @@ def layers_of(name, assign, whole, part, depth):
     const Layers layers = {{{{{parts}}}}};
     const int64_t count = {whole}->num, width = {whole}_shape2, grid = (count + 255) / 256;
     {name}<<<grid, 256>>>({whole}_p, layers, count, {depth}, width);
+    check_started();
 """
 
 
 # Weights [O, I, 3, 3] and kernels of 4×4, the sum of their four shifts; FLIP turns the former, and
 # with TRANSPOSED the latter lie [I, O, 4, 4].
-SHIFTS = """
+SHIFTS = STARTED + """
 __global__ void NAME(const float* __restrict__ from, float* __restrict__ to, int outputs,
                      int inputs, float scale) {
     const int i = blockIdx.x * blockDim.x + threadIdx.x;
@@ -159,6 +176,7 @@ def shifts(name, side, gather, weight):
     const int outputs = {weight}_shape0, inputs = {weight}_shape1, block = 256;
     const int grid = (out0->num + 255) / 256;
     {name}<<<grid, block>>>(in0_p, out0_p, outputs, inputs, data["scale"]);
+    check_started();
 """
 
 
@@ -177,7 +195,8 @@ def STACK(depth):
 # [1, 2, 1] in both directions, zeros outside, of what VALUE makes of a plane: a thread's task is
 # four rows of one column. STORE is done with each result, END by each thread.
 BLURRING = """
-template <int THREADS> __global__ void NAME(ARGUMENTS, int64_t planes, int C, int H, int W) {
+template <int THREADS> __global__ void BOUNDED NAME(
+        ARGUMENTS, int64_t planes, int C, int H, int W) {
     const Plane plane(planes);
     const int64_t base = plane.at * H * W;
     BEGIN
@@ -244,10 +263,10 @@ BLUR_THEN_SLOPE = blurring(
 # Each thread keeps ITEMS numbers of its plane in registers; 0: a plane is too large for that, and
 # is read again. EPS and ONE are put in front.
 KEPT = [(16, "16, 1"), (64, "32, 2"), (256, "32, 8"), (1024, "128, 8"), (4096, "256, 16"),
-        (16384, "1024, 16"), (None, "1024, 0")]
+        (16384, "512, 32"), (None, "1024, 0")]
 
 EPILOGUE = (COMMON + """
-template <int THREADS, int ITEMS> __global__ void epilogue(
+template <int THREADS, int ITEMS> __global__ void BOUNDED epilogue(
         const float* __restrict__ x, const float* __restrict__ noise,
         const float* __restrict__ strength, const float* __restrict__ bias,
         const float* __restrict__ style, float* __restrict__ y, float* __restrict__ means,
@@ -304,7 +323,7 @@ template <int THREADS, int ITEMS> __global__ void epilogue(
     KEPT))
 
 EPILOGUE_GRADIENT = (COMMON + """
-template <int THREADS, int ITEMS> __global__ void epilogue_gradient(
+template <int THREADS, int ITEMS> __global__ void BOUNDED epilogue_gradient(
         const float* __restrict__ dy, const float* __restrict__ x, const float* __restrict__ noise,
         const float* __restrict__ strength, const float* __restrict__ bias,
         const float* __restrict__ style, const float* __restrict__ means,

@@ -5,10 +5,10 @@ much was drawn since (Salmon et al. 2011, "Parallel random numbers: as easy as 1
 4×32-10): cuRAND's does not begin again when it is given the same seed again, and takes longer to
 begin than all maps of an iteration take.
 """
-from backend import jt
+from backend import fused_cuda, jt
 from backend.kernels import on_gpu
 
-PHILOX = """
+PHILOX = fused_cuda.STARTED + """
 namespace {
 // Four times 32 bits of a counter and a key.
 __device__ inline void philox(unsigned (&c)[4], unsigned key0, unsigned key1) {
@@ -51,6 +51,7 @@ NORMAL = """
 RUN = """
     const int64_t count = out0->num, grid = (count + 1023) / 1024, block = 256;
     draw<<<grid, block>>>(out0_p, count, (unsigned)data["seed"], (unsigned)data["place"]);
+    check_started();
 """
 
 _place = {"seed": 0, "place": 0}

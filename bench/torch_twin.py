@@ -43,7 +43,7 @@ class Equal(nn.Module):
 
 
 def blur(x):
-    kernel = torch.tensor([1.0, 2, 1])
+    kernel = torch.tensor([1.0, 2, 1], device=x.device)
     kernel = (kernel[:, None] * kernel / 16).repeat(x.shape[1], 1, 1, 1)
     return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
 
@@ -67,7 +67,7 @@ class Epilogue(nn.Module):
 
     def forward(self, x, w, noise=None):
         if noise is None:
-            noise = torch.randn(x.shape[0], 1, *x.shape[2:])
+            noise = torch.randn(x.shape[0], 1, *x.shape[2:], device=x.device)
         x = lrelu(x + self.noise_weight[:, None, None] * noise + self.bias[:, None, None])
         x = F.instance_norm(x, eps=1e-8)
         scale, shift = self.style(w)[:, :, None, None].chunk(2, 1)

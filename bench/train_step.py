@@ -15,6 +15,7 @@ whatever a side really does. With --generate, pictures are painted instead, trun
 """
 import argparse
 import json
+import math
 import os
 import resource
 import statistics
@@ -131,7 +132,7 @@ def work(args):
     step = rounded(step, args.device) if args.worker == "torch_bf16" else step
     for line in sys.stdin:
         if line.strip() == "finish":
-            print("\n" + json.dumps({"peak_kib": peak_memory(library, args.device)}), flush=True)
+            print("\n" + json.dumps({"peak_kib": peak_memory(args.device)}), flush=True)
             return
         start = time.perf_counter()
         steps = changes.get("r1_interval", 1)
@@ -150,15 +151,15 @@ def rounded(step, device):
     return rounded_step
 
 
-def peak_memory(library, device):
-    """KiB that this process has used at most: of the GPU where it computes there."""
+def peak_memory(device):
+    """KiB that this process has used at most: of the GPU where it computes there, as nvidia-smi
+    says, for neither library counts all of its own and neither gives anything back."""
     if device == "cpu":
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    if library == "torch":
-        import torch
-        return torch.cuda.max_memory_reserved() / 1024
-    from backend import jt
-    return jt.get_mem_info().total_cuda_used / 1024     # it gives nothing back
+    rows = subprocess.run(["nvidia-smi", "--query-compute-apps=pid,used_memory",
+                           "--format=csv,noheader,nounits"], capture_output=True, text=True).stdout
+    used = [row.split(",")[1] for row in rows.splitlines() if row.split(",")[0] == str(os.getpid())]
+    return 1024 * float(used[0]) if used else math.nan
 
 
 def jittor_step(args, size, batch, **changes):

@@ -2,6 +2,8 @@
 
 #include <cuda_runtime.h>
 
+#include <stdexcept>
+
 namespace stylegan {
 
 constexpr int THREADS = 256, MOST = 64; // of arrays in a kernel's arguments, which end at 4 KB
@@ -18,7 +20,13 @@ struct List {
         for (size_t i = 0; i < count; i++) list.of[i] = lists[first + i]; \
         const dim3 grid(BLOCKS, count); \
         kernel<<<grid, THREADS>>>(list, __VA_ARGS__); \
+        check_started(); \
     }
+
+static void check_started() {
+    const cudaError_t error = cudaGetLastError();
+    if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
+}
 
 __device__ static bool not_finite(float x) { return !(fabsf(x) <= 3.402823466e38f); }
 
@@ -81,6 +89,7 @@ void adam(const std::vector<Arrays>& lists, const float* loss, const float* size
     FOR_ALL(lists, adam_kernel, size, beta2, epsilon, partial + first * BLOCKS)
     const int count = lists.size() * BLOCKS;
     adam_end<<<1, THREADS>>>(partial, count, loss, sound, norm);
+    check_started();
 }
 
 void move(const std::vector<Arrays>& lists, const float* amount) {

@@ -103,6 +103,7 @@ int cudaStreamCreateWithFlags(handle* p, unsigned flags) {
     return get(p, 256);
 }
 const char* cudaGetErrorName(int error) { return "?"; }
+const char* cudaGetErrorString(int error) { return "?"; }
 NOTHING(cudaDeviceSynchronize) NOTHING(cudaGetLastError) NOTHING(cudaEventDestroy)
 NOTHING(cudaEventRecord) NOTHING(cudaEventSynchronize) NOTHING(cudaStreamDestroy)
 NOTHING(cudaStreamWaitEvent)
@@ -122,7 +123,7 @@ int __cudaLaunchKernel(void) { launches++; return 0; }
 NOTHING(__cudaRegisterFatBinaryEnd) NOTHING(__cudaUnregisterFatBinary) NOTHING(__cudaInitModule)
 NOTHING(__cudaRegisterFunction) NOTHING(__cudaRegisterVar) NOTHING(__cudaPushCallConfiguration)
 
-/* cuBLAS: matrices lie column by column; beta is 0, and alpha 1 but in Sgemm, as in cuDNN. Also what of cuFFT and
+/* cuBLAS: matrices lie column by column; beta is 0, as in cuDNN, and alpha 1 but in Sgemm. Also what of cuFFT and
    cuSPARSE is called at the start and the end. */
 TOLD(cublasCreate_v2)
 static void multiply(int ta, int tb, int m, int n, int k, const float* a, int lda, const float* b,
@@ -233,9 +234,9 @@ int cudnnSetConvolutionNdDescriptor(convolution* c, int count, const int* paddin
 }
 int cudnnSetConvolutionGroupCount(convolution* c, int groups) { c->groups = groups; return 0; }
 
-/* y = x * w; or, of the others, the array `result`, by the same multiplications. */
-static int convolve(const array* xs, float* x, const array* ws, float* w, const array* ys, float* y,
-                    const convolution* c, float* result) {
+/* y = alpha · x * w; or, of the others, the array `result`, by the same multiplications. */
+static int convolve(const float* alpha, const array* xs, float* x, const array* ws, float* w,
+                    const array* ys, float* y, const convolution* c, float* result) {
     const int outputs = ws->size[0] / c->groups, inputs = ws->size[1];
     const array* of = result == x ? xs : result == w ? ws : ys;
     launches++;
@@ -263,29 +264,29 @@ static int convolve(const array* xs, float* x, const array* ws, float* w, const 
             if (column < 0 || column >= xs->size[3])
                 continue;
             if (result == y)
-                to[v * ys->step[3]] += from[column * xs->step[3]] * by[dv];
+                to[v * ys->step[3]] += *alpha * from[column * xs->step[3]] * by[dv];
             else if (result == x)
-                from[column * xs->step[3]] += to[v * ys->step[3]] * by[dv];
+                from[column * xs->step[3]] += *alpha * to[v * ys->step[3]] * by[dv];
             else
-                by[dv] += from[column * xs->step[3]] * to[v * ys->step[3]];
+                by[dv] += *alpha * from[column * xs->step[3]] * to[v * ys->step[3]];
         }
     }
     return 0;
 }
-int cudnnConvolutionForward(handle h, void* alpha, array* xs, float* x, array* ws, float* w,
+int cudnnConvolutionForward(handle h, const float* alpha, array* xs, float* x, array* ws, float* w,
                             convolution* c, int algorithm, void* space, size_t size, void* beta,
                             array* ys, float* y) {
-    return convolve(xs, x, ws, w, ys, y, c, y);
+    return convolve(alpha, xs, x, ws, w, ys, y, c, y);
 }
-int cudnnConvolutionBackwardData(handle h, void* alpha, array* ws, float* w, array* ys, float* y,
+int cudnnConvolutionBackwardData(handle h, const float* alpha, array* ws, float* w, array* ys, float* y,
                                  convolution* c, int algorithm, void* space, size_t size,
                                  void* beta, array* xs, float* x) {
-    return convolve(xs, x, ws, w, ys, y, c, x);
+    return convolve(alpha, xs, x, ws, w, ys, y, c, x);
 }
-int cudnnConvolutionBackwardFilter(handle h, void* alpha, array* xs, float* x, array* ys, float* y,
+int cudnnConvolutionBackwardFilter(handle h, const float* alpha, array* xs, float* x, array* ys, float* y,
                                    convolution* c, int algorithm, void* space, size_t size,
                                    void* beta, array* ws, float* w) {
-    return convolve(xs, x, ws, w, ys, y, c, w);
+    return convolve(alpha, xs, x, ws, w, ys, y, c, w);
 }
 const char* cudnnGetErrorString(int error) { return "?"; }
 NOTHING(cudnnDestroy) NOTHING(cudnnDestroyTensorDescriptor) NOTHING(cudnnDestroyFilterDescriptor)
