@@ -24,7 +24,7 @@ __device__ inline void philox(unsigned (&c)[4], unsigned key0, unsigned key1) {
     }
 }
 // In (0, 1].
-__device__ inline float uniform(unsigned bits) { return ((bits >> 8) + 1) * 0x1p-24f; }
+__device__ inline float uniform(unsigned bits) { return ((bits >> 8) + 1) / 16777216.0f; }
 }
 """
 

@@ -37,12 +37,14 @@ def move(sources, targets, amount):
 
 
 def keep(new, old, sound):
-    """The Vars of `new` where `sound`, a Var [1], is 1, and of `old` where it is 0.
+    """The Vars of `new` (that list itself) where `sound`, a Var [1], is 1, and of `old` where it is
+    0.
 
-    On a GPU what is returned takes the memory of `new`, which is not to be used any more.
+    On a GPU, which is not waited for, what is returned takes the memory of `new`.
     """
-    if on_gpu():                        # a CPU has done its work when it is asked; this waits not
-        return cuda_ops.cuda_keep([sound, *(v for pair in zip(new, old) for v in pair)])
     if on_cpu():
         return new if sound.item() else old
-    return [jt.ternary((sound > 0).broadcast(a.shape), a, b) for a, b in zip(new, old)]
+    pairs = [(a.detach(), b) for a, b in zip(new, old)]
+    if on_gpu():
+        return cuda_ops.cuda_keep([sound, *(v for pair in pairs for v in pair)])
+    return [jt.ternary((sound > 0).broadcast(a.shape), a, b) for a, b in pairs]

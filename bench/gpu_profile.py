@@ -25,8 +25,8 @@ from bench import train_step  # noqa: E402
 
 KINDS = (("convolutions", r"conv|cudnn|xmma|winograd|implicit|wgrad|dgrad|fprop|nchw|nhwc|fft"),
          ("dense layers", r"gemm|gemv|cublas|cutlass|splitK"),
-         ("this project's", r"epilogue|blur|slope|bias_leaky_relu|plane_sums|stylegan::"),
-         ("random numbers", r"curand|generate_seed|gen_sequenced|lognormal|normal"),
+         ("this project's", r"epilogue|blur|slope|bias_leaky_relu|plane_sums|8stylegan|"
+                            r"_Z\d+(draw|spread|gather|split|stack)"),
          ("copies", r"^\["), ("Jittor's", r""))
 
 

@@ -51,6 +51,7 @@ class Adam:
         """Step along the gradients of a loss, as `gradients` gives them.
 
         Returns (a Var [1]: 1 where the loss and all gradients are finite, else 0, their norm).
+        What is computed of the new weights before `commit` has to be synced before it.
         """
         parameters, moments = list(self.parameters.values()), list(self.v.values())
         size = jt.sqrt(1 - jt.pow(self.beta2, self.steps + 1)) * self.lr * self.correction
@@ -65,7 +66,8 @@ class Adam:
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""
         mine = [*self.parameters.values(), *self.v.values()]
-        for v, value in zip(mine, keep([v.detach() for v in mine], self.before, sound)):
+        kept = keep(mine, self.before, sound)
+        for v, value in zip(mine, kept if kept is not mine else []):
             v.update(value)
         self.steps.update(self.steps + sound)
         self.before = None

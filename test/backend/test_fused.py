@@ -4,9 +4,9 @@ import pytest
 from conftest import without_gpu
 
 from backend import fused, jt, parameters
-from backend.fused import bias_leaky_relu, blur, blurred_leaky_relu, epilogue
+from backend.fused import add_bias, bias_leaky_relu, blur, blurred_leaky_relu, epilogue, split
 from backend.kernels import winograd
-from backend.parameters import adam_step, move
+from backend.parameters import adam_step, keep, move
 from networks.layers import downsample
 
 
@@ -99,7 +99,35 @@ def test_second_derivatives_of_the_epilogue_are_refused_not_wrong():
         jt.grad((gradient * gradient).sum(), style)
 
 
-@pytest.mark.parametrize("shape", [(3, 5, 6, 7), (4, 9)])
+@pytest.mark.parametrize("shape", [(3, 5, 6, 7), (2, 3, 1, 1), (2, 3, 64, 64), (4, 9)])
+def test_adding_a_bias_with_gradients_up_to_the_second(monkeypatch, shape):
+    x0, bias0 = random(0, *shape), random(1, shape[1])
+
+    def compute():
+        x, bias = jt.array(x0), jt.array(bias0)
+        y = add_bias(x * x, bias)
+        dx, dbias = jt.grad((y ** 3).sum(), [x, bias])
+        second = jt.grad((dx * dx).sum() + (dbias * dbias).sum(), [x, bias])
+        return [y, dx, dbias, *second]
+
+    assert_equal(*both(monkeypatch, compute), bound=2e-5)
+
+
+@pytest.mark.parametrize("depth", [1, 6])
+def test_styles_of_layers_with_gradients_up_to_the_second(monkeypatch, depth):
+    styles0, weight = random(0, 3, depth, 5), jt.array(random(1, 3, 5))
+
+    def compute():
+        styles = jt.array(styles0)
+        parts = split(styles * styles)
+        gradient = jt.grad(sum((part ** 3 * weight).sum() * i for i, part in enumerate(parts, 1)),
+                           styles)
+        return [*parts, gradient, jt.grad((gradient ** 2).sum(), styles)]
+
+    assert_equal(*both(monkeypatch, compute))
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 6, 7), (2, 3, 64, 64), (4, 9)])
 def test_bias_and_leaky_relu_with_gradients_up_to_the_second(monkeypatch, shape):
     x0, bias0, weights = random(0, *shape), random(1, shape[1]), jt.array(random(2, *shape))
 
@@ -185,6 +213,14 @@ def test_adam_step_finds_a_number_that_is_none(monkeypatch, value, sound):
     for found in both(monkeypatch, lambda: [adam_step(
             jt.ones(1), *(list(map(jt.array, x)) for x in (p, g, v)), jt.ones(1), 0.99, 1e-8)[2]]):
         assert found == [np.float32(sound)]
+
+
+@pytest.mark.parametrize("sound", [0, 1])
+def test_a_step_is_kept_or_taken_back_for_many_parameters(monkeypatch, sound):
+    new, old = ([random(k, *shape) for shape in SHAPES] for k in (0, 1))
+    for found in both(monkeypatch, lambda: keep(
+            list(map(jt.array, new)), list(map(jt.array, old)), jt.ones(1) * sound)):
+        assert all((a == b).all() for a, b in zip(found, new if sound else old))
 
 
 def test_move_of_many_parameters(monkeypatch):

@@ -54,7 +54,7 @@ def recorded(training, monkeypatch):
 
     monkeypatch.setattr(training, "draw", drawing)
     monkeypatch.setattr(iteration, "make_noise", making)
-    monkeypatch.setattr(loss.jt, "rand", rand)
+    monkeypatch.setattr(loss.noise, "uniform", rand)
     for name, adam in ("D", training.adam_D), ("G", training.adam_G):
         monkeypatch.setattr(adam, "propose", proposing(name, adam))
     return found
