@@ -95,12 +95,10 @@ def settings(nvcc):
     """What Jittor is told of the home by the environment.
 
     A cache for each home: Python would find a core compiled for the CPU before one for CUDA in the
-    same cache, and load that. Arrays of NumPy are not to be kept in memory of the host until a
-    kernel wants them: each would have to wait then for all that the GPU was asked before.
+    same cache, and load that.
     """
     home = os.path.dirname(os.path.dirname(nvcc))
-    return {"nvcc_path": nvcc, "cache_name": f"stylegan1-{os.path.basename(home)}",
-            "use_cuda_host_allocator": os.environ.get("use_cuda_host_allocator", "0")}
+    return {"nvcc_path": nvcc, "cache_name": f"stylegan1-{os.path.basename(home)}"}
 
 
 def shown(version):

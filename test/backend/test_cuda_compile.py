@@ -237,7 +237,8 @@ def test_training_on_an_emulated_gpu_has_the_gradients_of_a_cpu(symbols, emulate
                                 **environment)
              for device, environment in (("cpu", {}), ("cuda", emulated))}
     for phase, errors in gradient_errors(found["cuda"], found["cpu"]).items():
-        assert min(errors) <= 1e-5, (phase, errors)
+        # One iteration of a phase may have an activation at its kink.
+        assert sorted(errors)[-2] <= 1e-5, (phase, errors)
 
 
 @pytest.mark.emulated
