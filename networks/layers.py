@@ -9,8 +9,9 @@ import math
 import numpy as np
 
 from backend import jt
-from backend.fused import Spread, add_bias, bias_leaky_relu, blurred_leaky_relu
+from backend.fused import add_bias, bias_leaky_relu, blurred_leaky_relu
 from backend.kernels import best_form, conv2d, conv_transpose2d, matmul, on_gpu, winograd
+from backend.layouts import Spread
 
 nn = jt.nn
 SQRT2 = math.sqrt(2)

@@ -1,11 +1,13 @@
-"""backend/fused.py, parameters.py: the loops of the CPU mean what Jittor's own operators mean."""
+"""backend/fused.py, layouts.py, parameters.py: loops and kernels of ours mean what Jittor's own
+operators mean."""
 import numpy as np
 import pytest
 from conftest import without_gpu
 
-from backend import fused, jt, parameters
-from backend.fused import add_bias, bias_leaky_relu, blur, blurred_leaky_relu, epilogue, split
+from backend import fused, jt, layouts, parameters
+from backend.fused import add_bias, bias_leaky_relu, blur, blurred_leaky_relu, epilogue
 from backend.kernels import winograd
+from backend.layouts import split
 from backend.parameters import adam_step, keep, move
 from networks.layers import downsample
 
@@ -20,6 +22,7 @@ def both(monkeypatch, compute):
     with monkeypatch.context() as patch:
         for room in fused, parameters:
             patch.setattr(room, "on_cpu", lambda: False)
+        for room in fused, parameters, layouts:
             patch.setattr(room, "on_gpu", lambda: False)
         return ours, [v.numpy() for v in compute()]
 
