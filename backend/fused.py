@@ -268,7 +268,7 @@ def blurred_leaky_relu(x, bias):
 
 
 class AddBias(Operator):
-    """On a GPU: Jittor sums its gradient over pictures and positions with one thread a channel."""
+    """On a GPU: Jittor adds its gradient up atomically, in any order."""
 
     keeps = ()
 

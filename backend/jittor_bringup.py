@@ -55,10 +55,12 @@ def bring_up(device, conv, cuda_home=None):
     let_sigterm_through()
     with environment(SETTINGS | where), announced(use_cuda):
         jt = import_jittor(use_cuda)
-        operators = None if use_cuda else load_onednn_operators(jt)
+        operators = cuda_operators = None
         if use_cuda:
             check_cuda_operators(jt)
             cuda_operators = load_cuda_operators(jt, os.path.dirname(os.path.dirname(nvcc)))
+        else:
+            operators = load_onednn_operators(jt)
     dismiss_compilers()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, on_ctrl_c)
@@ -74,7 +76,7 @@ def bring_up(device, conv, cuda_home=None):
         "device": "cuda" if use_cuda else f"cpu, {threads.count()} threads",
     }
     return {"jt": jt, "onednn_ops": operators, "report": report,
-            "cuda_ops": cuda_operators if use_cuda else None,
+            "cuda_ops": cuda_operators,
             "has_winograd": operators is not None and conv == "winograd",
             "has_amx": operators is not None and conv == "winograd" and
             bool(ctypes.CDLL(None).stylegan1_has_amx())}

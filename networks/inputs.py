@@ -6,7 +6,7 @@ from networks.config import sizes_to
 
 
 def make_noise(batch, size):
-    """One N(0, 1) map [batch, 1, h, h] per layer up to `size`, from the device's generator."""
+    """One N(0, 1) map [batch, 1, h, h] per layer up to `size`: see noise.seed."""
     return [noise.normal(batch, 1, s, s) for s in sizes_to(size) for _ in range(2)]
 
 

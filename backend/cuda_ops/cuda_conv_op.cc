@@ -1,5 +1,5 @@
 // cuDNN's convolutions. Jittor's own operators describe the arrays, and ask how much memory is
-// wanted, at every call: of the time of an iteration that is more than a fast GPU computes.
+// wanted, at every call, and a fast GPU has computed before they are done; here both are kept.
 #include "cuda_conv_op.h"
 
 #include <cudnn.h>
