@@ -1,6 +1,6 @@
 """Other people's weights into a .model file, and ours into the PyTorch port's names.
 
-    python convert.py stylegan-ffhq.pkl ffhq.model       official StyleGAN1
+    python convert.py stylegan2-ffhq.pkl ffhq.model      official StyleGAN1 or StyleGAN2
     python convert.py FFHQ_80000.model ffhq.model --size 128    the PyTorch or the Jittor port
     python convert.py x.model x.pt                       ours → the PyTorch port (.pt .npz
                                                          .safetensors)
@@ -23,7 +23,8 @@ import numpy as np
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, replacing
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
-from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes, size_of
+from networks.config import PORT, ModelConfig, size_of
+from networks.shapes import discriminator_shapes, generator_shapes
 from weights import npz, port, snapshot
 
 ENDINGS = (".model", ".pt", ".npz", ".safetensors")
@@ -55,6 +56,9 @@ def main(argv=None):
         print(f"Wrote {args.output}. To see it, type: python generate.py "
               f"{shlex.quote(args.output)}")
         return 0
+    if config.arch != "stylegan1":
+        raise UserError(f"{args.output}: the PyTorch port's names are for StyleGAN1 so far: name a "
+                        "file that ends in .model")
     wrong = [IN_WORDS[name] for name, there in PORT.items() if getattr(config, name) != there]
     if wrong:
         if not args.approximate:
@@ -127,6 +131,8 @@ def describe(path, header, arrays):
     networks = [name for name in ("ema", "generator", "discriminator")
                 if any(a.startswith(name + "/") for a in arrays)]
     size = f"size {header['size']}"
+    if labels := header["model"]["labels"]:
+        size += f", {counted(labels, 'label')}"
     if header["alpha"] < 1:
         size += f" (fading in, alpha {header['alpha']:.2f})"
     if header.get("size_guessed"):
@@ -153,7 +159,7 @@ def print_network(title, shapes):
 
 def layer_of(name):
     """A convolution and the epilogue after it are one layer."""
-    layer = re.sub(r"\.(style\.)?(weight|bias|noise_weight)$", "", name)
+    layer = re.sub(r"\.(style\.)?(weight|bias|noise_weight|noise_strength)$", "", name)
     layer = layer.replace("block4.epilogue0", "block4.const")
     return re.sub(r"epilogue(\d)$", r"conv\1", layer)
 
@@ -163,7 +169,7 @@ def output_shape(name, shape):
     if name.startswith(("mapping", "head.dense")):
         return f"(N, {shape[0]})"
     size = size_of(name) or 4
-    if re.match(r"block\d+\.conv1", name):
+    if re.match(r"block\d+\.(conv1|skip)", name):
         size //= 2
     return f"(N, {shape[1] if name.endswith('const') else shape[0]}, {size}, {size})"
 

@@ -7,7 +7,7 @@
     python generate.py checkpoint/FFHQ_80000.model --seeds 3,14,15 --film gif
 
 Writes into sample/<name of the checkpoint>/. The file may be ours, which says all about its
-network, or official StyleGAN1's or the PyTorch or Jittor port's (see convert.py).
+network, or another project's: official StyleGAN1 or StyleGAN2, a port's (see convert.py).
 """
 import functools
 import os
@@ -31,7 +31,7 @@ from networks.config import num_layers
 from pictures import figures, film, origin, styles_file
 from pictures.figures import AT_ONCE
 from pictures.grid import make_grid, save_png
-from pictures.painter import NOISES, Painter, levels
+from pictures.painter import NOISES, Painter, levels, truncated_layers
 from weights import snapshot
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
@@ -52,6 +52,8 @@ def main(argv=None):
     if header["model"]["channels"] not in (1, 3):
         raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
                         "channels, only 1 and 3 can be written")
+    if args.truncation_layers is None:
+        args.truncation_layers = truncated_layers(header)
     check_extent(args, header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
@@ -246,8 +248,9 @@ def parse_arguments(argv):
                         "pictures, maps of each picture's own, or none (default const)")
     parser.add_argument("--truncation_psi", type=float, default=0.7,
                         help="0: the mean picture, 1: no truncation (default 0.7)")
-    parser.add_argument("--truncation_layers", type=int, default=8,
-                        help="how many layers it applies to, coarse ones first (default 8)")
+    parser.add_argument("--truncation_layers", type=int, metavar="N",
+                        help="how many layers it applies to, coarse ones first (default 8; all of "
+                        "StyleGAN2's)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained (default: the largest they have layers "
                         "for)")
@@ -261,7 +264,7 @@ def parse_arguments(argv):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 1 or more")
     for flag, most in ("seed", 2 ** 31), ("truncation_layers", 1000), ("frames", MOST_FRAMES):
-        if not 0 <= getattr(args, flag) <= most:
+        if not 0 <= (getattr(args, flag) or 0) <= most:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 0 to {most}")
     if not abs(args.truncation_psi) <= MOST_PSI:
         parser.error(f"--truncation_psi: found {args.truncation_psi}, wanted a number from "

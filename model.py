@@ -6,14 +6,20 @@ Images are float32 NCHW in [-1, 1]. A `size` is a resolution in pixels (4, 8, 16
 import numpy as np
 
 from backend import jt
+from networks import stylegan1, stylegan2
 from networks.config import in_use, num_layers
-from networks.mapping import MappingNetwork
-from networks.stylegan1 import Discriminator, SynthesisNetwork
+from networks.mapping import generator_mapping
 
 __all__ = ["Discriminator", "StyledGenerator", "broadcast_style", "mix_styles",
            "parameters_in_use", "truncate"]
 
 nn = jt.nn
+NETWORKS = {"stylegan1": stylegan1, "stylegan2": stylegan2}
+
+
+def Discriminator(config):
+    """That of the ModelConfig's architecture: images [N, channels, size, size] → scores [N, 1]."""
+    return NETWORKS[config.arch].Discriminator(config)
 
 
 class StyledGenerator(nn.Module):
@@ -21,15 +27,18 @@ class StyledGenerator(nn.Module):
 
     def __init__(self, config):
         self.config = config
-        self.mapping = MappingNetwork(config)
-        self.synthesis = SynthesisNetwork(config)
+        self.mapping = generator_mapping(config)
+        self.synthesis = NETWORKS[config.arch].SynthesisNetwork(config)
         self.w_avg = jt.zeros(config.dlatent).stop_grad()
 
     def execute(self, latent, size=None, alpha=1.0, noise=None, truncation_psi=1.0,
-                truncation_cutoff=8):
-        """Latents [N, latent] → images [N, channels, size, size] of the full size by default."""
+                truncation_cutoff=8, labels=None):
+        """Latents [N, latent] → images [N, channels, size, size] of the full size by default.
+
+        labels: [N, labels], where the network has them.
+        """
         size = size or self.config.size
-        styles = broadcast_style(self.mapping(latent), num_layers(size))
+        styles = broadcast_style(self.mapping(latent, labels), num_layers(size))
         styles = truncate(styles, self.w_avg, truncation_psi, truncation_cutoff)
         return self.synthesis(styles, noise, size, alpha)
 

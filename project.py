@@ -94,7 +94,7 @@ class Projection:
         self.features = network and network.features(self.target)
         layers = num_layers(size) if space == "w+" else 1
         self.w = jt.array(w.mean(0)[None, None].repeat(layers, 1))
-        self.noise = [jt.array(n) for n in random_noise([seed], size)]
+        self.noise = [jt.array(n) for n in random_noise([seed], size, generator.config.arch)]
         self.parameters = [self.w, *self.noise]
         self.moments = [[jt.zeros(p.shape).stop_grad() for p in self.parameters] for _ in range(2)]
 

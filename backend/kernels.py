@@ -194,12 +194,12 @@ def conv2d(x, weight, stride=1, padding=0, scale=1.0):
 
 
 def conv_transpose2d(x, weight, stride, padding, transposed=False):
-    """x [N, I, H, W], weight [O, I, K, K], or, `transposed`, [I, O, K, K] → [N, O, stride · H,
-    stride · W].
+    """x [N, I, H, W], weight [O, I, K, K], or, `transposed`, [I, O, K, K] → [N, O, H', W'], with
+    H' = (H − 1) · stride + K − 2 · padding.
 
-    The adjoint of a strided convolution; K = stride + 2 · padding.
+    The adjoint of a strided convolution.
     """
-    extent = (x.shape[2] * stride, x.shape[3] * stride)
+    extent = [(side - 1) * stride + weight.shape[-1] - 2 * padding for side in x.shape[2:]]
     if on_cpu():
         wformat = "oihw" if transposed else "iohw"
         return ConvolutionBackwardX(stride, padding, wformat, 1, extent)(weight, x)

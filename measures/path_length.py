@@ -43,7 +43,8 @@ def segments(network, generator, size, alpha, space, seeds, crop):
         first, last = (styles_of(generator, z, size, 1).astype("float64") for z in (a, b))
         styles = [(first + (last - first) * x[..., None]).astype("float32")
                   for x in (t, t + EPSILON)]
-    noise = [jt.array(m) for m in random_noise([2 ** 32 + seeds[0]], size)]
+    noise = random_noise([2 ** 32 + seeds[0]], size, generator.config.arch)
+    noise = [jt.array(m) for m in noise]
     images = paint(generator, np.concatenate(styles), size, alpha, noise=noise)
     if crop:
         images = face(images)

@@ -3,6 +3,7 @@ import dataclasses
 import math
 import re
 
+ARCHITECTURES = ("stylegan1", "stylegan2")
 LARGEST_SIZE, MOST_MAPPING_LAYERS = 4096, 1000
 
 
@@ -14,8 +15,10 @@ class ModelConfig:
     checkpoints of the PyTorch and Jittor ports need differently, see PORT.
     """
 
+    arch: str = "stylegan1"         # or "stylegan2", Karras et al. 2019
     size: int = 1024
     channels: int = 3
+    labels: int = 0                 # length of the label; 0: none. Only StyleGAN2's, so far
     latent: int = 512               # length of z
     dlatent: int = 0                # length of the style w; 0: as latent
     mapping_fmaps: int = 0          # width of the mapping layers between; 0: as latent
@@ -37,8 +40,19 @@ class ModelConfig:
     from_rgb_activate: bool = True  # leaky ReLU after fromRGB
     widen_first: bool = False       # discriminator blocks change their width in the first conv
 
+    # StyleGAN2
+    clamp: float = 0.0              # activations stay within ± this; 0: they may be any number
+    d_residual: bool = True         # discriminator blocks have a path around their convolutions
+    d_mapping_layers: int = 8       # of labels, in the discriminator
+    d_mapping_lrmul: float = 0.01
+
     def __post_init__(self):
+        if self.arch not in ARCHITECTURES:
+            raise ValueError(f"arch is {ascii(self.arch)[:40]}, wanted "
+                             f"{' or '.join(ARCHITECTURES)}")
         for field in dataclasses.fields(self):
+            if field.name == "arch":
+                continue
             value, kind = getattr(self, field.name), type(field.default)
             if not isinstance(value, (int, float)) or not 0 <= value <= 1e6 or value != kind(value):
                 raise ValueError(f"{field.name} is {ascii(value)[:40]}, wanted a number of kind "
@@ -48,9 +62,12 @@ class ModelConfig:
             object.__setattr__(self, name, getattr(self, name) or self.latent)
         if self.size < 4 or self.size > LARGEST_SIZE or self.size & (self.size - 1):
             raise ValueError(f"size is {self.size}, wanted a power of two from 4 to {LARGEST_SIZE}")
-        if self.mapping_layers > MOST_MAPPING_LAYERS:
-            raise ValueError(f"mapping_layers is {self.mapping_layers}, wanted up to "
-                             f"{MOST_MAPPING_LAYERS}")
+        for name in ("mapping_layers", "d_mapping_layers"):
+            if getattr(self, name) > MOST_MAPPING_LAYERS:
+                raise ValueError(f"{name} is {getattr(self, name)}, wanted up to "
+                                 f"{MOST_MAPPING_LAYERS}")
+        if self.labels and self.arch == "stylegan1":
+            raise ValueError(f"labels is {self.labels}, wanted 0 for StyleGAN1")
         for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 1 or more")
@@ -78,7 +95,14 @@ class ModelConfig:
     @property
     def mapping_widths(self):
         """[latent, mapping_fmaps, … dlatent]: inputs of the mapping layers, and the last output."""
-        return [self.latent] + [self.mapping_fmaps] * (self.mapping_layers - 1) + [self.dlatent]
+        first = self.latent + (self.dlatent if self.labels else 0)
+        return [first] + [self.mapping_fmaps] * (self.mapping_layers - 1) + [self.dlatent]
+
+    @property
+    def noise_sides(self):
+        """Side of the noise map of each convolution of the generator: 4, 4, 8, 8 … StyleGAN2 has
+        one convolution at 4."""
+        return noise_sides(self.size, self.arch)
 
 
 # What the PyTorch port and the Jittor port made from it compute differently. That port's
@@ -117,53 +141,6 @@ def num_layers(size):
     return 2 * len(sizes_to(size))
 
 
-# Shapes of all parameters, by the names that stylegan1.py gives them ------------------------------
-
-
-def generator_shapes(config):
-    """{name: shape} of a StyledGenerator, in the order in which it computes."""
-    shapes = {}
-    widths = config.mapping_widths
-    for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):
-        shapes |= layer_shapes(f"mapping.layers.{i}", (fan_out, fan_in))
-    shapes["w_avg"] = (config.dlatent,)
-    for size in config.sizes:
-        block, width = f"synthesis.block{size}", config.width(size)
-        if size == 4:
-            shapes[f"{block}.const"] = (1, width, 4, 4)
-        else:
-            shapes |= layer_shapes(f"{block}.conv0", (width, config.width(size // 2), 3, 3),
-                                   bias=config.bias_before_blur)
-        shapes |= epilogue_shapes(f"{block}.epilogue0", width, config.dlatent,
-                                  bias=not config.bias_before_blur)
-        shapes |= layer_shapes(f"{block}.conv1", (width, width, 3, 3), bias=False)
-        shapes |= epilogue_shapes(f"{block}.epilogue1", width, config.dlatent)
-        shapes |= layer_shapes(f"synthesis.to_rgb{size}", (config.channels, width, 1, 1))
-    return shapes
-
-
-def discriminator_shapes(config):
-    """{name: shape} of a Discriminator, in the order in which it computes."""
-    shapes = {}
-    for size in reversed(config.sizes):
-        width = config.d_width(size)
-        shapes |= layer_shapes(f"from_rgb{size}", (width, config.channels, 1, 1))
-        if size > 4:
-            below = config.d_width(size // 2)
-            between = below if config.widen_first else width
-            shapes |= layer_shapes(f"block{size}.conv0", (between, width, 3, 3))
-            shapes |= layer_shapes(f"block{size}.conv1", (below, between, 3, 3))
-    width, dense = config.d_width(4), config.d_width(2)
-    with_stddev = width + (config.stddev_group != 1)
-    shapes |= layer_shapes("head.conv", (width, with_stddev, 3, 3))
-    shapes |= layer_shapes("head.dense0", (dense, 16 * width))
-    return shapes | layer_shapes("head.dense1", (1, dense))
-
-
-def layer_shapes(name, weight, bias=True):
-    return {f"{name}.weight": weight} | ({f"{name}.bias": weight[:1]} if bias else {})
-
-
-def epilogue_shapes(name, width, dlatent, bias=True):
-    shapes = {f"{name}.noise_weight": (width,)} | ({f"{name}.bias": (width,)} if bias else {})
-    return shapes | layer_shapes(f"{name}.style", (2 * width, dlatent))
+def noise_sides(size, arch="stylegan1"):
+    """See ModelConfig.noise_sides, of a network of this size."""
+    return [s for s in sizes_to(size) for _ in range(2)][arch == "stylegan2":]

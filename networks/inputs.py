@@ -2,19 +2,19 @@
 import numpy as np
 
 from backend import jt, noise
-from networks.config import sizes_to
+from networks.config import noise_sides
 
 
-def make_noise(batch, size):
-    """One N(0, 1) map [batch, 1, h, h] per layer up to `size`: see noise.seed."""
-    return [noise.normal(batch, 1, s, s) for s in sizes_to(size) for _ in range(2)]
+def make_noise(batch, size, arch="stylegan1"):
+    """One N(0, 1) map [batch, 1, h, h] per convolution up to `size`: see noise.seed."""
+    return [noise.normal(batch, 1, s, s) for s in noise_sides(size, arch)]
 
 
-def fixed_noise(size, seed=0):
+def fixed_noise(size, seed=0, arch="stylegan1"):
     """The same, one map for all pictures, from NumPy: equal on every device."""
     rng = np.random.RandomState(seed)
     return [jt.array(rng.randn(1, 1, s, s).astype("float32")).stop_grad()
-            for s in sizes_to(size) for _ in range(2)]
+            for s in noise_sides(size, arch)]
 
 
 def fade(alpha):

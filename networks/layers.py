@@ -21,40 +21,46 @@ SQRT2 = math.sqrt(2)
 
 
 class EqualLR:
-    """Pre-forward hook: the layer computes with weight · gain · lrmul / √fan_in, bias · lrmul.
+    """Pre-forward hook: the layer computes with weight · gain · lrmul / √fan_in, and with
+    bias · bias_gain · lrmul.
 
     The stored weight starts at N(0, 1 / lrmul²) and is what the optimizer sees, so that all
     layers learn at one speed (Karras et al. 2017, section 4.1). `execute` is handed the weight and
     the number that scales it, because most kernels can scale at no cost; nothing is stored.
+    The gain √2 is that of a leaky ReLU: StyleGAN1 has it before, StyleGAN2 after the activation,
+    where the bias gets it too, which comes to √2 as `bias_gain`.
     """
 
-    def __init__(self, gain=SQRT2, lrmul=1.0):
-        self.gain, self.lrmul = gain, lrmul
+    def __init__(self, gain=SQRT2, lrmul=1.0, bias_gain=1.0):
+        self.gain, self.lrmul, self.bias_scale = gain, lrmul, bias_gain * lrmul
 
     def __call__(self, module, inputs, _keywords=None):
         fan_in = math.prod(module.weight.shape[1:])
         scaled = {"weight": module.weight, "scale": self.gain * self.lrmul / math.sqrt(fan_in)}
         if module.bias is not None:
-            scaled["bias"] = module.bias * self.lrmul if self.lrmul != 1 else module.bias
+            scaled["bias"] = module.bias * self.bias_scale if self.bias_scale != 1 else module.bias
         return inputs, scaled
 
 
 class EqualLayer(nn.Module):
     """A weight [out, in, …] and a bias [out] under an EqualLR hook."""
 
-    def __init__(self, shape, gain=SQRT2, lrmul=1.0, bias=True):
+    drawn = "weight"            # see draw_weights
+
+    def __init__(self, shape, gain=SQRT2, lrmul=1.0, bias_gain=1.0, bias=True):
         self.lrmul = lrmul
         self.weight = jt.randn(*shape) / lrmul
         self.bias = jt.zeros(shape[0]) if bias else None
-        self.register_pre_forward_hook(EqualLR(gain, lrmul))
+        self.register_pre_forward_hook(EqualLR(gain, lrmul, bias_gain))
 
 
 def draw_weights(network, rng):
-    """Fresh weights of all equalised layers, N(0, 1 / lrmul²), the same on every device."""
+    """Fresh weights, N(0, 1 / lrmul²), the same on every device: the arrays that modules name as
+    `drawn`."""
     for module in network.modules():
-        if isinstance(module, EqualLayer):
-            values = rng.standard_normal(module.weight.shape, "float32")
-            module.weight.assign(values / np.float32(module.lrmul))
+        if (v := getattr(module, getattr(module, "drawn", ""), None)) is not None:
+            values = rng.standard_normal(v.shape, "float32")
+            v.assign(values / np.float32(getattr(module, "lrmul", 1)))
 
 
 class EqualLinear(EqualLayer):

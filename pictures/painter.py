@@ -2,7 +2,8 @@
 import numpy as np
 
 from backend import streams
-from networks.config import num_layers, sizes_to
+from backend.errors import UserError
+from networks.config import noise_sides, num_layers, sizes_to
 from weights import snapshot
 
 # Layers as in figure 3 of Karras et al. 2018, by the sizes that they paint.
@@ -15,11 +16,11 @@ def latents_of(seeds, length):
     return np.stack([np.random.RandomState(seed).randn(length) for seed in seeds]).astype("float32")
 
 
-def random_noise(seeds, size):
-    """Noise maps of a picture's own: one NumPy array [N, 1, h, h] per layer."""
+def random_noise(seeds, size, arch):
+    """Noise maps of a picture's own: one NumPy array [N, 1, h, h] per convolution."""
     generators = [streams.rng("noise", seed) for seed in seeds]
     return [np.stack([rng.standard_normal((1, s, s), "float32") for rng in generators])
-            for s in sizes_to(size) for _ in range(2)]
+            for s in noise_sides(size, arch)]
 
 
 def in_chunks(compute, rows, chunk):
@@ -34,10 +35,19 @@ def in_chunks(compute, rows, chunk):
         yield compute(np.ascontiguousarray(filled))[:len(part)]
 
 
+def truncated_layers(header):
+    """How many layers truncation applies to: StyleGAN1's first 8 (Karras et al. 2018, section B),
+    all of StyleGAN2's."""
+    return 8 if header["model"]["arch"] == "stylegan1" else num_layers(header["size"])
+
+
 def styles_of(generator, latents, size, truncation_psi, truncation_layers=8):
     """NumPy latents [N, latent] → truncated styles [N, layers, dlatent]."""
     import model
     from backend import jt
+    if count := generator.config.labels:
+        raise UserError(f"a network with labels ({count} of them), which cannot be chosen yet: "
+                        "wanted one without")
 
     def compute(latents):
         styles = model.broadcast_style(generator.mapping(jt.array(latents)), num_layers(size))
@@ -50,14 +60,14 @@ def styles_of(generator, latents, size, truncation_psi, truncation_layers=8):
 def paint(generator, styles, size, alpha=1.0, chunk=16, noise=None, done=None):
     """NumPy styles [N, layers, dlatent] → pictures [N, C, size, size].
 
-    noise: one map per layer for all pictures, by default inputs.fixed_noise(size); or a function
+    noise: one map per layer for all pictures, by default inputs.fixed_noise; or a function
     that gives one array [n, 1, h, h] per layer for the indices of n pictures. `chunk` pictures at a
     time (fewer above 128), so that a large grid needs no more memory than a small one; after each
     chunk, done(number of pictures) is called.
     """
     from backend import jt
     from networks.inputs import fade, fixed_noise
-    noise, images = noise or fixed_noise(size), []
+    noise, images = noise or fixed_noise(size, arch=generator.config.arch), []
 
     def compute(indices):
         maps = [jt.array(m) for m in noise(indices)] if callable(noise) else noise
@@ -76,18 +86,23 @@ class Painter:
 
     header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
     as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
+    truncation_layers: by default truncated_layers(header).
     done: called with a number of pictures whenever so many are painted.
     """
 
-    def __init__(self, header, arrays, path, truncation_psi, truncation_layers=8, noise="const"):
+    def __init__(self, header, arrays, path, truncation_psi, truncation_layers=None,
+                 noise="const"):
         from backend import jt
         self.generator = snapshot.make_generator(header, arrays, path)
-        self.psi, self.truncation_layers = truncation_psi, truncation_layers
+        self.psi = truncation_psi
+        self.truncation_layers = truncated_layers(header) if truncation_layers is None else \
+            truncation_layers
         self.size, self.alpha, self.noise = header["size"], header["alpha"], noise
-        self.layers = num_layers(self.size)
+        self.arch = self.generator.config.arch
+        self.maps = len(noise_sides(self.size, self.arch))
         self.done = self.own_noise = None
         if "noise/0" in arrays:
-            self.own_noise = [jt.array(arrays[f"noise/{i}"]) for i in range(self.layers)]
+            self.own_noise = [jt.array(arrays[f"noise/{i}"]) for i in range(self.maps)]
 
     def latents(self, seeds):
         return latents_of(seeds, self.generator.config.latent)
@@ -109,12 +124,12 @@ class Painter:
         from backend import jt
         noise = noise or self.noise
         if noise == "none":
-            noise = [None] * self.layers
+            noise = [None] * self.maps
         elif noise == "random":
             seeds = range(len(styles)) if seeds is None else seeds
 
             def noise(indices):
-                return random_noise([seeds[i] for i in indices], self.size)
+                return random_noise([seeds[i] for i in indices], self.size, self.arch)
         elif noise == "const":
             noise = self.own_noise
         else:

@@ -3,7 +3,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.files import naming, replacing
-from networks.config import num_layers
+from networks.config import noise_sides, num_layers
 from pictures import origin
 from weights import npz
 from weights.bounds import Budget, File, Refused, short
@@ -27,7 +27,7 @@ def load(path, header):
     A w of [N, dlatent] or [dlatent] is every layer's; without noise, the picture's own is painted.
     """
     layers, length = num_layers(header["size"]), header["model"]["dlatent"]
-    maps = [(1, 1, 4 << i // 2, 4 << i // 2) for i in range(layers)]
+    maps = [(1, 1, s, s) for s in noise_sides(header["size"], header["model"]["arch"])]
     try:
         with File(path) as file, npz.opened(file, Budget(file.length)) as archive:
             found = npz.members(archive)

@@ -1,14 +1,15 @@
 """Compares the networks with outputs that this project did not make, one line per array.
 
-    python test/check_golden.py PICKLE.pkl GOLDEN.npz        the official network's outputs
+    python test/check_golden.py PICKLE.pkl GOLDEN.npz        the official networks' outputs
     python test/check_golden.py --port [PARAMS.txt] GOLDEN.npz    the PyTorch port's
 
-PICKLE is an official StyleGAN1 pickle. The port's weights are made from a seed; PARAMS lists their
-names and shapes (default: the port's own, 512 channels, up to 1024). Errors are the largest
-difference divided by the largest reference value. Exit code 1 when one is over its bound, or an
-array is not known.
+PICKLE is an official pickle of StyleGAN1 or StyleGAN2. The port's weights are made from a seed;
+PARAMS lists their names and shapes (default: the port's own, 512 channels, up to 1024). Errors are
+the largest difference divided by the largest reference value. Exit code 1 when one is over its
+bound, or an array is not known.
 
-The official arrays: inputs z [N, latent], d_images [N, C, H, W] and mix_crossover; outputs
+StyleGAN2's arrays are listed in golden_stylegan2.py. Those of the official StyleGAN1: inputs z
+[N, latent], d_images [N, C, H, W] and mix_crossover; outputs
     w, ws, ws_psi0.7, dlatent_avg           styles of Gs (of G: G_w, …), one per layer in ws
     img_psi0.7, img_psi0.5_cutoff3, img_psi0.7_lod1.5       images of the full size
     mix_ws, mix_img                         psi 0.7, latent i below the crossover, i + 1 from it on
@@ -32,9 +33,12 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+from golden_stylegan2 import StyleGAN2Outputs  # noqa: E402
+
 from backend.errors import UserError  # noqa: E402
 from cli import Parser, add_device_arguments, bring_up, run  # noqa: E402
-from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes  # noqa: E402
+from networks.config import PORT, ModelConfig  # noqa: E402
+from networks.shapes import discriminator_shapes, generator_shapes  # noqa: E402
 from weights import containers, foreign, official, port, snapshot  # noqa: E402
 
 STYLES, IMAGES, R1_IMAGES, R1_PARAMETERS = 1e-5, 2e-5, 1e-4, 1e-3
@@ -61,7 +65,9 @@ def main(argv=None):
     if args.port:
         source = PortOutputs(golden, *args.files[:-1])
     else:
-        source = OfficialOutputs(golden, args.files[0])
+        header, _ = foreign.read(args.files[0])
+        kind = OfficialOutputs if header["model"]["arch"] == "stylegan1" else StyleGAN2Outputs
+        source = kind(golden, args.files[0])
     import backend
     backend.use_conv(args.conv)
     bring_up(args.device, args.cuda_home)

@@ -113,3 +113,16 @@ def discriminator(network, images, alpha=1.0):
     x = lrelu(conv2d(x, p.scaled("head.conv"), padding=1) + p.bias("head.conv")).reshape(len(x), -1)
     x = lrelu(x @ p.scaled("head.dense0").T + p["head.dense0.bias"])
     return x @ p.scaled("head.dense1", gain=1).T + p["head.dense1.bias"]
+
+
+def second_difference(f, arrays, u, d, step=1e-4):
+    """uᵀ H d of a function of float64 arrays, H its second derivative: central differences."""
+    def at(a, b):
+        return f(*(x + a * v + b * w for x, v, w in zip(arrays, u, d)))
+    return (at(step, step) - at(step, -step) - at(-step, step) + at(-step, -step)) / (4 * step ** 2)
+
+
+def first_difference(f, arrays, d, step=1e-5):
+    """The derivative of a function of float64 arrays in the direction d."""
+    return (f(*(x + step * w for x, w in zip(arrays, d))) -
+            f(*(x - step * w for x, w in zip(arrays, d)))) / (2 * step)

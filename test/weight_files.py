@@ -10,7 +10,8 @@ import types
 
 import numpy as np
 
-from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes
+from networks.config import PORT, ModelConfig
+from networks.shapes import discriminator_shapes, generator_shapes
 from weights import foreign, official, port
 
 CONFIG = ModelConfig(size=8, latent=8, fmap_max=4, mapping_layers=2)

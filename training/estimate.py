@@ -7,7 +7,8 @@ import time
 import numpy as np
 
 from backend.threads import cores
-from networks.config import discriminator_shapes, generator_shapes, size_of
+from networks.config import size_of
+from networks.shapes import discriminator_shapes, generator_shapes
 
 MATRIX_GFLOPS = 310             # of the two cores of bench/README.md
 

@@ -10,7 +10,7 @@ from tqdm import tqdm
 import backend
 from backend import cuda, mpi, streams
 from backend.errors import counted
-from networks.config import discriminator_shapes, generator_shapes
+from networks.shapes import discriminator_shapes, generator_shapes
 from training import estimate
 
 KERNELS_OF_A_RUN = 100          # one of three sizes has Jittor compile some 110

@@ -200,6 +200,9 @@ def new_run(typed, init=None):
 
 def from_weights(typed, init):
     """The settings that the weights of --init decide."""
+    if init["model"]["arch"] != "stylegan1":
+        raise UserError(f"--init {typed['init']}: a StyleGAN2, wanted a StyleGAN1: train.py does "
+                        "not train the other yet")
     decided = {name: init["model"][name]
                for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max")}
     for flag, value in decided.items():

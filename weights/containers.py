@@ -43,7 +43,7 @@ def read(path):
         if ends_with(file, JITTOR_MARK):
             check_sha1(file)
             return "Jittor", load(file, budget)
-        first = load(file, budget)
+        first = load(file, budget, nested=lambda raw: read_stream_in_pickle(raw, budget))
         if type(first) is int and first == TORCH_MAGIC:
             return "PyTorch stream", read_torch_stream(file, budget)
         return "pickle", first
@@ -134,6 +134,14 @@ def read_torch_stream(file, budget):
             raise Refused("damaged: a storage is not the one that was announced")
         storage.raw = file.read(storage.nbytes)
     return content
+
+
+def read_stream_in_pickle(raw, budget):
+    """The storage in the bytes that PyTorch makes of one where a tensor is pickled by itself."""
+    file = io.BytesIO(raw) if isinstance(raw, (bytes, bytearray)) else io.BytesIO()
+    if load(file, budget) != TORCH_MAGIC:
+        raise Refused("damaged: a storage that PyTorch did not write")
+    return read_torch_stream(file, budget)
 
 
 def read_torch_tar(file, budget):

@@ -1,7 +1,7 @@
 """Reads other projects' weights: (header, arrays) as snapshot.py reads them from a .model file.
 
-Official StyleGAN1 pickles (official.py), and checkpoints of the PyTorch port and of the Jittor port
-made from it (port.py). What a port computes differently is a field of ModelConfig, so no value
+Official pickles of StyleGAN1 (official.py) and StyleGAN2 (official2.py, official2_tf.py), and
+checkpoints of StyleGAN1's PyTorch port and of the Jittor port made from it (port.py). What a port computes differently is a field of ModelConfig, so no value
 changes on the way, except that the kernels of fused upsampling layers are turned by 180 degrees
 and, the ports', divided by four: both exact.
 """
@@ -15,8 +15,8 @@ import zipfile
 import numpy as np
 
 from backend.errors import UserError
-from networks.config import discriminator_shapes, generator_shapes
-from weights import containers, official, port
+from networks.shapes import discriminator_shapes, generator_shapes
+from weights import containers, official, official2, official2_tf, port
 from weights.bounds import Refused, short
 from weights.stand_ins import Network
 
@@ -33,12 +33,14 @@ def read(path):
     try:
         container, content = containers.read(path)
         if isinstance(content, (tuple, list, Network)):
-            weights = official.weights_of(content)
+            weights = official_weights(content)
+        elif official2.is_one(content):
+            weights = official2.weights_of(content)
         elif isinstance(content, dict):
             weights = port.weights_of(container, content)
         else:
             raise Refused(f"found a {type(content).__name__}, wanted weights: official StyleGAN1 "
-                          "(.pkl), the PyTorch or Jittor port's, or a .model file of train.py")
+                          "or StyleGAN2 (.pkl), the PyTorch or Jittor port's, or a .model file of train.py")
         arrays = {name: np.ascontiguousarray(a, "float32") for name, a in place(weights).items()}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
@@ -53,6 +55,20 @@ def read(path):
               "model": dataclasses.asdict(weights.config), "source": weights.source,
               "size_guessed": weights.size_guessed}
     return header, arrays
+
+
+def official_weights(content):
+    """Weights of (G, D, Gs), told apart by the functions that built the networks."""
+    networks = content if isinstance(content, (tuple, list)) else [content]
+    names = [str(n.state.get("build_func_name")) if isinstance(n, Network) and
+             isinstance(n.state, dict) else type(n).__name__ for n in networks]
+    if names == ["G_style", "D_basic", "G_style"]:
+        return official.weights_of(networks)
+    if names == ["G_main", "D_stylegan2", "G_main"]:
+        return official2_tf.weights_of(networks)
+    raise Refused(f"found ({ascii(', '.join(names))[1:-1][:100]}), wanted the three networks "
+                  "(G, D, Gs) of StyleGAN1: G_style, D_basic, G_style; or of StyleGAN2: G_main, "
+                  "D_stylegan2, G_main")
 
 
 def place(weights):

@@ -20,14 +20,8 @@ FIXED = dict(
     use_pixel_norm=False, use_instance_norm=True, mbstd_num_features=1, dtype="float32")
 
 
-def weights_of(content):
+def weights_of(networks):
     """Weights of the tuple (G, D, Gs)."""
-    networks = content if isinstance(content, (tuple, list)) else [content]
-    names = [str(n.state.get("build_func_name")) if isinstance(n, Network) and
-             isinstance(n.state, dict) else type(n).__name__ for n in networks]
-    if names != ["G_style", "D_basic", "G_style"]:
-        raise Refused(f"found ({ascii(', '.join(names))[1:-1][:100]}), wanted the three networks "
-                      "(G, D, Gs) of StyleGAN1: G_style, D_basic, G_style")
     G, D, Gs = (variables(network) for network in networks)
     config, fused = official_config(networks, G)
     # Not weights: how far the network had grown, and the noise of pictures that are to be equal.

@@ -12,7 +12,8 @@ import numpy as np
 
 from backend.errors import UserError, counted
 from backend.files import replacing, sync_folder
-from networks.config import ModelConfig, discriminator_shapes, generator_shapes, size_of
+from networks.config import ModelConfig, size_of
+from networks.shapes import discriminator_shapes, generator_shapes
 from weights import foreign, npz
 from weights.bounds import LARGEST, Budget, File, Refused, short
 
@@ -61,7 +62,7 @@ def check_arrays(arrays, config, path, needed=()):
     arrays: {name: array, or npz.Member that was not read yet}. Other names are let through.
     needed: the networks that must be among them.
     """
-    noise = {f"{i}": (1, 1, 4 << i // 2, 4 << i // 2) for i in range(config.layers)}
+    noise = {f"{i}": (1, 1, s, s) for i, s in enumerate(config.noise_sides)}
     if found := network_part(arrays, "noise"):
         check_shapes(found, noise, "noise", path)
     for prefix in ("ema", "generator", "discriminator"):

@@ -28,6 +28,18 @@ class Network(StandIn):
         self.state = state
 
 
+class Persistent(StandIn):
+    """An object of torch_utils.persistence: a PyTorch module of NVIDIA's code, with its source.
+
+    class_name; state: the module's __dict__. The source text is never looked at.
+    """
+
+    def __init__(self, meta):
+        if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
+            raise Refused("damaged: a persistent object without a state")
+        self.class_name, self.state = meta.get("class_name"), meta["state"]
+
+
 class Dtype(StandIn):
     """numpy.dtype of plain numbers."""
 
@@ -103,6 +115,18 @@ class Ordered(collections.OrderedDict, StandIn):
         pass
 
 
+def as_list(items=()):
+    """A set, of which nothing needs more than that it is one."""
+    if not isinstance(items, (list, tuple)):
+        raise Refused("damaged: a set of something that cannot be listed")
+    return list(items)
+
+
+def load_from_bytes(_raw):
+    """torch.storage: a file in PyTorch's stream container, which Unpickler.load_reduce reads."""
+    raise Refused("damaged: a storage where none belongs")
+
+
 class StorageType(StandIn):
     """torch.FloatStorage and its like."""
 
@@ -173,6 +197,9 @@ GLOBALS = {
     "torch._utils._rebuild_tensor": Tensor,
     "torch._utils._rebuild_tensor_v2": Tensor,
     "torch._utils._rebuild_parameter": rebuild_parameter,
+    "torch.storage._load_from_bytes": load_from_bytes,
+    "torch_utils.persistence._reconstruct_persistent_obj": Persistent,
+    "dnnlib.util.EasyDict": Ordered,
     "_codecs.encode": latin1_bytes,
 }
 for _module in ("numpy.core", "numpy._core"):
@@ -180,7 +207,8 @@ for _module in ("numpy.core", "numpy._core"):
                 f"{_module}.multiarray.scalar": scalar,
                 f"{_module}.numeric._frombuffer": array_from}
 for _module in ("builtins", "__builtin__"):
-    GLOBALS |= {f"{_module}.object": StandIn, f"{_module}.bytes": latin1_bytes}
+    GLOBALS |= {f"{_module}.object": StandIn, f"{_module}.bytes": latin1_bytes,
+                f"{_module}.set": as_list}
 for _module in ("copyreg", "copy_reg"):
     GLOBALS[f"{_module}._reconstructor"] = reconstruct_object
 for _module in ("jittor", "jittor_core", "jittor.jittor_core"):

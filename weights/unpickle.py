@@ -16,8 +16,10 @@ from weights.stand_ins import (
     Array,
     Network,
     Ordered,
+    Persistent,
     StandIn,
     Tensor,
+    load_from_bytes,
     plain_key,
     reconstruct_object,
 )
@@ -26,8 +28,8 @@ DEEPEST = 50        # real files nest six levels
 DIGITS = 700        # of a number that is written as text; quadratic work would begin with a million
 
 
-# What may stand in a file. Left out: sets, extension codes, old-style instances, outside buffers,
-# numbers of more than 255 bytes.
+# What may stand in a file. Left out: frozen sets, extension codes, old-style instances, outside
+# buffers, numbers of more than 255 bytes.
 OPCODES = (
     "PROTO FRAME STOP MARK POP POP_MARK DUP NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 "
     "LONG1 FLOAT BINFLOAT STRING BINSTRING SHORT_BINSTRING BINBYTES SHORT_BINBYTES BINBYTES8 "
@@ -52,11 +54,12 @@ class Unpickler(pickle._Unpickler):
     """Python's own unpickler, in Python, with the opcodes and the names that are listed above.
 
     `storage`: function from PyTorch's persistent identifiers to what they stand for.
+    `nested`: function from the bytes of a file in PyTorch's stream container to what is in it.
     """
 
-    def __init__(self, file, budget, storage=None):
+    def __init__(self, file, budget, storage=None, nested=None):
         super().__init__(file, encoding="latin1")
-        self.budget, self.storage = budget, storage
+        self.budget, self.storage, self.nested = budget, storage, nested
         self.dispatch = Paid(self.dispatch, budget)
 
     def find_class(self, module, name):
@@ -76,6 +79,8 @@ class Unpickler(pickle._Unpickler):
         if not any(function is known for known in GLOBALS.values()):
             raise Refused("damaged: a call of something that is no function")
         self.pay_for(arguments)
+        if function is load_from_bytes and self.nested:
+            function = self.nested
         self.append(function(*arguments))
 
     def pay_for(self, arguments):
@@ -96,6 +101,15 @@ class Unpickler(pickle._Unpickler):
         if isinstance(state, tuple):                    # of an array
             self.pay_for(state)
         target.build(state)
+
+    def load_empty_set(self):
+        self.append([])
+
+    def load_additems(self):
+        items = self.pop_mark()
+        if not isinstance(self.stack[-1], list):
+            raise Refused("damaged: an item for something that has none")
+        self.stack[-1].extend(items)
 
     def load_dict(self):
         items = self.pop_mark()
@@ -129,6 +143,7 @@ class Unpickler(pickle._Unpickler):
                 for name in OPCODES}
     dispatch |= {pickle.REDUCE[0]: load_reduce, pickle.NEWOBJ[0]: load_newobj,
                  pickle.BUILD[0]: load_build, pickle.DICT[0]: load_dict,
+                 pickle.EMPTY_SET[0]: load_empty_set, pickle.ADDITEMS[0]: load_additems,
                  pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems,
                  pickle.BYTEARRAY8[0]: load_bytearray8,
                  pickle.INT[0]: load_int, pickle.LONG[0]: load_long}
@@ -140,10 +155,10 @@ def number(text):
     return int(text, 0)
 
 
-def load(file, budget, storage=None):
+def load(file, budget, storage=None, nested=None):
     """One pickled object from a binary file, of bounded depth and weight. Raises Refused."""
     try:
-        content = Unpickler(file, budget, storage).load()
+        content = Unpickler(file, budget, storage, nested).load()
     except Refused:
         raise
     except KeyError:                # of the table of opcodes
@@ -190,7 +205,7 @@ def own_weight(item):
 def children(item):
     if isinstance(item, dict):
         return [*item.keys(), *item.values()]
-    if isinstance(item, Network):
+    if isinstance(item, (Network, Persistent)):
         return [item.state]
     return item if isinstance(item, (list, tuple)) else []
 

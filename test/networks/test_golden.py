@@ -1,7 +1,8 @@
-"""The network is StyleGAN1: its numbers are those of the official network and of the port.
+"""The networks are StyleGAN1 and StyleGAN2: their numbers are those of the official ones, and of
+StyleGAN1's port.
 
-test/golden/ holds what neither this project nor its authors made: weights in the official format
-with the official TensorFlow network's outputs, and the PyTorch port's outputs.
+test/golden/ holds what neither this project nor its authors made: weights in the official formats
+with the official networks' outputs, and the PyTorch port's outputs.
 """
 import os
 import re
@@ -11,7 +12,8 @@ import numpy as np
 import pytest
 from conftest import ROOT, command
 
-from networks.config import ModelConfig, generator_shapes
+from networks.config import ModelConfig
+from networks.shapes import generator_shapes
 from weights import snapshot
 
 GOLDEN = os.path.join(ROOT, "test", "golden")
@@ -45,6 +47,18 @@ def test_every_output_of_the_official_network_is_reproduced(tmp_path, conv):
         assert bounds["d_scores_lod0.5"] == 2e-5 and bounds["r1_lod0.5_imggrad"] == 1e-4
         assert bounds["r1_lod0.0_per_sample"] == 1e-4
         assert bounds["r1_lod0.0_param_gradnorm"] == 1e-3
+
+
+@pytest.mark.parametrize("conv", ["direct", "winograd"])
+@pytest.mark.parametrize("name, count", [("sg2_r16c", 21), ("sg2_tf_r16", 23)],
+                         ids=["PyTorch's with labels", "TensorFlow's"])
+def test_every_output_of_the_official_stylegan2_is_reproduced(tmp_path, name, count, conv):
+    pickle, outputs = (os.path.join(GOLDEN, f"{name}.{end}") for end in ("pkl", "npz"))
+    lines = check(pickle, outputs, "--conv", conv, cwd=tmp_path)
+    assert_all_are_compared(lines, outputs, count)
+    bounds = {name: float(line.split()[-1]) for name, line in lines.items() if "  bound" in line}
+    assert bounds["ws"] == 1e-5 and bounds["d_logits"] == bounds["act_b8_conv0"] == 2e-5
+    assert bounds["r1_imggrad"] == 1e-4
 
 
 def test_every_output_of_the_port_is_reproduced(tmp_path):

@@ -11,7 +11,8 @@ from backend import jt, kernels
 from backend.fused import blur
 from backend.kernels import conv2d
 from networks import inputs, layers
-from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes, sizes_to
+from networks.config import PORT, ModelConfig, sizes_to
+from networks.shapes import discriminator_shapes, generator_shapes
 
 CONFIG = ModelConfig(size=16, latent=12, fmap_base=64, fmap_max=12)
 
@@ -170,16 +171,24 @@ def test_parameters_in_use_leave_out_larger_sizes():
     ModelConfig(size=32, latent=8, fmap_base=128, fmap_max=16, **PORT),
     ModelConfig(size=16, channels=4, latent=8, dlatent=6, mapping_fmaps=5, mapping_layers=3,
                 fmap_base=100, fmap_decay=0.7, fmap_max=30, d_fmap_base=80, d_fmap_max=20,
-                stddev_group=1)], ids=["official", "4", "port", "other widths"])
+                stddev_group=1),
+    ModelConfig(arch="stylegan2", size=32, latent=8, fmap_base=128, fmap_max=16, d_fmap_max=12),
+    ModelConfig(arch="stylegan2", size=4, channels=1, labels=3, latent=8, dlatent=6, fmap_max=8,
+                d_residual=False, d_mapping_layers=2)],
+    ids=["official", "4", "port", "other widths", "StyleGAN2", "StyleGAN2 with labels"])
 def test_shapes_without_jittor_are_those_of_the_networks(config):
     for network, shapes in ((model.StyledGenerator, generator_shapes),
                             (model.Discriminator, discriminator_shapes)):
         found = {name: tuple(p.shape) for name, p in network(config).named_parameters()}
         assert found == shapes(config)
-    images = model.StyledGenerator(config)(jt.randn(4, config.latent),
-                                           noise=inputs.make_noise(4, config.size))
+    labels = jt.array(np.eye(4, config.labels, dtype="float32")) if config.labels else None
+    images = model.StyledGenerator(config)(
+        jt.randn(4, config.latent), labels=labels,
+        noise=inputs.make_noise(4, config.size, config.arch))
     assert tuple(images.shape) == (4, config.channels, config.size, config.size)
-    assert np.isfinite(model.Discriminator(config)(images).numpy()).all()
+    scores = model.Discriminator(config)(images, labels=labels) if config.labels else \
+        model.Discriminator(config)(images)
+    assert tuple(scores.shape) == (4, 1) and np.isfinite(scores.numpy()).all()
 
 
 def test_stddev_of_the_whole_batch_is_one_value():

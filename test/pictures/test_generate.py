@@ -9,7 +9,8 @@ from PIL import Image
 
 import generate
 from backend.errors import UserError
-from networks.config import ModelConfig, generator_shapes
+from networks.config import ModelConfig
+from networks.shapes import generator_shapes
 from pictures import figures
 from weights import snapshot
 

@@ -10,7 +10,8 @@ import numpy as np
 from pickle_bombs import CONFIG, START, called, pickles, text
 from weight_files import random_arrays
 
-from networks.config import PORT, ModelConfig, generator_shapes
+from networks.config import PORT, ModelConfig
+from networks.shapes import generator_shapes
 from weights import port
 
 HEADER = {"images_seen": 5, "size": 8, "alpha": 1.0, "model": vars(CONFIG), "format": 1}

@@ -7,7 +7,7 @@ from conftest import command
 
 import model
 from backend import jt
-from networks import config, inputs
+from networks import config, inputs, shapes
 from weights import snapshot
 
 torch = pytest.importorskip("torch")
@@ -26,9 +26,9 @@ def test_the_twin_paints_and_scores_as_ours_do(fused, alpha):
     rng = np.random.default_rng(0)
     G, D = model.StyledGenerator(CONFIG), model.Discriminator(CONFIG)
     twin = Twin(CONFIG, fused)
-    for network, theirs, shapes in ((G, twin.G, config.generator_shapes(CONFIG)),
-                                    (D, twin.D, config.discriminator_shapes(CONFIG))):
-        arrays = random_weights(shapes, rng)
+    for network, theirs, wanted in ((G, twin.G, shapes.generator_shapes(CONFIG)),
+                                    (D, twin.D, shapes.discriminator_shapes(CONFIG))):
+        arrays = random_weights(wanted, rng)
         snapshot.load_network(network, {f"x/{name}": a for name, a in arrays.items()}, "x", "-")
         theirs.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
     z, noise = rng.standard_normal((8, 16)).astype("float32"), inputs.fixed_noise(16)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from networks.config import ModelConfig, discriminator_shapes, generator_shapes
+from networks.config import ModelConfig
+from networks.shapes import discriminator_shapes, generator_shapes
 from pictures import styles_file
 from weights import snapshot
 from weights.bounds import Budget, Refused
@@ -81,5 +82,5 @@ def test_what_is_shared_is_paid_for_wherever_it_is_referred_to():
 def test_one_style_for_all_layers_is_not_copied(tmp_path):
     path, w = str(tmp_path / "w.npz"), np.random.RandomState(0).randn(5, 8).astype("float32")
     styles_file.write(path, {}, w=w)
-    found = styles_file.load(path, {"size": 16, "model": {"dlatent": 8}})["w"]
+    found = styles_file.load(path, {"size": 16, "model": {"dlatent": 8, "arch": "stylegan1"}})["w"]
     assert found.shape == (5, 6, 8) and (found == w[:, None]).all() and found.strides[1] == 0

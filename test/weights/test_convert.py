@@ -16,7 +16,8 @@ from weight_files import PORT16, assert_equal, port_state, random_arrays, read_b
 import convert
 from backend.errors import UserError
 from measures import attributes
-from networks.config import PORT, ModelConfig, discriminator_shapes, generator_shapes
+from networks.config import PORT, ModelConfig
+from networks.shapes import discriminator_shapes, generator_shapes
 from weights import containers, foreign, port, snapshot
 
 GOLDEN = os.path.join(ROOT, "test", "golden")

@@ -9,7 +9,8 @@ import weight_files
 from weight_files import Network, assert_equal, official_networks, official_pickle, read_bytes
 
 from backend.errors import UserError
-from networks.config import ModelConfig, discriminator_shapes, generator_shapes
+from networks.config import ModelConfig
+from networks.shapes import discriminator_shapes, generator_shapes
 from weights import official
 
 SMALL = ModelConfig(size=16, latent=8, mapping_layers=2, fmap_base=64, fmap_max=8)
@@ -180,10 +181,10 @@ def test_official_files_of_odd_layout_end_in_one_line(tmp_path, small_networks, 
     assert refused > 100
 
 
-def test_other_networks_than_stylegan1s_are_named(tmp_path, small_networks):
+def test_other_networks_are_named(tmp_path, small_networks):
     G, D, _ = small_networks
-    stylegan2 = Network("G_main", {}, {}), Network("D_stylegan2", {}, {}), Network("G_main", {}, {})
-    for networks, message in ((stylegan2, "G_main, D_stylegan2"), ((G, D), "G_style, D_basic"),
+    others = Network("G_paper", {}, {}), Network("D_paper", {}, {}), Network("G_paper", {}, {})
+    for networks, message in ((others, "G_paper, D_paper"), ((G, D), "G_style, D_basic"),
                               (G, "G_style"), ((1, 2, 3), "int, int, int")):
         with pytest.raises(UserError, match=message + ".*wanted the three"):
             read_bytes(tmp_path, official_pickle(networks))

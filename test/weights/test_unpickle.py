@@ -57,7 +57,8 @@ ATTACKS = {
     "no function": lambda marker: b"\x80\x04\x8c\x01a)R.",
     "object of an unknown kind": lambda marker: b"\x80\x04cnumpy\nndarray\n)\x81.",
     "outside of itself": lambda marker: b"\x80\x04\x8c\x01aQ.",
-    "known, or damaged": lambda marker: b"\x80\x04\x8f.",               # a set
+    "known, or damaged": lambda marker: b"\x80\x04(\x91.",            # a frozen set
+    "an item for something": lambda marker: b"\x80\x04}(K\x01\x90.",
 }
 
 
