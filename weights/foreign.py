@@ -1,9 +1,10 @@
 """Reads other projects' weights: (header, arrays) as snapshot.py reads them from a .model file.
 
 Official pickles of StyleGAN1 (official.py) and StyleGAN2 (official2.py, official2_tf.py), and
-checkpoints of StyleGAN1's PyTorch port and of the Jittor port made from it (port.py). What a port computes differently is a field of ModelConfig, so no value
-changes on the way, except that the kernels of fused upsampling layers are turned by 180 degrees
-and, the ports', divided by four: both exact.
+checkpoints of StyleGAN1's PyTorch port and of the Jittor port made from it (port.py). What a port
+computes differently is a field of ModelConfig, so no value changes on the way, except that the
+kernels of upsampling layers are turned by 180 degrees and, the ports', divided by four, and that
+StyleGAN2's scale by the style is 1 + what TensorFlow stores: all exact but that sum's rounding.
 """
 import contextlib
 import dataclasses
@@ -40,7 +41,8 @@ def read(path):
             weights = port.weights_of(container, content)
         else:
             raise Refused(f"found a {type(content).__name__}, wanted weights: official StyleGAN1 "
-                          "or StyleGAN2 (.pkl), the PyTorch or Jittor port's, or a .model file of train.py")
+                          "or StyleGAN2 (.pkl), the PyTorch or Jittor port's, or a .model file "
+                          "of train.py")
         arrays = {name: np.ascontiguousarray(a, "float32") for name, a in place(weights).items()}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
