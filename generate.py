@@ -53,7 +53,7 @@ def main(argv=None):
         raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
                         "channels, only 1 and 3 can be written")
     if args.truncation_layers is None:
-        args.truncation_layers = truncated_layers(header)
+        args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
     check_extent(args, header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])

@@ -69,6 +69,8 @@ def truncate(styles, w_avg, psi=0.7, cutoff=8):
 
 
 def parameters_in_use(network, size, fading):
-    """{name: Var} of what the optimizer updates at `size`, in the order of the network."""
+    """{name: Var} of what the optimizer updates at `size`, in the order of the network; of a
+    StyleGAN2, which does not grow, everything."""
+    grows = network.config.arch == "stylegan1"
     return {name: p for name, p in network.named_parameters()
-            if name != "w_avg" and in_use(name, size, fading)}
+            if name != "w_avg" and (not grows or in_use(name, size, fading))}

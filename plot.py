@@ -24,9 +24,10 @@ PANELS = (
     ("R1 penalty and norms of the gradients", "log",
      {"r1": "R1", "grad_norm_D": "gradient of D", "grad_norm_G": "gradient of G"}),
     ("Images per second (the first at a size compile)", "linear", {"images_per_second": None}))
-# Drawn where a run has measured them (train.py --metrics), as points.
-METRICS = (("SWD × 1000", ("swd",)), ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)),
-           ("KID × 1000", ("kid",)), ("Precision and recall", ("precision", "recall")),
+# Drawn where a run has measured them (StyleGAN2's first; train.py --metrics), as points.
+METRICS = (("Path length in training", ("path_length",)), ("SWD × 1000", ("swd",)),
+           ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)), ("KID × 1000", ("kid",)),
+           ("Precision and recall", ("precision", "recall")),
            ("Perceptual path length", ("ppl_z", "ppl_w")),
            ("Fréchet distance, parts", ("parts_fd",)),
            ("Of parts", ("parts_precision", "parts_recall", "parts_there", "parts_apart", "whole")))

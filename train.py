@@ -1,10 +1,11 @@
-"""Trains StyleGAN1, growing from small pictures to large ones.
+"""Trains StyleGAN1, growing from small pictures to large ones, or StyleGAN2.
 
     python train.py data --init_size 8
+    python train.py data --arch stylegan2
     python train.py data --resume
 
 This is the run: what it begins with, its loop, what it writes. One iteration is in
-training/iteration.py.
+training/iteration.py, of StyleGAN2 in training/iteration2.py.
 """
 import os
 import re
@@ -51,6 +52,7 @@ def main(argv=None):
         s = flags.new_run(typed, init and init[0])
         config = flags.model_config(s, init and init[0])
     flags.check_division(s, config)
+    flags.check_freeze(s, config)
     schedule = flags.make_schedule(s)
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
@@ -73,8 +75,7 @@ def main(argv=None):
     if s["amp"] and not jt.flags.use_cuda and not backend.has_amx:
         print("note: --amp: found no GPU and no AMX with --conv winograd, all of it is float32",
               file=sys.stderr)
-    from training.iteration import Training
-    training = Training(s, schedule, config, pictures)
+    training = make_training(s, schedule, config, pictures)
     if saved:
         say_what_changed(training, saved[0])
         training.restore(*saved)
@@ -95,6 +96,15 @@ def main(argv=None):
         if not is_out_of_memory(error):
             raise
         raise UserError(memory_advice(s, schedule, training.images_seen)) from None
+
+
+def make_training(s, schedule, config, pictures=None):
+    """The Training of a run's architecture."""
+    if s["arch"] == "stylegan2":
+        from training.iteration2 import StyleGAN2Training as Training
+    else:
+        from training.iteration import Training
+    return Training(s, schedule, config, pictures)
 
 
 def memory_advice(s, schedule, images_seen):

@@ -12,6 +12,9 @@ does not know, and without style mixing, for each crossover is another program t
 "torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the median over
 the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct convolutions,
 whatever a side really does. With --generate, pictures are painted instead, truncation on.
+
+--arch stylegan2: the mean of sixteen iterations, its penalties included; "torch" is
+bench/torch_twin2.py with a set of weights for each picture, "scaled" with scaled activations.
 """
 import argparse
 import json
@@ -27,18 +30,20 @@ from concurrent.futures import ThreadPoolExecutor
 # Ours with a flag of train.py.
 FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True},
          "accum": {"grad_accum": 4}}
-TWINS = ("torch", "fused", "torch_tf32", "torch_bf16", "compile", "compile_tf32")
+TWINS = ("torch", "fused", "scaled", "torch_tf32", "torch_bf16", "compile", "compile_tf32")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
-from networks.config import ModelConfig  # noqa: E402
-from training import estimate  # noqa: E402
+from networks.config import ARCHITECTURES, ModelConfig  # noqa: E402
+from training import estimate, recipes  # noqa: E402
 
 
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", choices=ARCHITECTURES, default="stylegan1",
+                        help="which networks (default stylegan1)")
     parser.add_argument("--size", default="32", help="sizes such as 8,16,32 (default 32)")
     parser.add_argument("--batch", default="8", help="batch, or one per size (default 8)")
     parser.add_argument("--fmap_max", type=int, default=512, help="width (default 512)")
@@ -86,19 +91,28 @@ def measure(args, size, batch, workers):
 def arithmetic(args, size, batch):
     """GFLOP of the convolutions of what is measured, as direct convolutions without fusing: the
     same number for every side, however few it makes do with."""
-    config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent or args.fmap_max)
+    config = model_config(args, size)
     if args.generate:
         return batch * 2 * estimate.convolution_macs(config, size)[0] / 1e9
-    return batch * estimate.training_gflop(config, size)
+    passes = estimate.passes(recipes.recipe(args.arch, "official", size))
+    return batch * estimate.training_gflop(config, size, passes)
+
+
+def model_config(args, size):
+    """Of the official widths up to --fmap_max."""
+    base = recipes.recipe(args.arch, "official", size)["fmap_base"]
+    return ModelConfig(arch=args.arch, size=size, fmap_base=base, fmap_max=args.fmap_max,
+                       latent=args.latent or args.fmap_max)
 
 
 class Worker:
     """A process that makes one iteration whenever it is told to."""
 
     def __init__(self, side, size, batch, args):
+        self.arch = args.arch
         self.process = subprocess.Popen(
             [args.torch_python if side in TWINS else sys.executable, os.path.abspath(__file__),
-             "--worker", side, "--size", str(size),
+             "--worker", side, "--arch", args.arch, "--size", str(size),
              "--batch", str(batch), "--fmap_max", str(args.fmap_max),
              "--latent", str(args.latent or args.fmap_max), "--device", args.device]
             + ["--generate"] * args.generate,
@@ -113,7 +127,8 @@ class Worker:
         sys.exit("error: a worker ended; its message is above")
 
     def warm_up(self):
-        for _ in range(3):                      # the first compiles, the second grows buffers
+        # The first iteration compiles, the second grows buffers; StyleGAN2's come in sixteens.
+        for _ in range(1 if self.arch == "stylegan2" else 3):
             self.step()
 
     def step(self):
@@ -135,7 +150,8 @@ def work(args):
             print("\n" + json.dumps({"peak_kib": peak_memory(args.device)}), flush=True)
             return
         start = time.perf_counter()
-        steps = changes.get("r1_interval", 1)
+        steps = changes.get("r1_interval", 16 if args.arch == "stylegan2" and
+                            not args.generate else 1)
         for _ in range(steps):
             step()
         print("\n" + json.dumps({"seconds": (time.perf_counter() - start) / steps}), flush=True)
@@ -172,14 +188,14 @@ def jittor_work(args, size, batch, **changes):
     import numpy as np
 
     import backend
+    from train import make_training
     from training import settings
     backend.use_device(args.device)
     backend.use_amp(changes.get("amp", False))
-    from training.iteration import Training
-    s = settings.OFFICIAL | dict(
+    s = recipes.recipe(args.arch, "official", size) | dict(
         data="-", name="-", init_size=size, max_size=size, batch=str(batch),
         fmap_max=args.fmap_max, latent=args.latent, **changes)
-    training = Training(s, settings.make_schedule(s), settings.model_config(s))
+    training = make_training(s, settings.make_schedule(s), settings.model_config(s))
     images = np.random.RandomState(0).randn(batch, 3, size, size).astype("float32")
 
     return lambda: training.step(images)
@@ -192,7 +208,7 @@ def jittor_generate(args, size, batch):
     backend.use_device(args.device)
     from model import StyledGenerator
     from pictures.painter import paint, styles_of
-    generator = StyledGenerator(ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent))
+    generator = StyledGenerator(model_config(args, size))
     latents = np.random.RandomState(0).randn(batch, args.latent).astype("float32")
     return lambda: paint(generator, styles_of(generator, latents, size, 0.7), size)
 
@@ -200,13 +216,15 @@ def jittor_generate(args, size, batch):
 def twin(args, size):
     import torch
 
-    from bench.torch_twin import Twin
+    if args.arch == "stylegan1":
+        from bench.torch_twin import Twin
+    else:
+        from bench.torch_twin2 import Twin
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.set_default_device(args.device)
     torch.backends.cudnn.allow_tf32 = args.worker.endswith("tf32")
     torch.backends.cudnn.benchmark = args.device == "cuda"      # as Jittor does by itself
-    config = ModelConfig(size=size, fmap_max=args.fmap_max, latent=args.latent)
-    twin = Twin(config, fused=args.worker == "fused")
+    twin = Twin(model_config(args, size), args.worker in ("fused", "scaled"))
     twin.begin(size, False, 1e-3)
     if args.worker.startswith("compile"):
         twin.paint, twin.score = torch.compile(twin.G), torch.compile(twin.D)

@@ -13,6 +13,13 @@ def discriminator_shapes(config):
     return DISCRIMINATOR[config.arch](config)
 
 
+def picture_layers(config):
+    """Names of the discriminator's layers above its head, from the picture on."""
+    names = [name.rpartition(".")[0] for name in discriminator_shapes(config)
+             if name.endswith("weight")]
+    return [name for name in names if not name.startswith(("head", "mapping"))]
+
+
 def mapping_shapes(name, widths, labels, embedded):
     shapes = layer_shapes(f"{name}.embed", (embedded, labels)) if labels else {}
     for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):

@@ -35,19 +35,24 @@ def in_chunks(compute, rows, chunk):
         yield compute(np.ascontiguousarray(filled))[:len(part)]
 
 
-def truncated_layers(header):
+def truncated_layers(arch, size):
     """How many layers truncation applies to: StyleGAN1's first 8 (Karras et al. 2018, section B),
     all of StyleGAN2's."""
-    return 8 if header["model"]["arch"] == "stylegan1" else num_layers(header["size"])
+    return 8 if arch == "stylegan1" else num_layers(size)
 
 
-def styles_of(generator, latents, size, truncation_psi, truncation_layers=8):
-    """NumPy latents [N, latent] → truncated styles [N, layers, dlatent]."""
+def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
+    """NumPy latents [N, latent] → truncated styles [N, layers, dlatent].
+
+    truncation_layers: how many, coarse ones first; by default truncated_layers.
+    """
     import model
     from backend import jt
     if count := generator.config.labels:
         raise UserError(f"a network with labels ({count} of them), which cannot be chosen yet: "
                         "wanted one without")
+    if truncation_layers is None:
+        truncation_layers = truncated_layers(generator.config.arch, size)
 
     def compute(latents):
         styles = model.broadcast_style(generator.mapping(jt.array(latents)), num_layers(size))
@@ -86,7 +91,6 @@ class Painter:
 
     header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
     as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
-    truncation_layers: by default truncated_layers(header).
     done: called with a number of pictures whenever so many are painted.
     """
 
@@ -94,9 +98,7 @@ class Painter:
                  noise="const"):
         from backend import jt
         self.generator = snapshot.make_generator(header, arrays, path)
-        self.psi = truncation_psi
-        self.truncation_layers = truncated_layers(header) if truncation_layers is None else \
-            truncation_layers
+        self.psi, self.truncation_layers = truncation_psi, truncation_layers
         self.size, self.alpha, self.noise = header["size"], header["alpha"], noise
         self.arch = self.generator.config.arch
         self.maps = len(noise_sides(self.size, self.arch))

@@ -1,4 +1,4 @@
-"""What check_golden.py compares of a StyleGAN2.
+"""What check_golden.py compares of a StyleGAN2: what it paints and scores, and steps of training.
 
 Inputs z [N, latent], c [N, labels], d_images [M, C, H, W], d_c and mix_crossover; outputs
     ws, ws_psi0.7, ws_psi0.7_cutoff4        styles of G_ema, one per layer; of G: G_ws …
@@ -10,6 +10,17 @@ Inputs z [N, latent], c [N, labels], d_images [M, C, H, W], d_c and mix_crossove
     r1_imggrad, r1_per_sample               of the first four: d sum(scores) / d images, its squares
     conv_cossum                             of the arrays conv_names, as the PyTorch code has them:
                                             the sum of all numbers t[i] · cos(i)
+
+and, for the steps Gmain, Gmain_nomix, Greg (path length), Dmain and Dreg (R1), with inputs real,
+r1_gamma, pl_weight, pl_decay, gain_*, w_avg_before, Greg_pl_noise, Greg_pl_mean_before, *_z,
+*_mix_z and *_mix_crossover, each from the weights of the file and with its noise maps:
+    Gmain_fake_scores, Dmain_real_scores …  scores
+    Gmain_loss …                            of each image, before its mean and gain
+    Gmain_w_avg_after …                     the mean style
+    Greg_pl_grads, _pl_lengths, _pl_penalty, _pl_mean_after
+    Dreg_imggrad, _r1_penalty
+    Gmain_grad_norm, Gmain_grad_head …      of the loss times its gain, by each parameter in
+                                            Gmain_grad_names: its norm, its first 8 numbers
 """
 import re
 
@@ -17,7 +28,8 @@ import numpy as np
 
 from weights import containers, foreign, official, official2, snapshot
 
-STYLES, IMAGES, R1_IMAGES = 1e-5, 2e-5, 1e-4
+STYLES, IMAGES, R1_IMAGES, PARAMETERS = 1e-5, 2e-5, 1e-4, 1e-3
+STEPS = "Gmain_nomix|Gmain|Greg|Dmain|Dreg"
 
 
 class StyleGAN2Outputs:
@@ -39,6 +51,12 @@ class StyleGAN2Outputs:
             # Where a file does not say it, the official conversion compares the whole batch.
             self.group = official.options_of(content[1]).get("mbstd_group_size", 0)
 
+    def error(self, name, found, wanted, relative_error):
+        """The largest difference ÷ the largest value; of gradients for each parameter by itself."""
+        if "_grad_" not in name or found.shape != wanted.shape:
+            return relative_error(found, wanted)
+        return max(relative_error(a, b) for a, b in zip(found, wanted))
+
     def make_networks(self):
         found = (self.header, self.arrays, self.path)
         self.networks = {"generator": snapshot.make_generator(*found, "generator"),
@@ -47,9 +65,12 @@ class StyleGAN2Outputs:
 
     def compute(self, name):
         """(array, bound); ("input", 0) for what is no output, (None, 0) for what is not known."""
-        if re.fullmatch(r"z|c|d_images|d_c|mix_crossover|.*names|conv_shapes|.*version.*",
-                        name):
+        if re.fullmatch(r"z|c|d_images|d_c|mix_crossover|.*names|conv_shapes|.*version.*|real|"
+                        r"r1_gamma|pl_\w+|gain_\w+|w_avg_before|kink_margin|\w+_pl_noise|"
+                        r"\w+_pl_mean_before|\w+_z|\w+_mix_crossover", name):
             return "input", 0
+        if found := re.fullmatch(rf"({STEPS})_(\w+)", name):
+            return self.steps().get(found[1], found[2])
         if found := re.fullmatch(r"(G_)?(ws|img)(?:_psi([\d.]+))?(?:_cutoff(\d+))?(_nonoise)?",
                                  name):
             prefix, kind, psi, cutoff, without = found.groups()
@@ -74,6 +95,12 @@ class StyleGAN2Outputs:
         if found := re.fullmatch(r"r1_(imggrad|per_sample)", name):
             return self.r1()[found[1] == "per_sample"], R1_IMAGES
         return None, 0
+
+    def steps(self):
+        if not hasattr(self, "_steps"):
+            from golden_steps import Steps
+            self._steps = Steps(self)
+        return self._steps
 
     def cosine_sums(self):
         converted = {}

@@ -11,7 +11,7 @@ class Adam:
     interval: a term of the loss comes at every Nth step only. With c = N / (N + 1) the rate is then
     lr · c and β₂ᶜ, so that as much is learned from N steps as if the term had been a step of its
     own among them (Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN",
-    appendix B). Here it joins the Nth step, and has the paper's rates all the same.
+    appendix B). StyleGAN1's R1 joins the Nth step, and has the paper's rates all the same.
 
     With β₁ = 0 the first moment is the gradient itself, so only the second is kept. A step has two
     halves, so that the discriminator's can be taken back when the generator's goes wrong:

@@ -16,8 +16,15 @@ MATRIX_GFLOPS = 310             # of the two cores of bench/README.md
 @functools.lru_cache
 def convolution_macs(config, size):
     """Multiply-adds of (generator, discriminator) for one image at `size`, counted unfused."""
-    return tuple(sum(math.prod(shape) * (size_of(name) or 4) ** 2 for name, shape in shapes.items()
-                     if re.search(r"conv\d?\.weight", name) and (size_of(name) or 4) <= size)
+    def side(name):
+        # StyleGAN2's sampling layers have as many products as pixels of their smaller side.
+        halved = config.arch == "stylegan2" and re.search(r"conv0" if "synthesis" in name else
+                                                          r"conv1|skip", name)
+        return (size_of(name) or 4) // (2 if halved else 1)
+
+    return tuple(sum(math.prod(shape) * side(name) ** 2 for name, shape in shapes.items()
+                     if re.search(r"(conv\d?|skip)\.weight", name)
+                     and (size_of(name) or 4) <= size)
                  for shapes in (generator_shapes(config), discriminator_shapes(config)))
 
 
@@ -32,7 +39,11 @@ def passes(s):
     beyond what it shares with the real pictures' gradient, two more for its derivative (2), in
     every --r1_interval-th iteration; forward and the pictures' gradient in the G step (2). The
     relativistic loss has the penalty on both sides, and scores real pictures in the G step too.
+    StyleGAN2 has R1 in a step of its own (5), and one for the path length, of half a batch (6).
     """
+    if s["arch"] == "stylegan2":
+        return (4 + (3 / s["pl_interval"] if s["pl_weight"] else 0),
+                8 + (5 / s["r1_interval"] if s["gamma"] else 0))
     both = s["loss"] == "relativistic"
     penalty = 3 * (1 + both) / s["r1_interval"] if s["gamma"] else 0
     return 4 - s["share_fakes"], 8 + both + penalty

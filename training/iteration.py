@@ -20,6 +20,7 @@ from backend.parameters import move
 from networks.config import num_layers
 from networks.inputs import fade, is_fading, make_noise
 from networks.layers import downsample, draw_weights, upsample
+from networks.shapes import picture_layers
 from pictures.painter import paint, styles_of
 from training import loss
 from training import settings as flags
@@ -102,10 +103,14 @@ class Training:
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
         self.adam_D.commit(sound)
         self.adam_G.commit(sound)
+        self.finish(phase, w_means, sound)
+        return measured
+
+    def finish(self, phase, w_means, sound):
+        """What comes after the steps of both networks: averages, of the style (w_means: of every
+        pass of G) and of the generator, and what is counted."""
         self.skipped.update(self.skipped + (1 - sound))
         self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
-
-        # Averages: of the style, and those of the generator.
         w_avg = self.G.w_avg
         for mean in w_means:
             w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
@@ -113,13 +118,13 @@ class Training:
         parameters = [p.detach() for p in self.adam_G.parameters.values()]
         for kimg, network in self.averages.items():
             network.w_avg.update(self.G.w_avg.detach())
-            new = sound * (1 - ema_beta(phase.batch, kimg))
+            beta = ema_beta(phase.batch, kimg, self.images_seen, self.s["ema_rampup"])
+            new = sound * (1 - beta)
             moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
             for average, value in zip(self.averaged[kimg], moved):
                 average.update(value)
         self.images_seen += phase.batch
         jt.sync_all()
-        return measured
 
     def my_parts(self, batch):
         """Which images of a batch are this process's, int [--grad_accum, images of each part]."""
@@ -128,10 +133,13 @@ class Training:
 
     def draw(self, rng, phase):
         """For each part of this process (latents, latents to mix with, crossover layer)."""
-        layers = num_layers(phase.size)
         latents = rng.standard_normal((2, phase.batch, self.config.latent), "float32")
-        crossover = int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
+        crossover = self.crossover(rng, num_layers(phase.size))
         return [(*latents[:, part], crossover) for part in self.my_parts(phase.batch)]
+
+    def crossover(self, rng, layers):
+        """The first layer of another style; `layers` where none is mixed in."""
+        return int(rng.integers(1, layers)) if rng.random() < self.s["mixing"] else layers
 
     def discriminator_terms(self, D, real, inputs, phase, alpha):
         """(terms of its loss, [mean w, what was measured], the pictures and their w to share)."""
@@ -175,7 +183,11 @@ class Training:
         """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C)."""
         G, D = (model.parameters_in_use(net, phase.size, phase.fading)
                 for net in (self.G, self.D))
-        self.adam_G, self.adam_D = Adam(G, phase.lr), Adam(D, phase.dlr, self.s["r1_interval"])
+        frozen = [layer for layer in picture_layers(self.config)
+                  if f"{layer}.weight" in D][:self.s["freeze_d"]]
+        D = {name: p for name, p in D.items() if name.rpartition(".")[0] not in frozen}
+        self.adam_G = Adam(G, phase.lr, self.s["pl_interval"] if self.s["pl_weight"] else 1)
+        self.adam_D = Adam(D, phase.dlr, self.s["r1_interval"])
         self.averaged = {kimg: [dict(network.named_parameters())[name] for name in G]
                          for kimg, network in self.averages.items()}
         self.optimizer_epoch = phase.optimizer_epoch

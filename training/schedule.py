@@ -115,9 +115,13 @@ def parts(batch, count):
     return np.arange(batch).reshape(4, count, -1).swapaxes(0, 1).reshape(count, -1)
 
 
-def ema_beta(batch, ema_kimg):
-    """Weight of the old average after `batch` images, for a half-life of `ema_kimg` thousand."""
-    return 0.5 ** (batch / (1000 * ema_kimg)) if ema_kimg > 0 else 0.0
+def ema_beta(batch, ema_kimg, images_seen=0, rampup=0):
+    """Weight of the old average after `batch` images, for a half-life of `ema_kimg` thousand; or,
+    where `rampup` is not 0, of that share of the images seen before, if that is less."""
+    half_life = 1000 * ema_kimg
+    if rampup:
+        half_life = min(half_life, images_seen * rampup)
+    return 0.5 ** (batch / half_life) if half_life > 0 else 0.0
 
 
 def gradient_scale(size, max_size, gamma_scale):

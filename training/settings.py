@@ -9,26 +9,10 @@ from backend.errors import UserError
 from backend.threads import cores
 from cli import Parser, add_device_arguments, size_argument
 from measures import evaluate
-from networks.config import ModelConfig
+from networks.config import ARCHITECTURES, ModelConfig
+from networks.shapes import picture_layers
 from training import schedule
-
-# The reference recipe: the official one for a single GPU.
-OFFICIAL = dict(
-    init_size=8, max_size=None, channels=3, latent=512, mapping_layers=8,
-    fmap_base=8192, fmap_max=512, kimg=25000.0, phase_kimg=600.0, fade_kimg=600.0, batch=None,
-    lr=None, loss="logistic", gamma=10.0, gamma_scale="official", mixing=0.9, mirror=False,
-    ema_kimg=[10.0], seed=0, r1_interval=1, share_fakes=False, conv="winograd", save_kimg=500.0,
-    sample_kimg=100.0, keep=10, metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1,
-    inception=None, lpips=None, features=None, tensorboard=False, amp=False, grad_accum=1,
-    init_alpha=1.0, dlr=None)
-
-# Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
-SMALL = dict(
-    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=30.0, fade_kimg=10.0,
-    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=[2.0],
-    save_kimg=50.0, sample_kimg=5.0)
-
-PRESETS = {"official": {}, "small": SMALL}
+from training.recipes import OFFICIAL, OFFICIAL2, PRESETS, SMALL, recipe
 
 # What may be another on --resume: none of it changes what is learned.
 MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
@@ -37,7 +21,11 @@ MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
-         "init_alpha", "dlr")
+         "init_alpha", "dlr", "arch", "stddev_group", "d_residual", "ema_rampup", "pl_weight",
+         "pl_interval", "freeze_d")
+# What only one architecture knows.
+ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "loss", "gamma_scale", "share_fakes"),
+        "stylegan2": ("pl_weight", "pl_interval")}
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -50,27 +38,35 @@ def make_parser():
     parser = Parser(
         argument_default=argparse.SUPPRESS,
         description="Trains StyleGAN1, growing from --init_size to --max_size, on DATA/8, DATA/16 "
-        "… (as resize.py makes them).\nWrites checkpoint/NAME_*.model and sample/NAME/*.png.")
+        "… (as resize.py makes them), or StyleGAN2 at --max_size.\nWrites checkpoint/NAME_*.model "
+        "and sample/NAME/*.png.")
 
     def add(flag, text, **options):
         name = flag.lstrip("-")
         if "choices" not in options and options.get("action") is None:
             options.setdefault("metavar", "N")
-        official, small = OFFICIAL.get(name), SMALL.get(name)
+        official, *others = OFFICIAL.get(name), ("small", SMALL), ("stylegan2", OFFICIAL2)
         if official is not None and official is not False:
-            text += f" (default {shown(official)}" + \
-                (f"; small: {shown(small)})" if small is not None else ")")
+            others = [f"; {kind}: {shown(recipe[name])}" for kind, recipe in others
+                      if name in recipe and name != "arch"]
+            text += f" (default {shown(official)}{''.join(others)})"
         parser.add_argument(flag, help=text, **options)
 
     parser.add_argument("data", help="folder that holds 8/, 16/, 32/ …")
+    add("--arch", "the network: StyleGAN1 grows, StyleGAN2 is trained at one size",
+        choices=ARCHITECTURES)
     add("--preset", "recipe that the flags below change: official is the paper's, small suits "
-        "hours on a CPU or a few thousand pictures (default official)", choices=sorted(PRESETS))
+        "hours on a CPU or a few thousand pictures; the others are StyleGAN2's (default official)",
+        choices=PRESETS["stylegan2"])
     add("--name", "name of the run (default: the last part of DATA)", metavar="NAME")
     add("--resume", "go on where the run of this name stopped; only --" +
         ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")
     add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's, "
         "the PyTorch or the Jittor port's. It starts at the file's size, in its fade where the "
-        "file is in one; larger ones are new; the widths are the file's", metavar="FILE")
+        "file is in one; larger ones are new; the widths are the file's. A StyleGAN2 goes on at "
+        "its own size", metavar="FILE")
+    add("--freeze_d", "with --init: so many layers of the discriminator, those nearest the "
+        "picture, stay as they are", type=int)
     add("--dry_run", "print the schedule, the parameters and guesses of memory and, for a CPU, of "
         "time, and stop", action="store_true")
     add("--init_size", "size in pixels to begin with", type=size_argument)
@@ -98,6 +94,9 @@ def make_parser():
     add("--r1_interval", "the penalty at every Nth step only, N times as strong, with the "
         "discriminator's rates corrected for it as in StyleGAN2; quicker, not the paper's recipe",
         type=int)
+    add("--pl_weight", "StyleGAN2: weight of the path length penalty, 0 for none", type=float)
+    add("--pl_interval", "StyleGAN2: that penalty at every Nth step only, N times as strong",
+        type=int)
     add("--share_fakes", "the generator learns from the pictures that the discriminator has just "
         "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
@@ -105,6 +104,8 @@ def make_parser():
     add("--ema_kimg", "half-life of the averaged generator in thousands of images. Several, such "
         "as 4,12, keep as many averages; the first is in NAME_<images>.model, the others are in "
         "files of their own, such as NAME_<images>_ema12.model", type=half_lives)
+    add("--ema_rampup", "and at most this share of the images seen so far, for the first of them; "
+        "0: always --ema_kimg", type=float)
     add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
     add("--latent", "length of the latent and of the style", type=int)
     add("--mapping_layers", "layers from the latent to the style", type=int)
@@ -177,17 +178,26 @@ def new_run(typed, init=None):
     init: header of the weights that it begins with, which decides the network and the first size.
     """
     dataset.check_root(typed["data"], "python train.py")
-    settings = OFFICIAL | PRESETS[typed.get("preset", "official")] | typed
+    arch = init["model"]["arch"] if init else typed.get("arch", "stylegan1")
+    check_arch(typed, arch)
+    largest = max(dataset.available_sizes(typed["data"]))
+    settings = recipe(arch, typed.get("preset", "official"), typed.get("max_size", largest)) | typed
     if init:
         settings |= from_weights(typed, init)
-    largest = max(dataset.available_sizes(settings["data"]))
     for flag in ("max_size", "init_size"):
         if (typed.get(flag) or 0) > largest:
             raise UserError(f"--{flag} {typed[flag]}: the largest pictures in {settings['data']} "
                             f"are of {largest}: leave --{flag} out, or make larger ones from the "
                             f"pictures as they were: python resize.py FOLDER --max_size "
                             f"{typed[flag]}")
-    if settings["max_size"] is None:
+    if arch == "stylegan2":
+        default = init["size"] if init and init["size"] <= largest else largest
+        settings["max_size"] = settings["init_size"] = settings["max_size"] or default
+        if init and settings["max_size"] != init["size"]:
+            raise UserError(f"{typed['init']} is a StyleGAN2 of size {init['size']}, which does "
+                            f"not grow: found {settings['max_size']} to train at, wanted pictures "
+                            f"of {init['size']}")
+    elif settings["max_size"] is None:
         settings["max_size"] = largest
     elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
         raise UserError(too_small(typed, init, settings["max_size"]))
@@ -200,11 +210,9 @@ def new_run(typed, init=None):
 
 def from_weights(typed, init):
     """The settings that the weights of --init decide."""
-    if init["model"]["arch"] != "stylegan1":
-        raise UserError(f"--init {typed['init']}: a StyleGAN2, wanted a StyleGAN1: train.py does "
-                        "not train the other yet")
     decided = {name: init["model"][name]
-               for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max")}
+               for name in ("arch", "channels", "latent", "mapping_layers", "fmap_base", "fmap_max",
+                            "stddev_group", "d_residual")}
     for flag, value in decided.items():
         if typed.get(flag, value) != value:
             raise UserError(f"--{flag} {typed[flag]}, but {typed['init']} has {value}: leave "
@@ -212,6 +220,11 @@ def from_weights(typed, init):
     if decided["channels"] not in (1, 3):
         raise UserError(f"--init {typed['init']}: its pictures have {decided['channels']} "
                         "channels, train.py reads pictures of 1 or 3")
+    if init["model"]["labels"]:
+        raise UserError(f"--init {typed['init']}: a network with labels, which train.py does not "
+                        "know yet")
+    if decided["arch"] == "stylegan2":
+        return decided                                  # it does not grow
     if typed.get("init_size", 8) > init["size"]:
         raise UserError(f"--init_size {typed['init_size']} is above the size of {typed['init']}, "
                         f"{init['size']}: leave --init_size out, and larger sizes fade in")
@@ -221,6 +234,23 @@ def from_weights(typed, init):
     size = typed.get("init_size", init["size"])
     return decided | {"init_size": size,
                       "init_alpha": float(init["alpha"]) if size == init["size"] else 1.0}
+
+
+def check_arch(typed, arch):
+    """Raise UserError for flags that the architecture does not know."""
+    if typed.get("arch", arch) != arch:
+        raise UserError(f"--arch {typed['arch']}, but {typed['init']} is a {arch}: leave --arch "
+                        "out")
+    if typed.get("preset", "official") not in PRESETS[arch]:
+        raise UserError(f"--preset {typed['preset']} is a recipe of StyleGAN2: type --arch "
+                        f"stylegan2, or a preset of {', '.join(PRESETS[arch])}")
+    for other, flags in ONLY.items():
+        for flag in flags if other != arch else ():
+            if flag in typed:
+                raise UserError(f"--{flag} is of --arch {other}, this run's is {arch}: leave it "
+                                "out")
+    if typed.get("freeze_d") and "init" not in typed:
+        raise UserError("--freeze_d keeps layers of the weights of --init FILE: type both")
 
 
 def too_small(typed, init, largest):
@@ -271,10 +301,11 @@ def check(s):
     s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "mapping_layers",
                  "fmap_base", "fmap_max", "r1_interval", "max_minutes", "metric_kimg",
-                 "grad_accum"):
+                 "grad_accum", "pl_interval"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
-    for flag in ("fade_kimg", "gamma", "keep", "workers", "seed"):
+    for flag in ("fade_kimg", "gamma", "keep", "workers", "seed", "ema_rampup", "pl_weight",
+                 "freeze_d"):
         if not s[flag] >= 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
     if s["metric_images"] < 2:
@@ -318,8 +349,17 @@ def check_batches(plan, grad_accum):
 def check_division(s, config):
     """Raise UserError for a network whose batches cannot be divided among processes or parts."""
     if s["grad_accum"] * mpi.SIZE > 1 and not 1 <= config.stddev_group <= 4:
-        raise UserError("the minibatch stddev of this network is over the whole batch, which "
-                        "cannot be divided: leave mpirun and --grad_accum out")
+        over = f"groups of {config.stddev_group}" if config.stddev_group else "the whole batch"
+        raise UserError(f"the minibatch stddev of this network is over {over}, which cannot be "
+                        "divided: leave mpirun and --grad_accum out")
+
+
+def check_freeze(s, config):
+    """Raise UserError where more layers are to be frozen than there are."""
+    layers = picture_layers(config)
+    if s["freeze_d"] > len(layers):
+        raise UserError(f"--freeze_d: found {s['freeze_d']}, the discriminator has {len(layers)} "
+                        f"layers above its head, from {layers[0]} to {layers[-1]}")
 
 
 def batches(s, default=schedule.BATCH):
@@ -355,7 +395,8 @@ def model_config(s, init=None):
     """The ModelConfig of a run that begins; `init`: header of the weights that it begins with."""
     try:
         return ModelConfig(**(init["model"] if init else {}) | dict(
-            size=s["max_size"], channels=s["channels"], latent=s["latent"],
-            mapping_layers=s["mapping_layers"], fmap_base=s["fmap_base"], fmap_max=s["fmap_max"]))
+            arch=s["arch"], size=s["max_size"], channels=s["channels"], latent=s["latent"],
+            mapping_layers=s["mapping_layers"], fmap_base=s["fmap_base"], fmap_max=s["fmap_max"],
+            stddev_group=s["stddev_group"], d_residual=s["d_residual"]))
     except ValueError as error:                         # its message begins with the field
         raise UserError(f"--{error}") from None

@@ -13,7 +13,8 @@ from backend.files import replacing
 from measures import evaluate
 
 # Means over the steps since the line before that were not skipped.
-MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "grad_norm_G")
+MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "grad_norm_G",
+         "path_length")
 COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "skipped", "images_per_second",
            "memory_gib", *evaluate.COLUMNS)
 KIMG = 1

@@ -61,6 +61,16 @@ def test_every_output_of_the_official_stylegan2_is_reproduced(tmp_path, name, co
     assert bounds["r1_imggrad"] == 1e-4
 
 
+@pytest.mark.parametrize("conv", ["direct", "winograd"])
+def test_every_phase_of_a_step_of_stylegan2_is_the_official_one(tmp_path, conv):
+    pickle, outputs = (os.path.join(GOLDEN, f"sg2_train_r16.{end}") for end in ("pkl", "npz"))
+    lines = check(pickle, outputs, "--conv", conv, cwd=tmp_path)
+    assert_all_are_compared(lines, outputs, 30)
+    bounds = {name: float(line.split()[-1]) for name, line in lines.items() if "  bound" in line}
+    assert bounds["Greg_grad_norm"] == bounds["Dreg_grad_head"] == 1e-3
+    assert bounds["Greg_pl_lengths"] == bounds["Dreg_imggrad"] == 1e-4
+
+
 def test_every_output_of_the_port_is_reproduced(tmp_path):
     assert_all_are_compared(check("--port", PORT, cwd=tmp_path), PORT, 41)
 

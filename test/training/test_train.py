@@ -14,7 +14,7 @@ from small_runs import GROWING, TINY, in_process, is_running, train_on, training
 
 import backend
 from backend.errors import UserError
-from training import estimate, runs, settings
+from training import estimate, recipes, runs, settings
 from training.iteration import Training
 from weights import snapshot
 
@@ -341,7 +341,8 @@ def test_missing_data_and_checkpoints_are_one_line(tmp_path):
 
 
 def test_presets_name_known_flags_only():
-    for preset in settings.PRESETS.values():
-        assert preset.keys() <= settings.OFFICIAL.keys()
+    for arch, presets in recipes.PRESETS.items():
+        for preset in presets:
+            assert recipes.recipe(arch, preset, 64).keys() == recipes.OFFICIAL.keys()
     with pytest.raises(UserError, match="--gamma"):
         in_process("x", gamma=-1)

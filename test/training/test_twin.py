@@ -11,6 +11,7 @@ from networks import config, inputs, shapes
 from weights import snapshot
 
 torch = pytest.importorskip("torch")
+from bench import torch_twin2  # noqa: E402
 from bench.torch_twin import Twin  # noqa: E402
 
 CONFIG = config.ModelConfig(size=16, latent=16, fmap_max=24)
@@ -57,3 +58,31 @@ def test_a_run_of_the_twin_is_a_file_of_ours(symbols, tmp_path):
         CONFIG, fmap_max=16)
     assert np.abs(arrays["ema/w_avg"]).max() > 0
     command("generate.py", path, "--n_row", 2, "--n_col", 2, "--device", "cpu", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+def test_stylegan2s_twin_paints_and_scores_as_ours_does(scaled):
+    shape = config.ModelConfig(arch="stylegan2", size=16, latent=16, fmap_max=24)
+    rng, found = np.random.default_rng(0), torch_twin2.Twin(shape, scaled)
+    G, D = model.StyledGenerator(shape), model.Discriminator(shape)
+    for network, theirs, wanted in ((G, found.G, shapes.generator_shapes(shape)),
+                                    (D, found.D, shapes.discriminator_shapes(shape))):
+        arrays = random_weights(wanted, rng)
+        snapshot.load_network(network, {f"x/{name}": a for name, a in arrays.items()}, "x", "-")
+        theirs.load_state_dict({name: torch.from_numpy(a) for name, a in arrays.items()})
+    styles = rng.standard_normal((8, shape.layers, 16)).astype("float32")
+    noise = inputs.fixed_noise(16, arch="stylegan2")
+    with jt.no_grad(), torch.no_grad():
+        pictures = G.synthesis(jt.array(styles), noise)
+        theirs = found.G(torch.from_numpy(styles), [torch.from_numpy(n.numpy()) for n in noise])
+        scores = found.D(theirs)
+        assert np.abs(pictures.numpy() - theirs.numpy()).max() < 1e-4 * theirs.abs().max()
+        assert np.abs(D(pictures).numpy() - scores.numpy()).max() < 1e-4 * scores.abs().max()
+
+
+def test_stylegan2s_twin_takes_steps():
+    shape = config.ModelConfig(arch="stylegan2", size=8, latent=8, fmap_max=4)
+    found = torch_twin2.Twin(shape)
+    found.begin(8, False, 1e-3)
+    images = torch.randn(4, 3, 8, 8)
+    assert all(np.isfinite(found.step(images)) for _ in range(5)) and found.pl_mean > 0

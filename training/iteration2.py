@@ -1,0 +1,147 @@
+"""One iteration of StyleGAN2: four steps of the optimizers instead of two.
+
+Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN"; in the order and with
+the constants of the code of Karras et al. 2020, "Training Generative Adversarial Networks with
+Limited Data": the generator's loss, every fourth time its path length penalty, the discriminator's
+loss, every sixteenth time R1. Each draws latents of its own.
+"""
+import numpy as np
+
+import model
+from backend import jt, mpi, noise, streams
+from networks.inputs import make_noise
+from training.iteration import Training, add
+from training.loss import path_lengths, r1_penalty, softplus
+
+# Of the path length penalty: its batch is so many times smaller, and how fast its mean moves.
+PATH_BATCH_SHRINK, PATH_DECAY = 2, 0.01
+
+
+class StyleGAN2Training(Training):
+    """The state of a run and its iteration; pl_mean is the mean path length so far."""
+
+    def __init__(self, s, schedule, config, pictures=None):
+        super().__init__(s, schedule, config, pictures)
+        self.pl_mean = jt.zeros(1).stop_grad()
+
+    def state(self):
+        header, arrays = super().state()
+        return header, arrays | {"pl_mean": self.pl_mean.numpy()}
+
+    def restore(self, header, arrays, path):
+        super().restore(header, arrays, path)
+        self.pl_mean.assign(arrays["pl_mean"])
+
+    def step(self, images):
+        """As Training.step; also measures path_length, the mean of the paths' lengths."""
+        phase = self.schedule.at(self.images_seen)
+        if phase.optimizer_epoch != self.optimizer_epoch:
+            self.make_optimizers(phase)
+        self.adam_G.lr, self.adam_D.lr = phase.lr, phase.dlr
+        rng = streams.rng("step", self.s["seed"], self.images_seen)
+        noise.seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
+        iteration = self.images_seen // phase.batch
+        reals = [jt.array(part) for part in np.split(images, self.s["grad_accum"])]
+        measured, self.sound, self.w_means = {}, jt.ones(1), []
+
+        measured["loss_G"], measured["grad_norm_G"], _ = self.descend(
+            self.adam_G, (self.generator_terms(inputs) for inputs in self.draw(rng, phase)))
+        if self.s["pl_weight"] and iteration % self.s["pl_interval"] == 0:
+            measured["path_length"] = self.path_length_step(rng, phase)
+        measured["loss_D"], measured["grad_norm_D"], scores = self.descend(
+            self.adam_D, (self.discriminator_terms(real, inputs)
+                          for real, inputs in zip(reals, self.draw(rng, phase))))
+        measured |= zip(("score_real", "score_fake"), scores)
+        if self.s["gamma"] and iteration % self.s["r1_interval"] == 0:
+            _, _, (measured["r1"],) = self.descend(self.adam_D, map(self.r1_terms, reals), False)
+
+        measured["sound"] = self.sound
+        self.finish(phase, self.w_means, self.sound)
+        return measured
+
+    def descend(self, adam, parts, paints=True):
+        """One step of an optimizer; where its numbers are not finite, all stays as it was.
+
+        parts: for each part of this process's batch (terms of its loss, what is measured of it),
+        where `paints` with the mean style of its pictures last. Returns (loss, norm of its
+        gradient, means of what is measured).
+        """
+        sums, count = None, len(adam.parameters)
+        for terms, values in parts:
+            sums = add(sums, [*adam.gradients(terms), *values])
+        loss, *means = self.means(sums)
+        sound, norm = adam.propose(loss, *means[:count])
+        adam.commit(sound)
+        jt.sync_all()
+        self.sound = self.sound * sound
+        values = means[count:]
+        if paints:
+            self.w_means.append(values.pop())
+        return loss, norm, values
+
+    def paint(self, latents, others, crossover, maps):
+        """(pictures, their styles [N, layers, dlatent], the mean of their first style w)."""
+        w, w_other = (self.G.mapping(jt.array(z)) for z in (latents, others))
+        styles = model.mix_styles(w, w_other, crossover, self.config.layers)
+        return self.G.synthesis(styles, maps), styles, w.detach().mean(0)
+
+    def maps(self, count):
+        return make_noise(count, self.config.size, self.config.arch)
+
+    def generator_terms(self, inputs):
+        fake, _, w_mean = self.paint(*inputs, self.maps(len(inputs[0])))
+        return [softplus(-self.D(fake)).mean()], [w_mean]
+
+    def discriminator_terms(self, real, inputs):
+        with jt.no_grad():
+            fake, _, w_mean = self.paint(*inputs, self.maps(len(inputs[0])))
+        real_scores, fake_scores = self.D(real), self.D(fake.detach())
+        return ([softplus(fake_scores).mean(), softplus(-real_scores).mean()],
+                [real_scores.mean().detach(), fake_scores.mean().detach(), w_mean])
+
+    def r1_terms(self, real):
+        penalty = r1_penalty(self.D(real), real).mean()
+        return [penalty * (self.s["gamma"] / 2 * self.s["r1_interval"])], [penalty.detach()]
+
+    def path_length_step(self, rng, phase):
+        """The penalty mean((length − a)²), where a is the moving mean of lengths. This batch's are
+        in it, and are differentiated there too. Returns their mean."""
+        draws = self.draw_paths(rng, phase)
+        # All lengths are needed before the first gradient; only one part's are kept, the others
+        # are computed again.
+        lengths = []
+        for draw in draws:
+            kept = [self.path_run(draw)]
+            lengths.append(kept[0][0].detach())
+            if len(draws) > 1:
+                jt.sync(lengths)
+        mean, = self.means([sum(length.mean() for length in lengths)])
+        pl_mean = self.pl_mean + PATH_DECAY * (mean - self.pl_mean)
+        # The gradient by a length: 2 / N · (length − a − decay · (mean of all lengths − a)).
+        shift = pl_mean + PATH_DECAY * (mean - pl_mean)
+
+        def terms(draw):
+            length, w_mean = kept.pop() if kept else self.path_run(draw)
+            factor = 2 * self.s["pl_weight"] * self.s["pl_interval"]
+            return [(length * (length.detach() - shift)).mean() * factor], [w_mean]
+
+        self.descend(self.adam_G, map(terms, [draws[-1], *draws[:-1]]))
+        self.pl_mean.update(jt.ternary(self.sound > 0, pl_mean, self.pl_mean))
+        return mean
+
+    def draw_paths(self, rng, phase):
+        """For each part (latents, others, crossover, noise maps, directions)."""
+        config, accum = self.config, self.s["grad_accum"]
+        latents = rng.standard_normal((2, phase.batch // PATH_BATCH_SHRINK, config.latent),
+                                      "float32")
+        crossover = self.crossover(rng, config.layers)
+        parts = np.split(latents, accum * mpi.SIZE, 1)[accum * mpi.RANK:accum * (mpi.RANK + 1)]
+        shape = parts[0].shape[1], config.channels, config.size, config.size
+        return [(*part, crossover, self.maps(shape[0]), noise.normal(*shape) * (1 / config.size))
+                for part in parts]
+
+    def path_run(self, draw):
+        """(path lengths [N], mean style)."""
+        *inputs, directions = draw
+        fake, styles, w_mean = self.paint(*inputs)
+        return path_lengths(fake, styles, directions), w_mean
