@@ -44,6 +44,7 @@ def main(argv=None):
         print(f"All of its {counted(len(arrays), 'array')} found their place.")
         return 0
     if args.half:
+        snapshot.refuse_labels(header, args.input)      # pictures measure the error
         original = header, arrays
         header, arrays = halved(header, arrays, args.input)
         print("as float16: "

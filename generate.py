@@ -27,11 +27,11 @@ from cli import (
     run,
     size_argument,
 )
-from networks.config import num_layers
+from networks.config import num_layers, truncated_layers
 from pictures import figures, film, origin, styles_file
 from pictures.figures import AT_ONCE
 from pictures.grid import make_grid, save_png
-from pictures.painter import NOISES, Painter, levels, truncated_layers
+from pictures.painter import NOISES, Painter, levels
 from weights import snapshot
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
@@ -54,6 +54,7 @@ def main(argv=None):
                         "channels, only 1 and 3 can be written")
     if args.truncation_layers is None:
         args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
+    snapshot.refuse_labels(header, args.checkpoint)
     check_extent(args, header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])

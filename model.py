@@ -7,7 +7,7 @@ import numpy as np
 
 from backend import jt
 from networks import stylegan1, stylegan2
-from networks.config import in_use, num_layers
+from networks.config import in_use, num_layers, truncated_layers
 from networks.mapping import generator_mapping
 
 __all__ = ["Discriminator", "StyledGenerator", "broadcast_style", "mix_styles",
@@ -32,13 +32,16 @@ class StyledGenerator(nn.Module):
         self.w_avg = jt.zeros(config.dlatent).stop_grad()
 
     def execute(self, latent, size=None, alpha=1.0, noise=None, truncation_psi=1.0,
-                truncation_cutoff=8, labels=None):
+                truncation_cutoff=None, labels=None):
         """Latents [N, latent] → images [N, channels, size, size] of the full size by default.
 
-        labels: [N, labels], where the network has them.
+        truncation_cutoff: in how many layers, by default config.truncated_layers. labels:
+        [N, labels], where the network has them.
         """
         size = size or self.config.size
         styles = broadcast_style(self.mapping(latent, labels), num_layers(size))
+        if truncation_cutoff is None:
+            truncation_cutoff = truncated_layers(self.config.arch, size)
         styles = truncate(styles, self.w_avg, truncation_psi, truncation_cutoff)
         return self.synthesis(styles, noise, size, alpha)
 

@@ -35,6 +35,7 @@ FRAMES = 60
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    snapshot.refuse_labels(header, args.checkpoint)
     target = read_picture(args.picture, header["size"], header["model"]["channels"])
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     name = os.path.join(out, os.path.splitext(os.path.basename(args.picture))[0] + "_projected")

@@ -31,7 +31,7 @@ from training.progress import (
     say_what_changed,
     say_what_is_not_reached,
 )
-from training.schedule import crossed
+from training.schedule import can_be_divided, crossed, group_unit
 from weights import snapshot
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
@@ -52,7 +52,7 @@ def main(argv=None):
         s = flags.new_run(typed, init and init[0])
         config = flags.model_config(s, init and init[0])
     flags.check_division(s, config)
-    flags.check_freeze(s, config)
+    flags.check_freeze(s, config, init)
     schedule = flags.make_schedule(s)
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
@@ -111,7 +111,9 @@ def memory_advice(s, schedule, images_seen):
     """Where memory was not enough."""
     phase, accum = schedule.at(images_seen), 2 * s["grad_accum"]
     remedy = "begin another run with a smaller --fmap_max or --max_size"
-    if not any(schedule.batch[size] % (4 * mpi.SIZE * accum) for size in schedule.sizes):
+    unit = group_unit(s["stddev_group"]) * mpi.SIZE * accum
+    if can_be_divided(s["stddev_group"]) and not any(schedule.batch[size] % unit
+                                                     for size in schedule.sizes):
         resume = "--resume " * os.path.exists(runs.resume_path(CHECKPOINTS, s["name"]))
         remedy = f"type {resume}--grad_accum {accum}, which trains the same in less memory"
     return f"out of memory at size {phase.size} with batch {phase.batch}: {remedy}"

@@ -65,6 +65,8 @@ def main():
     batches = [int(b) for b in args.batch.split(",")]
     batches = batches * len(sizes) if len(batches) == 1 else batches
     sides = ["jittor", *filter(None, args.vs.split(","))]
+    if args.arch == "stylegan2" and not {*sides} <= {"jittor", "torch", "scaled", "amp", "accum"}:
+        sys.exit("error: --vs: wanted torch, scaled, amp or accum with --arch stylegan2")
     for size, batch in zip(sizes, batches):
         workers = {side: Worker(side, size, batch, args) for side in sides}
         # A GPU's compilers may work side by side; a CPU would have too little of everything.
@@ -109,7 +111,7 @@ class Worker:
     """A process that makes one iteration whenever it is told to."""
 
     def __init__(self, side, size, batch, args):
-        self.arch = args.arch
+        self.sixteen = args.arch == "stylegan2" and not args.generate
         self.process = subprocess.Popen(
             [args.torch_python if side in TWINS else sys.executable, os.path.abspath(__file__),
              "--worker", side, "--arch", args.arch, "--size", str(size),
@@ -128,7 +130,7 @@ class Worker:
 
     def warm_up(self):
         # The first iteration compiles, the second grows buffers; StyleGAN2's come in sixteens.
-        for _ in range(1 if self.arch == "stylegan2" else 3):
+        for _ in range(1 if self.sixteen else 3):
             self.step()
 
     def step(self):

@@ -141,6 +141,12 @@ def num_layers(size):
     return 2 * len(sizes_to(size))
 
 
+def truncated_layers(arch, size):
+    """How many layers truncation applies to: StyleGAN1's first 8 (Karras et al. 2018, section B),
+    all of StyleGAN2's."""
+    return 8 if arch == "stylegan1" else num_layers(size)
+
+
 def noise_sides(size, arch="stylegan1"):
     """See ModelConfig.noise_sides, of a network of this size."""
     return [s for s in sizes_to(size) for _ in range(2)][arch == "stylegan2":]

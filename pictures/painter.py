@@ -2,8 +2,7 @@
 import numpy as np
 
 from backend import streams
-from backend.errors import UserError
-from networks.config import noise_sides, num_layers, sizes_to
+from networks.config import noise_sides, num_layers, sizes_to, truncated_layers
 from weights import snapshot
 
 # Layers as in figure 3 of Karras et al. 2018, by the sizes that they paint.
@@ -35,12 +34,6 @@ def in_chunks(compute, rows, chunk):
         yield compute(np.ascontiguousarray(filled))[:len(part)]
 
 
-def truncated_layers(arch, size):
-    """How many layers truncation applies to: StyleGAN1's first 8 (Karras et al. 2018, section B),
-    all of StyleGAN2's."""
-    return 8 if arch == "stylegan1" else num_layers(size)
-
-
 def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
     """NumPy latents [N, latent] → truncated styles [N, layers, dlatent].
 
@@ -48,9 +41,6 @@ def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
     """
     import model
     from backend import jt
-    if count := generator.config.labels:
-        raise UserError(f"a network with labels ({count} of them), which cannot be chosen yet: "
-                        "wanted one without")
     if truncation_layers is None:
         truncation_layers = truncated_layers(generator.config.arch, size)
 

@@ -100,7 +100,7 @@ class Steps:
         few = len(directions)
         draw = z[:few], others[:few], crossover, run.maps(few), directions
         run.draw_paths = lambda _rng, _phase: [draw]
-        run.sound = jt.ones(1)
+        run.last_sound = jt.ones(1)
 
         def descend(_adam, parts):
             (terms, (w_mean,)), = parts

@@ -96,7 +96,7 @@ def recording(adam, prefix, found):
 
 def permuted(seed):
     """schedule.parts with the groups of a batch in another order."""
-    def parts(batch, count):
+    def parts(batch, count, _group=4):
         order = np.random.RandomState(seed).permutation(batch // 4)
         return np.arange(batch).reshape(4, -1)[:, order].reshape(4, count, -1).swapaxes(
             0, 1).reshape(count, -1)

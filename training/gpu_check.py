@@ -1,7 +1,7 @@
 """Whether a GPU computes: the operations that training needs, there and on the CPU."""
 import numpy as np
 
-from backend import fused, kernels, noise
+from backend import fused, kernels, modulation, noise, resample
 
 BOUND = 1e-3                    # of the largest value; a GPU's kernels sum in another order
 
@@ -58,6 +58,18 @@ def between_convolutions(jt):
     return results
 
 
+def stylegan2(jt):
+    """What only StyleGAN2 needs, with the double gradients of its path length penalty."""
+    x, w, scale, other, maps, strength, bias = map(jt.array, arrays(
+        (4, 8, 8, 8), (6, 8, 3, 3), (4, 6), (4, 8), (4, 1, 16, 16), (1,), (6,)))
+    y = resample.smooth(kernels.conv_transpose2d(x, w, stride=2, padding=0), 1, 4.0)
+    y = modulation.epilogue(y, scale, maps.stop_grad(), strength, bias)
+    y = kernels.conv2d(resample.smooth(y, 2), w.transpose(1, 0, 2, 3), stride=2)
+    y = resample.enlarge(resample.halve(y)) + modulation.scale_planes(y, other)
+    gradients = jt.grad((y ** 2).sum(), [x, scale], retain_graph=True)
+    return [y, *gradients, *jt.grad(sum((g * g).sum() for g in gradients), [x, w, scale])]
+
+
 def products_and_reductions(jt):
     x, w = map(jt.array, arrays((64, 512), (512, 300)))
     y = kernels.matmul(x, w, scale=0.5)
@@ -84,7 +96,7 @@ def adam(jt):
 
 
 CHECKS = (convolution, strided_convolution, transposed_convolution, double_gradients,
-          between_convolutions, products_and_reductions, resampling, adam)
+          between_convolutions, stylegan2, products_and_reductions, resampling, adam)
 
 
 def compare(jt):

@@ -25,7 +25,7 @@ from pictures.painter import paint, styles_of
 from training import loss
 from training import settings as flags
 from training.adam import Adam
-from training.schedule import ema_beta, gradient_scale, lazy, parts
+from training.schedule import ema_beta, gradient_scale, group_unit, lazy, parts
 from weights import snapshot
 
 TRUNCATION_PSI = 0.7            # of the sample grids
@@ -129,7 +129,8 @@ class Training:
     def my_parts(self, batch):
         """Which images of a batch are this process's, int [--grad_accum, images of each part]."""
         count = self.s["grad_accum"]
-        return parts(batch, count * mpi.SIZE)[count * mpi.RANK:count * (mpi.RANK + 1)]
+        return parts(batch, count * mpi.SIZE, group_unit(self.config.stddev_group))[
+            count * mpi.RANK:count * (mpi.RANK + 1)]
 
     def draw(self, rng, phase):
         """For each part of this process (latents, latents to mix with, crossover layer)."""
@@ -186,7 +187,7 @@ class Training:
         frozen = [layer for layer in picture_layers(self.config)
                   if f"{layer}.weight" in D][:self.s["freeze_d"]]
         D = {name: p for name, p in D.items() if name.rpartition(".")[0] not in frozen}
-        self.adam_G = Adam(G, phase.lr, self.s["pl_interval"] if self.s["pl_weight"] else 1)
+        self.adam_G = Adam(G, phase.lr, self.s["pl_interval"])
         self.adam_D = Adam(D, phase.dlr, self.s["r1_interval"])
         self.averaged = {kimg: [dict(network.named_parameters())[name] for name in G]
                          for kimg, network in self.averages.items()}

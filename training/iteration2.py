@@ -33,7 +33,11 @@ class StyleGAN2Training(Training):
         self.pl_mean.assign(arrays["pl_mean"])
 
     def step(self, images):
-        """As Training.step; also measures path_length, the mean of the paths' lengths."""
+        """As Training.step; also measures path_length, the mean of the paths' lengths.
+
+        Of the four steps, one whose numbers are not finite leaves its network as it was. Then
+        `sound` is 0, the averages stay, and the iteration counts as skipped.
+        """
         phase = self.schedule.at(self.images_seen)
         if phase.optimizer_epoch != self.optimizer_epoch:
             self.make_optimizers(phase)
@@ -70,10 +74,10 @@ class StyleGAN2Training(Training):
         for terms, values in parts:
             sums = add(sums, [*adam.gradients(terms), *values])
         loss, *means = self.means(sums)
-        sound, norm = adam.propose(loss, *means[:count])
-        adam.commit(sound)
+        self.last_sound, norm = adam.propose(loss, *means[:count])
+        adam.commit(self.last_sound)
         jt.sync_all()
-        self.sound = self.sound * sound
+        self.sound = self.sound * self.last_sound
         values = means[count:]
         if paints:
             self.w_means.append(values.pop())
@@ -126,7 +130,7 @@ class StyleGAN2Training(Training):
             return [(length * (length.detach() - shift)).mean() * factor], [w_mean]
 
         self.descend(self.adam_G, map(terms, [draws[-1], *draws[:-1]]))
-        self.pl_mean.update(jt.ternary(self.sound > 0, pl_mean, self.pl_mean))
+        self.pl_mean.update(jt.ternary(self.last_sound > 0, pl_mean, self.pl_mean))
         return mean
 
     def draw_paths(self, rng, phase):

@@ -1,5 +1,6 @@
 """The recipes: what a run does where no flag says otherwise. Plain numbers, by architecture."""
 from backend import mpi
+from training.schedule import multiple
 
 # The official one of StyleGAN1 for a single GPU (Karras et al. 2018, appendix C).
 OFFICIAL = dict(
@@ -24,7 +25,7 @@ OFFICIAL2 = dict(
     pl_weight=2.0, pl_interval=4)
 
 # The others of the code of Karras et al. 2020, "Training Generative Adversarial Networks with
-# Limited Data", but for the augmentation. Their D of several processes compares fewer pictures.
+# Limited Data", but for the augmentation.
 PAPER256 = dict(fmap_base=8192, batch="64", lr="0.0025", gamma=1.0, ema_kimg=[20.0], stddev_group=8)
 PAPER512 = dict(batch="64", lr="0.0025", gamma=0.5, ema_kimg=[20.0], stddev_group=8)
 PAPER1024 = dict(gamma=2.0)
@@ -50,7 +51,7 @@ def recipe(arch, preset, size):
 def auto(size, processes):
     """That code's own guess, for so many GPUs."""
     batch = max(min(processes * min(4096 // size, 32), 64), processes)
-    batch = -(-batch // (4 * processes)) * 4 * processes        # whole groups for each, here
+    batch = multiple(batch, 4 * processes)                      # whole groups for each, here
     return dict(
         mapping_layers=2, fmap_base=16384 if size >= 512 else 8192, batch=str(batch),
         lr="0.002" if size >= 1024 else "0.0025", gamma=0.0002 * size ** 2 / batch,

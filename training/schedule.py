@@ -105,14 +105,25 @@ def multiple(number, of):
     return -(-number // of) * of
 
 
-def parts(batch, count):
+def parts(batch, count, group=4):
     """Which images of a batch are in each of `count` equal parts, int [count, batch ÷ count].
 
-    Whole groups of the minibatch stddev, which are the images i, i + M, i + 2 M and i + 3 M with
-    M = batch ÷ 4 (Karras et al. 2017, section 3): a part alone has the groups that it has in the
-    batch. One part is the batch in its order.
+    Whole groups of the minibatch stddev, which are the images i, i + M, i + 2 M … of `group`, with
+    M = batch ÷ group (Karras et al. 2017, section 3): a part alone has the groups that it has in
+    the batch. One part is the batch in its order.
     """
-    return np.arange(batch).reshape(4, count, -1).swapaxes(0, 1).reshape(count, -1)
+    return np.arange(batch).reshape(group, count, -1).swapaxes(0, 1).reshape(count, -1)
+
+
+def group_unit(stddev_group):
+    """Batches are multiples of it: the groups of the minibatch stddev, but at least 4."""
+    return max(4, stddev_group) if can_be_divided(stddev_group) else 4
+
+
+def can_be_divided(stddev_group):
+    """Whether batches can be, into parts that have whole groups: not where a group is the whole
+    batch, 0, or no power of two."""
+    return stddev_group > 0 and not stddev_group & (stddev_group - 1)
 
 
 def ema_beta(batch, ema_kimg, images_seen=0, rampup=0):

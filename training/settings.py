@@ -12,7 +12,7 @@ from measures import evaluate
 from networks.config import ARCHITECTURES, ModelConfig
 from networks.shapes import picture_layers
 from training import schedule
-from training.recipes import OFFICIAL, OFFICIAL2, PRESETS, SMALL, recipe
+from training.recipes import OFFICIAL, OFFICIAL2, PRESETS, SMALL, SMALL2, recipe
 
 # What may be another on --resume: none of it changes what is learned.
 MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
@@ -25,7 +25,7 @@ LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric
          "pl_interval", "freeze_d")
 # What only one architecture knows.
 ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "loss", "gamma_scale", "share_fakes"),
-        "stylegan2": ("pl_weight", "pl_interval")}
+        "stylegan2": ("pl_weight", "pl_interval", "freeze_d")}
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
 
@@ -45,8 +45,9 @@ def make_parser():
         name = flag.lstrip("-")
         if "choices" not in options and options.get("action") is None:
             options.setdefault("metavar", "N")
-        official, *others = OFFICIAL.get(name), ("small", SMALL), ("stylegan2", OFFICIAL2)
+        official = OFFICIAL.get(name)
         if official is not None and official is not False:
+            others = [("small", SMALL), ("StyleGAN2", OFFICIAL2), ("its small", SMALL2)]
             others = [f"; {kind}: {shown(recipe[name])}" for kind, recipe in others
                       if name in recipe and name != "arch"]
             text += f" (default {shown(official)}{''.join(others)})"
@@ -61,12 +62,12 @@ def make_parser():
     add("--name", "name of the run (default: the last part of DATA)", metavar="NAME")
     add("--resume", "go on where the run of this name stopped; only --" +
         ", --".join(sorted(MAY_CHANGE)) + " may then be other than before", action="store_true")
-    add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's, "
-        "the PyTorch or the Jittor port's. It starts at the file's size, in its fade where the "
-        "file is in one; larger ones are new; the widths are the file's. A StyleGAN2 goes on at "
-        "its own size", metavar="FILE")
-    add("--freeze_d", "with --init: so many layers of the discriminator, those nearest the "
-        "picture, stay as they are", type=int)
+    add("--init", "begin a new run with the weights of FILE: a .model file, official StyleGAN1's "
+        "or StyleGAN2's, the PyTorch or the Jittor port's. It starts at the file's size, in its "
+        "fade where the file is in one; larger ones are new; the widths are the file's. A "
+        "StyleGAN2 goes on at its own size", metavar="FILE")
+    add("--freeze_d", "StyleGAN2, with --init: so many layers of the discriminator, those nearest "
+        "the picture, stay as they are", type=int)
     add("--dry_run", "print the schedule, the parameters and guesses of memory and, for a CPU, of "
         "time, and stop", action="store_true")
     add("--init_size", "size in pixels to begin with", type=size_argument)
@@ -78,12 +79,12 @@ def make_parser():
     add("--batch", "images per step, of all processes together: one number, or by size such as "
         "8:128,16:64; multiples of 4 for each process (default 128 up to 16, 64 at 32, 32 at 64, "
         "16 at 128, 8 at 256, 4 above; of several processes 256 at 8, and at least 4 for each; "
-        "small: 16)")
+        "StyleGAN2: 32; small: 16)")
     add("--grad_accum", "compute each batch in N parts one after the other, for the memory of one: "
         "the same training, a little slower", type=int)
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
         "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
-        "0.006)")
+        "0.006; StyleGAN2: 0.002, its small: 0.003)")
     add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
         "real one, with R1 on both; or WGAN-GP", choices=["logistic", "relativistic", "wgan-gp"])
@@ -104,8 +105,8 @@ def make_parser():
     add("--ema_kimg", "half-life of the averaged generator in thousands of images. Several, such "
         "as 4,12, keep as many averages; the first is in NAME_<images>.model, the others are in "
         "files of their own, such as NAME_<images>_ema12.model", type=half_lives)
-    add("--ema_rampup", "and at most this share of the images seen so far, for the first of them; "
-        "0: always --ema_kimg", type=float)
+    add("--ema_rampup", "but at most this share of the images seen so far, so that the average "
+        "follows closely at first; 0: always --ema_kimg", type=float)
     add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
     add("--latent", "length of the latent and of the style", type=int)
     add("--mapping_layers", "layers from the latent to the style", type=int)
@@ -181,7 +182,8 @@ def new_run(typed, init=None):
     arch = init["model"]["arch"] if init else typed.get("arch", "stylegan1")
     check_arch(typed, arch)
     largest = max(dataset.available_sizes(typed["data"]))
-    settings = recipe(arch, typed.get("preset", "official"), typed.get("max_size", largest)) | typed
+    size = typed.get("max_size") or (init["size"] if init and arch == "stylegan2" else largest)
+    settings = recipe(arch, typed.get("preset", "official"), size) | typed
     if init:
         settings |= from_weights(typed, init)
     for flag in ("max_size", "init_size"):
@@ -191,12 +193,11 @@ def new_run(typed, init=None):
                             f"pictures as they were: python resize.py FOLDER --max_size "
                             f"{typed[flag]}")
     if arch == "stylegan2":
-        default = init["size"] if init and init["size"] <= largest else largest
-        settings["max_size"] = settings["init_size"] = settings["max_size"] or default
-        if init and settings["max_size"] != init["size"]:
+        if init and (size != init["size"] or size > largest):
             raise UserError(f"{typed['init']} is a StyleGAN2 of size {init['size']}, which does "
-                            f"not grow: found {settings['max_size']} to train at, wanted pictures "
-                            f"of {init['size']}")
+                            f"not grow: found {min(size, largest)} to train at, wanted pictures of "
+                            f"{init['size']}")
+        settings["max_size"] = settings["init_size"] = size
     elif settings["max_size"] is None:
         settings["max_size"] = largest
     elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
@@ -223,8 +224,8 @@ def from_weights(typed, init):
     if init["model"]["labels"]:
         raise UserError(f"--init {typed['init']}: a network with labels, which train.py does not "
                         "know yet")
-    if decided["arch"] == "stylegan2":
-        return decided                                  # it does not grow
+    if decided["arch"] == "stylegan2":                  # it does not grow, nor its average ramp up
+        return decided | {"ema_rampup": typed.get("ema_rampup", 0.0)}
     if typed.get("init_size", 8) > init["size"]:
         raise UserError(f"--init_size {typed['init_size']} is above the size of {typed['init']}, "
                         f"{init['size']}: leave --init_size out, and larger sizes fade in")
@@ -242,8 +243,9 @@ def check_arch(typed, arch):
         raise UserError(f"--arch {typed['arch']}, but {typed['init']} is a {arch}: leave --arch "
                         "out")
     if typed.get("preset", "official") not in PRESETS[arch]:
-        raise UserError(f"--preset {typed['preset']} is a recipe of StyleGAN2: type --arch "
-                        f"stylegan2, or a preset of {', '.join(PRESETS[arch])}")
+        raise UserError(f"--preset {typed['preset']} is a recipe of StyleGAN2: type "
+                        + ("" if "init" in typed else "--arch stylegan2, or ") +
+                        f"a preset of {', '.join(PRESETS[arch])}")
     for other, flags in ONLY.items():
         for flag in flags if other != arch else ():
             if flag in typed:
@@ -260,8 +262,9 @@ def too_small(typed, init, largest):
 
 def resumed_run(typed, saved):
     """The saved settings, and of what was typed that which may change. Else a UserError."""
-    # Runs of earlier versions have no mapping_layers, and one average.
-    saved = {"mapping_layers": OFFICIAL["mapping_layers"]} | saved
+    # Runs of earlier versions have no mapping_layers, one average, and none of LATER.
+    saved = {flag: OFFICIAL[flag] for flag in ("mapping_layers", *LATER)
+             if flag != "init_alpha"} | saved
     if not isinstance(saved["ema_kimg"], list):
         saved = saved | {"ema_kimg": [saved["ema_kimg"]]}
     for flag, value in typed.items():
@@ -325,12 +328,13 @@ def check(s):
     if s["grad_accum"] > 1 and s["share_fakes"]:
         raise UserError("--share_fakes keeps the pictures of a whole batch, which --grad_accum is "
                         "to spare the memory of: leave one out")
-    check_batches(make_schedule(s), s["grad_accum"])
+    check_batches(make_schedule(s), s["grad_accum"], schedule.group_unit(s["stddev_group"]))
 
 
-def check_batches(plan, grad_accum):
-    """Raise UserError where a batch of the schedule cannot be divided into groups of 4."""
-    unit = 4 * mpi.SIZE * grad_accum
+def check_batches(plan, grad_accum, group):
+    """Raise UserError where a batch of the schedule cannot be divided into groups of the minibatch
+    stddev."""
+    unit = group * mpi.SIZE * grad_accum
     used = {size: plan.batch[size] for size in plan.sizes}
     wrong = {size: batch for size, batch in used.items() if batch % unit}
     if not wrong:
@@ -341,22 +345,29 @@ def check_batches(plan, grad_accum):
     fits = {s: schedule.multiple(b, unit) for s, b in used.items()}
     raise UserError(
         f"--batch: found {batch} at size {size}, wanted a multiple of {unit}"
-        + (f", 4 for each of {' and '.join(of)}" if of else "")
-        + " (the minibatch stddev works on groups of 4): type --batch "
+        + (f", {group} for each of {' and '.join(of)}" if of else "")
+        + f" (the minibatch stddev works on groups of {group}): type --batch "
         + table_text(fits))
 
 
 def check_division(s, config):
     """Raise UserError for a network whose batches cannot be divided among processes or parts."""
-    if s["grad_accum"] * mpi.SIZE > 1 and not 1 <= config.stddev_group <= 4:
-        over = f"groups of {config.stddev_group}" if config.stddev_group else "the whole batch"
+    group = config.stddev_group
+    if s["grad_accum"] * mpi.SIZE > 1 and not schedule.can_be_divided(group):
+        over = f"groups of {group}" if group else "the whole batch"
         raise UserError(f"the minibatch stddev of this network is over {over}, which cannot be "
                         "divided: leave mpirun and --grad_accum out")
 
 
-def check_freeze(s, config):
-    """Raise UserError where more layers are to be frozen than there are."""
+def check_freeze(s, config, init=None):
+    """Raise UserError where layers are to be frozen that there are not, or that are new.
+
+    init: (header, arrays, path) of the weights that a run begins with."""
     layers = picture_layers(config)
+    if s["freeze_d"] and init and not any(n.startswith("discriminator/") for n in init[1]):
+        raise UserError(f"--freeze_d: {init[2]} has no discriminator, so its layers would be new: "
+                        "leave --freeze_d out, or begin with a file that has one, such as "
+                        "NAME_resume.model")
     if s["freeze_d"] > len(layers):
         raise UserError(f"--freeze_d: found {s['freeze_d']}, the discriminator has {len(layers)} "
                         f"layers above its head, from {layers[0]} to {layers[-1]}")

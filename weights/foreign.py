@@ -66,11 +66,11 @@ def official_weights(content):
              isinstance(n.state, dict) else type(n).__name__ for n in networks]
     if names == ["G_style", "D_basic", "G_style"]:
         return official.weights_of(networks)
-    if names == ["G_main", "D_stylegan2", "G_main"]:
+    if names in (["G_main", "D_stylegan2", "G_main"], ["G_main", "D_main", "G_main"]):
         return official2_tf.weights_of(networks)
     raise Refused(f"found ({ascii(', '.join(names))[1:-1][:100]}), wanted the three networks "
                   "(G, D, Gs) of StyleGAN1: G_style, D_basic, G_style; or of StyleGAN2: G_main, "
-                  "D_stylegan2, G_main")
+                  "D_stylegan2 or D_main, G_main")
 
 
 def place(weights):

@@ -14,6 +14,7 @@ from weights.stand_ins import Array, Persistent
 from weights.unpickle import Weights, values
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
+LONGEST_NAME = 200
 NETWORKS = {"G_ema": "ema", "G": "generator", "D": "discriminator"}
 
 
@@ -32,6 +33,8 @@ class Module:
                    for kind in ("_parameters", "_buffers", "_modules", "_init_kwargs")):
             raise Refused("damaged: a module whose parts are no dict")
         prefix = f"{name}." if name else ""
+        if len(name) > LONGEST_NAME:                        # each array below carries it
+            raise Refused(f"damaged: a module called {short(name, 60)}")
         for kind in "_parameters", "_buffers":
             self.arrays |= {f"{prefix}{key}": a for key, a in values(state.get(kind, {})).items()}
         self.options[name] = {key: plain(value) for key, value in state.items()
@@ -80,7 +83,8 @@ def weights_of(content):
         for key in [key for key in found if key.endswith("resample_filter")]:
             a = found.pop(key)
             if a.shape != FILTER.shape or not np.allclose(a, FILTER, atol=1e-6):
-                raise Refused(f"{key} is not [1, 3, 3, 1], which alone is supported")
+                raise Refused(f"{short(key, 80)[1:-1]} is not [1, 3, 3, 1], which alone is "
+                              "supported")
         maps = {key: found.pop(key) for key in list(found) if key.endswith("noise_const")}
         if name == "G_ema":
             noise = {f"noise/{i}": maps[key].reshape(1, 1, side, side) for i, (key, side) in
@@ -144,8 +148,10 @@ def discriminator_fields(D, fields):
         found["d_fmap_base"] = base
     if largest != fields["fmap_max"]:
         found["d_fmap_max"] = largest
-    if layers := sum(bool(re.fullmatch(r"mapping\.fc\d+", name)) for name in D.options):
-        found["d_mapping_layers"] = layers
+    if fields["labels"]:
+        layers = r"mapping\.fc\d+"
+        found["d_mapping_layers"] = sum(bool(re.fullmatch(layers, name)) for name in D.options)
+        found["d_mapping_lrmul"] = D.of(layers, "bias_gain") or 0.01
     return found
 
 

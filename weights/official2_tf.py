@@ -22,7 +22,11 @@ FIXED = dict(
 def weights_of(networks):
     """Weights of the tuple (G, D, Gs)."""
     G, D, Gs = (variables(network) for network in networks)
-    config = config_of(*(options_of(network) for network in networks[:2]), G, D)
+    G_options, D_options = (options_of(network) for network in networks[:2])
+    # Groups of the first StyleGAN2 are of 4, those of stylegan2-ada are the whole batch.
+    ada = networks[1].state["build_func_name"] == "D_main"
+    D_options = {"mbstd_group_size": None if ada else 4} | D_options
+    config = config_of(G_options, D_options, G, D)
     noise = {}
     for found in (G, Gs):
         found.pop("lod", None)
@@ -71,7 +75,7 @@ def config_of(G_options, D_options, G, D):
         mapping_fmaps=mapping[0][-1], dlatent=mapping[-1][-1], mapping_layers=len(mapping),
         mapping_lrmul=G_options.get("mapping_lrmul", 0.01),
         clamp=G_options.get("conv_clamp") or 0.0,
-        stddev_group=max(1, D_options.get("mbstd_group_size", 4) or 0),
+        stddev_group=D_options["mbstd_group_size"] or 0,
         d_residual=D_options.get("architecture", "resnet") == "resnet",
         d_mapping_layers=sum(f"Mapping{i}/weight" in D for i in range(len(D))),
         d_mapping_lrmul=D_options.get("mapping_lrmul", 0.1))

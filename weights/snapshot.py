@@ -52,8 +52,18 @@ def load_any(path, size=None):
     if size:
         if size > config.size:
             raise UserError(f"--size {size}: {path} has layers up to {config.size}")
+        if size < config.size and config.arch == "stylegan2":
+            raise UserError(f"--size {size}: {path} is a StyleGAN2, which paints size "
+                            f"{config.size} only: leave --size out")
         header |= {"size": size, "alpha": 1.0, "size_guessed": False}
     return header, arrays
+
+
+def refuse_labels(header, path):
+    """Raise UserError for a network that paints by label, where none can be chosen."""
+    if count := header["model"]["labels"]:
+        raise UserError(f"{path}: a network with {counted(count, 'label')}, none of which can be "
+                        "chosen yet: wanted one without")
 
 
 def check_arrays(arrays, config, path, needed=()):

@@ -31,13 +31,13 @@ class Network(StandIn):
 class Persistent(StandIn):
     """An object of torch_utils.persistence: a PyTorch module of NVIDIA's code, with its source.
 
-    class_name; state: the module's __dict__. The source text is never looked at.
+    state: the module's __dict__. The source text is never looked at.
     """
 
     def __init__(self, meta):
         if not isinstance(meta, dict) or not isinstance(meta.get("state"), dict):
             raise Refused("damaged: a persistent object without a state")
-        self.class_name, self.state = meta.get("class_name"), meta["state"]
+        self.state = meta["state"]
 
 
 class Dtype(StandIn):

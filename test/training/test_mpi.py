@@ -15,15 +15,16 @@ from networks.config import PORT, ModelConfig
 from training import schedule, settings
 
 
-@pytest.mark.parametrize("batch, count", [(4, 1), (8, 2), (64, 4), (24, 3)])
-def test_a_part_of_a_batch_has_the_groups_that_it_has_in_the_batch(batch, count):
-    groups = {frozenset(range(i, batch, batch // 4)) for i in range(batch // 4)}
-    parts = schedule.parts(batch, count)
+@pytest.mark.parametrize("batch, count, size", [(4, 1, 4), (8, 2, 4), (64, 4, 4), (24, 3, 4),
+                                                (64, 4, 8), (64, 2, 32)])
+def test_a_part_of_a_batch_has_the_groups_that_it_has_in_the_batch(batch, count, size):
+    groups = {frozenset(range(i, batch, batch // size)) for i in range(batch // size)}
+    parts = schedule.parts(batch, count, size)
     assert sorted(parts.ravel()) == list(range(batch))
     for part in parts:
-        own = part.reshape(4, -1)                       # as the discriminator groups them
+        own = part.reshape(size, -1)                    # as the discriminator groups them
         assert {frozenset(group) for group in own.T.tolist()} <= groups
-    assert (schedule.parts(batch, 1)[0] == np.arange(batch)).all()
+    assert (schedule.parts(batch, 1, size)[0] == np.arange(batch)).all()
 
 
 def test_every_picture_goes_to_one_process_however_many_there_are(symbols):

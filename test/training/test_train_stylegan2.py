@@ -10,6 +10,7 @@ from several_processes import MPIRUN, needs_mpirun
 from stylegan2_steps import STEPS, gradients, made, step
 
 from backend import jt
+from backend.errors import UserError
 from train import make_training
 from training import recipes, schedule, settings
 from weights import snapshot
@@ -81,20 +82,24 @@ def test_a_resumed_run_goes_on_bit_for_bit(symbols):
         assert (found[name] == wanted[name]).all(), name
 
 
-def test_a_step_whose_numbers_are_not_finite_changes_nothing(symbols):
+@pytest.mark.parametrize("images_seen", [16, 64], ids=["", "with path lengths"])
+def test_a_step_whose_numbers_are_not_finite_changes_nothing_of_its_network(symbols, images_seen):
     training = made(symbols)
     step(training)
     before = training.state()[1]
-    for _ in range(3):                                  # up to the next path length step
-        training.images_seen += 16
+    training.images_seen = images_seen
     training.D.head.dense1.bias.assign(np.array([np.nan], "float32"))
     measured = step(training)
     after = training.state()[1]
     assert measured["sound"].item() == 0 and after["skipped"] == 1
+    paths = "path_length" in measured                   # which do not ask D
+    assert paths == (images_seen == 64)
+    assert (before["pl_mean"] != after["pl_mean"]) == paths
     for name in before:
-        # The path length step does not ask D, and is a step of its own.
-        if name.startswith(("discriminator/", "ema/")) and "dense1.bias" not in name:
-            assert (before[name] == after[name]).all(), name
+        if name.startswith(("discriminator/", "ema/", "adam_discriminator/")) or not paths and \
+                name.startswith(("generator/", "adam_generator/")):
+            same = before[name] == after[name]
+            assert same.all() or "dense1.bias" in name, name
 
 
 def test_the_average_follows_closely_at_first():
@@ -118,14 +123,14 @@ def test_recipes_are_those_of_the_official_code(monkeypatch):
 
 
 def test_train_generate_and_transfer(symbols, tmp_path):
-    command("train.py", symbols, *SMALL, "--name", "a", "--kimg", 0.064, cwd=tmp_path)
+    command("train.py", symbols, *SMALL, "--name", "a", "--kimg", 1, cwd=tmp_path)
     _, output, _ = command("convert.py", "--check", "checkpoint/a_resume.model", cwd=tmp_path)
     assert "block16.skip" in output and "to_rgb4" in output
-    command("generate.py", "checkpoint/a_000000064.model", "--device", "cpu", cwd=tmp_path)
-    assert (tmp_path / "sample/a_000000064/mixing_coarse.png").exists()
+    command("generate.py", "checkpoint/a_000001000.model", "--device", "cpu", cwd=tmp_path)
+    assert (tmp_path / "sample/a_000001000/mixing_coarse.png").exists()
     with open(tmp_path / "sample/a/stats.csv") as file:
         names, *lines = file.read().splitlines()
-    assert not lines or "path_length" in names
+    assert float(dict(zip(names.split(","), lines[0].split(",")))["path_length"]) > 0
     # On, from all networks, with the first three layers of D as they are.
     command("train.py", symbols, "--init", "checkpoint/a_resume.model", "--name", "b", "--batch", 8,
             "--freeze_d", 3, "--kimg", 0.032, "--device", "cpu", "--workers", 0, cwd=tmp_path)
@@ -162,6 +167,34 @@ def test_what_does_not_fit_the_weights_is_refused_in_one_line(symbols, tmp_path,
     code, _, error = command("train.py", symbols, "--init", pickle, *flags, cwd=tmp_path,
                              check=False)
     assert code == 2 and message in error and "Traceback" not in error
+
+
+@pytest.mark.parametrize("typed", [dict(arch="stylegan2"), dict(pl_weight=2.0), dict(freeze_d=3),
+                                   dict(ema_rampup=0.05)])
+def test_a_run_of_an_earlier_version_stays_what_it_was(symbols, typed):
+    saved = settings.to_save(recipes.recipe("stylegan1", "official", 16) | dict(
+        max_size=16, batch="8"))
+    saved = {flag: value for flag, value in saved.items() if flag not in settings.LATER}
+    assert settings.resumed_run(dict(data=symbols, name="x"), saved)["arch"] == "stylegan1"
+    with pytest.raises(UserError, match="was started with"):
+        settings.resumed_run(dict(data=symbols, name="x") | typed, saved)
+
+
+def test_weights_decide_the_size_that_a_recipe_is_for_and_no_average_ramps_up(symbols):
+    header, _ = snapshot.load_any(os.path.join(ROOT, "test/golden/sg2_train_r16.pkl"))
+    s = settings.new_run(dict(data=symbols, name="x", init="-", preset="auto"), header)
+    assert s["max_size"] == s["init_size"] == 16 and s["ema_rampup"] == 0
+    assert s["gamma"] == recipes.auto(16, 1)["gamma"]
+
+
+def test_layers_of_a_file_without_a_discriminator_are_not_frozen(symbols, tmp_path):
+    header, arrays = snapshot.load_any(os.path.join(ROOT, "test/golden/sg2_train_r16.pkl"))
+    header.pop("source")
+    snapshot.save(str(tmp_path / "g.model"), header, {
+        name: a for name, a in arrays.items() if name.startswith("ema/")})
+    code, _, error = command("train.py", symbols, "--init", "g.model", "--freeze_d", 2,
+                             cwd=tmp_path, check=False)
+    assert code == 2 and "g.model has no discriminator" in error and error.count("\n") == 1
 
 
 def test_a_fresh_network_is_the_same_on_every_device(symbols):

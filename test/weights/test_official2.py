@@ -169,3 +169,42 @@ def test_labels_of_the_first_stylegan2_are_refused(tmp_path):
         ("LabelConcat/weight", np.zeros((3, 8), "float32")))
     with pytest.raises(UserError, match="LabelConcat"):
         read_bytes(tmp_path, official_pickle(networks))
+
+
+@pytest.mark.parametrize("function, group", [("D_stylegan2", 4), ("D_main", 0)])
+def test_groups_that_tensorflows_file_does_not_name_are_those_of_its_code(tmp_path, function,
+                                                                           group):
+    config = dataclasses.replace(SMALL, clamp=0)
+    networks = tf_networks(config, random_networks(config))
+    options = networks[1].state["static_kwargs"]
+    del options["mbstd_group_size"]
+    networks[1].state["build_func_name"] = function
+    header, _ = read_bytes(tmp_path, official_pickle(networks))
+    assert header["model"]["stddev_group"] == group
+
+
+def test_labels_may_have_no_layers_in_the_discriminator(tmp_path):
+    """As the official converter makes them of every TensorFlow file with labels."""
+    config = dataclasses.replace(OTHERS["labels"], d_mapping_layers=0)
+    networks = random_networks(config)
+    header, arrays = read_bytes(tmp_path, torch_pickle(torch_networks(config, networks)))
+    assert ModelConfig(**header["model"]) == config
+    assert_equal(arrays, wanted(networks))
+
+
+def test_the_rate_of_the_discriminators_labels_is_that_of_the_file(tmp_path):
+    config = dataclasses.replace(OTHERS["labels"], d_mapping_lrmul=0.1)
+    networks = random_networks(config)
+    content = torch_networks(config, networks, {"D": {r"mapping\.fc\d+": {
+        "activation": "lrelu", "bias_gain": 0.1}}})
+    header, _ = read_bytes(tmp_path, torch_pickle(content))
+    assert ModelConfig(**header["model"]) == config
+
+
+@pytest.mark.parametrize("name", ["line one\nline two \x1b[2J" + "A" * 5000, "m" * 40_000])
+def test_long_and_hostile_names_are_refused_in_one_short_line(tmp_path, name):
+    """A name is part of those of all arrays below it: one of 40 kB costs as much each time."""
+    arrays = {f"{name}.{i}": np.zeros(1, "float32") for i in range(50)}
+    with pytest.raises(UserError, match="a module called") as found:
+        read_bytes(tmp_path, torch_pickle({"G_ema": stylegan2_files.module(arrays, {})}))
+    assert "\n" not in str(found.value) and len(str(found.value)) < 300
