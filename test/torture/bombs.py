@@ -30,7 +30,7 @@ from archive_bombs import (  # noqa: E402
     torch_streams,
     torch_zips,
 )
-from pickle_bombs import official, pickles  # noqa: E402
+from pickle_bombs import official, persistent, pickles  # noqa: E402
 
 from backend.errors import UserError  # noqa: E402
 from measures import weights_file  # noqa: E402
@@ -46,7 +46,7 @@ def jittor(data):
 
 
 READERS = {
-    "pickle": (foreign.read, lambda: pickles() | official()),
+    "pickle": (foreign.read, lambda: pickles() | official() | persistent()),
     "jittor": (foreign.read, lambda: {n: jittor(data) for n, data in pickles().items()}),
     "torch_zip": (foreign.read, torch_zips),
     "torch_stream": (foreign.read, torch_streams),

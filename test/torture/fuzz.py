@@ -132,6 +132,7 @@ def model():
 
 
 def foreign():
+    import stylegan2_files
     import weight_files
 
     from networks.config import ModelConfig
@@ -144,6 +145,12 @@ def foreign():
               for path in sorted(glob.glob(os.path.join(ROOT, "test", "golden", "port16*")))]
     port_state = weight_files.port_state()["g_running"]
     files.append(("port.tar", weight_files.torch_tar(port_state)))
+    config = ModelConfig(arch="stylegan2", size=8, latent=8, mapping_layers=1, fmap_max=4)
+    networks = stylegan2_files.random_networks(config)
+    files += [(f"persistent{protocol}.pkl", stylegan2_files.torch_pickle(
+        stylegan2_files.torch_networks(config, networks), protocol)) for protocol in (2, 3, 4)]
+    files.append(("stylegan2.pkl", weight_files.official_pickle(
+        stylegan2_files.tf_networks(config, networks))))
     files.append(("attack.pkl", pickle.dumps({"g_running": Attack()})))
     return foreign.read, files
 

@@ -2,6 +2,7 @@
 import struct
 
 import numpy as np
+import stylegan2_files
 from weight_files import Network, official_networks, official_pickle
 
 from networks.config import ModelConfig
@@ -115,6 +116,11 @@ def pickles():
     found["a storage named by shared tuples"] = START + shared("tuple") + (
         b"\x940(" + text(b"storage") + b"ctorch\nFloatStorage\n" + SHARED + text(b"cpu") +
         b"K\1tQ.")
+    storage = stylegan2_files.storage_bytes(np.zeros(100_000, "float32"))
+    load_from_bytes = b"ctorch.storage\n_load_from_bytes\n"
+    found["one storage read again and again"] = START + load_from_bytes + b"\x940(" + (
+        b"B" + struct.pack("<I", len(storage)) + storage + b"t\x94(" + b"h\0h\1R" * 10_000 + b"t.")
+    found["sets that add each other"] = START + b"\x8f\x94" + b"(" + b"h\0" * 400_000 + b"\x90."
     for name, code in (("BINBYTES8", b"\x8e"), ("BINUNICODE8", b"\x8d"), ("FRAME", b"\x95"),
                        ("BYTEARRAY8", b"\x96")):
         found[f"a claim of 8 GB by {name}"] = START + code + struct.pack("<Q", 8 << 30) + b"x."
@@ -138,4 +144,25 @@ def official():
     part = Network("G_mapping", {f"Dense{i}/weight": np.zeros(8, "f4") for i in range(500)}, {})
     networks[0].state["components"] = {str(i): part for i in range(5000)}
     found["one component under many names"] = official_pickle(networks)
+    networks = official_networks(CONFIG)
+    part = Network("G_mapping", {f"{i}": np.zeros(1, "f4") for i in range(5000)}, {})
+    networks[0].state["components"] = {"m" * 40_000: part}
+    found["a component with a long name"] = official_pickle(networks)
     return found
+
+
+def persistent():
+    """{name: pickle} of PyTorch modules that are not what they should be."""
+    module = stylegan2_files.module
+    one = stylegan2_files.tensor(np.zeros(1, "float32"))
+    state = {"_parameters": {f"{i}": one for i in range(5000)}, "_buffers": {}, "_modules": {}}
+    part = stylegan2_files.persistent("Module", state)
+    found = {"a module with a long name": {"_modules": {"m" * 40_000: part}},
+             "one module under many names": {"_modules": {f"{i}": part for i in range(5000)}},
+             "modules in modules": {"_modules": {"m": module({".".join("m" * 60): np.zeros(1)},
+                                                             {})}},
+             "parameters of shared tuples": {"_parameters": {"m": doubled()}},
+             "an option of shared tuples": {"_modules": {"synthesis": stylegan2_files.persistent(
+                 "SynthesisNetwork", {"b4": doubled(), "img_resolution": doubled()})}}}
+    return {name: stylegan2_files.torch_pickle({
+        "G_ema": stylegan2_files.persistent("Generator", wrong)}) for name, wrong in found.items()}
