@@ -20,8 +20,7 @@ from backend.files import make_folder
 from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
 from dataset import Loader, PictureFolder, load_batch, to_float
 from pictures.grid import save_grid
-from training import runs, stats
-from training import settings as flags
+from training import flags, runs, settings, stats
 from training.measuring import DuringTraining
 from training.progress import (
     ProgressBar,
@@ -46,14 +45,14 @@ def main(argv=None):
     saved = find_run(typed)
     init = (*snapshot.load_any(typed["init"]), typed["init"]) if "init" in typed else None
     if saved:
-        s = flags.resumed_run(typed, saved[0]["settings"])
+        s = settings.resumed_run(typed, saved[0]["settings"])
         config = snapshot.model_config(saved[0], saved[2])
     else:
-        s = flags.new_run(typed, init and init[0])
-        config = flags.model_config(s, init and init[0])
-    flags.check_division(s, config)
-    flags.check_freeze(s, config, init)
-    schedule = flags.make_schedule(s)
+        s = settings.new_run(typed, init and init[0])
+        config = settings.model_config(s, init and init[0])
+    settings.check_division(s, config)
+    settings.check_freeze(s, config, init)
+    schedule = settings.make_schedule(s)
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
     backend.use_amp(s["amp"])
@@ -72,7 +71,7 @@ def main(argv=None):
         runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"])
-    if s["amp"] and not jt.flags.use_cuda and not backend.has_amx:
+    if s["amp"] and not jt.settings.use_cuda and not backend.has_amx:
         print("note: --amp: found no GPU and no AMX with --conv winograd, all of it is float32",
               file=sys.stderr)
     training = make_training(s, schedule, config, pictures)
@@ -279,7 +278,7 @@ def loop(training, started):
 
 def too_many_skipped(training, phase):
     """Ten steps in a row were not finite. A GPU is asked every tenth step only: asking waits."""
-    if backend.jt.flags.use_cuda and training.images_seen // phase.batch % MOST_SKIPPED:
+    if backend.jt.settings.use_cuda and training.images_seen // phase.batch % MOST_SKIPPED:
         return False
     return training.skipped_in_a_row.item() >= MOST_SKIPPED
 

@@ -8,7 +8,7 @@ import time
 sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 import dataset  # noqa: E402
-from training import settings  # noqa: E402
+from training import flags  # noqa: E402
 
 
 def main():
@@ -16,7 +16,7 @@ def main():
     parser.add_argument("data", help="folder that holds 8/, 16/ …")
     parser.add_argument("--batch", type=int, default=16, help="images per batch (default 16)")
     parser.add_argument("--seconds", type=float, default=3, help="per size (default 3)")
-    parser.add_argument("--workers", type=int, default=settings.default_workers(),
+    parser.add_argument("--workers", type=int, default=flags.default_workers(),
                         help="processes (default: half the cores)")
     args = parser.parse_args()
     for size in dataset.available_sizes(args.data):

@@ -20,8 +20,7 @@ from backend.errors import UserError  # noqa: E402
 from bench.torch_twin import Twin  # noqa: E402
 from cli import run  # noqa: E402
 from dataset import Loader  # noqa: E402
-from training import runs  # noqa: E402
-from training import settings as flags  # noqa: E402
+from training import flags, runs, settings  # noqa: E402
 from training.schedule import crossed, ema_beta, gradient_scale  # noqa: E402
 from weights import snapshot  # noqa: E402
 
@@ -31,13 +30,13 @@ ONLY = dict(loss="logistic", r1_interval=1, share_fakes=False)
 
 def main(argv=None):
     started = time.monotonic()
-    s = flags.new_run(flags.parse(argv))
+    s = settings.new_run(flags.parse(argv))
     for flag, value in ONLY.items():
         if s[flag] != value:
             raise UserError(f"--{flag}: found {s[flag]}, the twin has {value} only")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(s["seed"])
-    config, schedule = flags.model_config(s), flags.make_schedule(s)
+    config, schedule = settings.model_config(s), settings.make_schedule(s)
     twin, images_seen, epoch, size = Twin(config), 0, None, None
     bar = tqdm(total=schedule.total_images, unit="img", mininterval=10)
     with Loader(s["data"], config.channels, s["seed"], s["mirror"], s["workers"]) as loader:
@@ -65,7 +64,7 @@ def main(argv=None):
 def save(twin, s, schedule, images_seen):
     phase = schedule.trained(images_seen)
     header = {"kind": "generator", "images_seen": images_seen, "name": s["name"],
-              "size": phase.size, "alpha": phase.alpha, "settings": flags.to_save(s),
+              "size": phase.size, "alpha": phase.alpha, "settings": settings.to_save(s),
               "model": dataclasses.asdict(twin.config)}
     arrays = {f"ema/{name}": value.numpy() for name, value in twin.G_ema.state_dict().items()}
     os.makedirs("checkpoint", exist_ok=True)

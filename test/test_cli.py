@@ -39,8 +39,8 @@ def test_a_mistyped_flag_is_answered_with_the_one_that_was_meant(monkeypatch, co
 
 
 @pytest.mark.parametrize("command, words, message", [
-    ("train", ["x", "--preset", "smal"], "--preset: found smal, wanted one of official, small; did "
-     "you mean small?"),
+    ("train", ["x", "--preset", "smal"], "--preset: found smal, wanted one of official, auto, "
+     "paper256, paper512, paper1024, cifar, small; did you mean small?"),
     ("generate", ["x", "--noise", "cosnt"], "did you mean const?"),
     ("generate", ["x", "--figures", "samples,mixin"], "--figures: found mixin, wanted one of "
      "samples, mixing, interpolation, truncation, noise; did you mean mixing?"),

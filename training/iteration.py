@@ -22,8 +22,7 @@ from networks.inputs import fade, is_fading, make_noise
 from networks.layers import downsample, draw_weights, upsample
 from networks.shapes import picture_layers
 from pictures.painter import paint, styles_of
-from training import loss
-from training import settings as flags
+from training import loss, settings
 from training.adam import Adam
 from training.schedule import ema_beta, gradient_scale, group_unit, lazy, parts
 from weights import snapshot
@@ -206,12 +205,12 @@ class Training:
         phase = self.schedule.trained(self.images_seen)
         return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
                 "size": phase.size, "alpha": phase.alpha, "streams": streams.VERSION,
-                "model": dataclasses.asdict(self.config), "settings": flags.to_save(self.s),
+                "model": dataclasses.asdict(self.config), "settings": settings.to_save(self.s),
                 "pictures": self.pictures, "kernels": self.kernels()}
 
     def kernels(self):
         """What decides the last digits: the device and the kind of its convolutions."""
-        if jt.flags.use_cuda:
+        if jt.settings.use_cuda:
             return "CUDA"
         kind = "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
         return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 3"

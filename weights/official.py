@@ -9,11 +9,9 @@ import re
 import numpy as np
 
 from networks.config import ModelConfig, size_of
-from weights.bounds import Refused, short
+from weights.bounds import LONGEST_NAME, Refused, short
 from weights.stand_ins import Network
 from weights.unpickle import Weights, values
-
-LONGEST_NAME = 200              # of a part of a network
 
 # What the official build functions can do besides, with the only value that is done here.
 FIXED = dict(
@@ -50,7 +48,7 @@ def variables(network):
         pairs = part.state["variables"] if isinstance(part, Network) else None
         if not isinstance(pairs, (list, tuple)) or not all(len(p) == 2 for p in pairs):
             raise Refused("damaged: a network without its list of variables")
-        if len(prefix) > LONGEST_NAME:                      # each array in it carries it
+        if len(prefix) > LONGEST_NAME:
             raise Refused(f"damaged: a part called {short(prefix, 60)}")
         found |= values({prefix + str(name): value for name, value in pairs})
     # Where components are not saved by themselves, their scopes are called so.

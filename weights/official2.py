@@ -9,12 +9,11 @@ import re
 import numpy as np
 
 from networks.config import ModelConfig
-from weights.bounds import Refused, short
+from weights.bounds import LONGEST_NAME, Refused, short
 from weights.stand_ins import Array, Persistent
 from weights.unpickle import Weights, values
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
-LONGEST_NAME = 200
 NETWORKS = {"G_ema": "ema", "G": "generator", "D": "discriminator"}
 
 
@@ -33,7 +32,7 @@ class Module:
                    for kind in ("_parameters", "_buffers", "_modules", "_init_kwargs")):
             raise Refused("damaged: a module whose parts are no dict")
         prefix = f"{name}." if name else ""
-        if len(name) > LONGEST_NAME:                        # each array below carries it
+        if len(name) > LONGEST_NAME:
             raise Refused(f"damaged: a module called {short(name, 60)}")
         for kind in "_parameters", "_buffers":
             self.arrays |= {f"{prefix}{key}": a for key, a in values(state.get(kind, {})).items()}

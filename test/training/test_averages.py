@@ -7,7 +7,7 @@ import pytest
 from conftest import command
 from small_runs import GROWING, in_process, train_on
 
-from training import settings
+from training import flags, settings
 from training.iteration import Training
 from weights import snapshot
 
@@ -78,7 +78,7 @@ def test_each_average_has_a_file_that_every_command_reads_and_that_goes_with_the
 @pytest.mark.parametrize("text", ["", "4,", "four", "-1", "nan", "inf", "4,4", "4,4.0", "4 12"])
 def test_half_lives_that_make_no_sense_are_refused(text):
     with pytest.raises(argparse.ArgumentTypeError, match="found '.*', wanted"):
-        settings.half_lives(text)
+        flags.half_lives(text)
 
 
 def test_a_run_of_an_earlier_version_goes_on_with_its_average(symbols):

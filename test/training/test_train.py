@@ -14,7 +14,7 @@ from small_runs import GROWING, TINY, in_process, is_running, train_on, training
 
 import backend
 from backend.errors import UserError
-from training import estimate, recipes, runs, settings
+from training import estimate, flags, recipes, runs, settings
 from training.iteration import Training
 from weights import snapshot
 
@@ -33,8 +33,8 @@ def visible(folder):
 
 
 def test_only_what_was_typed_counts_as_typed():
-    assert settings.parse(["data/x"]) == {"data": "data/x", "name": "x"}
-    typed = settings.parse(["data/x", "--kimg", "3", "--cuda_home", "/cuda", "--amp"])
+    assert flags.parse(["data/x"]) == {"data": "data/x", "name": "x"}
+    typed = flags.parse(["data/x", "--kimg", "3", "--cuda_home", "/cuda", "--amp"])
     assert typed == {"data": "data/x", "name": "x", "kimg": 3, "cuda_home": "/cuda", "amp": True}
 
 
