@@ -71,7 +71,7 @@ def main(argv=None):
         runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"])
-    if s["amp"] and not jt.settings.use_cuda and not backend.has_amx:
+    if s["amp"] and not jt.flags.use_cuda and not backend.has_amx:
         print("note: --amp: found no GPU and no AMX with --conv winograd, all of it is float32",
               file=sys.stderr)
     training = make_training(s, schedule, config, pictures)
@@ -278,7 +278,7 @@ def loop(training, started):
 
 def too_many_skipped(training, phase):
     """Ten steps in a row were not finite. A GPU is asked every tenth step only: asking waits."""
-    if backend.jt.settings.use_cuda and training.images_seen // phase.batch % MOST_SKIPPED:
+    if backend.jt.flags.use_cuda and training.images_seen // phase.batch % MOST_SKIPPED:
         return False
     return training.skipped_in_a_row.item() >= MOST_SKIPPED
 

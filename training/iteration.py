@@ -210,7 +210,7 @@ class Training:
 
     def kernels(self):
         """What decides the last digits: the device and the kind of its convolutions."""
-        if jt.settings.use_cuda:
+        if jt.flags.use_cuda:
             return "CUDA"
         kind = "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
         return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 3"
