@@ -2,8 +2,8 @@
 
     python convert.py stylegan2-ffhq.pkl ffhq.model      official StyleGAN1 or StyleGAN2
     python convert.py FFHQ_80000.model ffhq.model --size 128    the PyTorch or the Jittor port
-    python convert.py x.model x.pt                       ours → the PyTorch port (.pt .npz
-                                                         .safetensors)
+    python convert.py x.model x.pt                       ours → the PyTorch port, of StyleGAN1 or
+                                                         of StyleGAN2 (.pt .npz .safetensors)
     python convert.py x.model small.model --half         ours, of half the size: to give away
     python convert.py --check FILE                       what is in it
 
@@ -25,7 +25,7 @@ from backend.files import make_folder, naming, replacing
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
 from networks.config import PORT, ModelConfig, size_of
 from networks.shapes import discriminator_shapes, generator_shapes
-from weights import npz, port, snapshot
+from weights import npz, port, port2, snapshot
 
 ENDINGS = (".model", ".pt", ".npz", ".safetensors")
 LIBRARIES = {".pt": "torch", ".safetensors": "safetensors.numpy"}
@@ -57,9 +57,8 @@ def main(argv=None):
         print(f"Wrote {args.output}. To see it, type: python generate.py "
               f"{shlex.quote(args.output)}")
         return 0
-    if config.arch != "stylegan1":
-        raise UserError(f"{args.output}: the PyTorch port's names are for StyleGAN1 so far: name a "
-                        "file that ends in .model")
+    if config.arch == "stylegan2":
+        return to_port2(header, arrays, config, args, library)
     wrong = [IN_WORDS[name] for name, there in PORT.items() if getattr(config, name) != there]
     if wrong:
         if not args.approximate:
@@ -248,18 +247,58 @@ def difference(original, changed, args):
             f"square {np.sqrt((off ** 2).mean() / pictures[0].var()):.1%} of the pictures' own")
 
 
+def to_port2(header, arrays, config, args, library):
+    """The file in the names of StyleGAN2's PyTorch port."""
+    wrong = [name for name in ("channels", "labels", "mapping_lrmul")
+             if getattr(config, name) != port2.FIXED[name]]
+    wrong += ["latent, dlatent and mapping_fmaps"] * (
+        len({config.latent, config.dlatent, config.mapping_fmaps}) > 1)
+    if wrong:
+        raise UserError(f"{args.input}: the PyTorch port has no place for its {', '.join(wrong)}: "
+                        "name a file that ends in .model")
+    if config.clamp:
+        if not args.approximate:
+            raise UserError(f"{args.input}: activations stay within {config.clamp:g} here, and "
+                            "have no limit in the PyTorch port: type --approximate to leave it "
+                            "out, with the error measured")
+        original = header, arrays
+        config = dataclasses.replace(config, clamp=0.0)
+        header = header | {"model": dataclasses.asdict(config)}
+        print(f"approximate: {difference(original, (header, arrays), args)}")
+    own = [name for name in ("d_residual", "stddev_group")
+           if getattr(config, name) != port2.FIXED[name]]
+    if own:
+        arrays = {name: a for name, a in arrays.items() if not name.startswith("discriminator/")}
+        print(f"the discriminator is left out, for its {' and '.join(own)} are not the port's")
+    write(args.output, port2.to_port(config, arrays), library)
+    load = f"torch.load({args.output!r})['g_ema']" if args.output.endswith(".pt") else \
+        "the arrays under g_ema/"
+    print(f"Wrote {args.output} in the PyTorch port's names; there, Generator({config.size}, "
+          f"{config.latent}, {config.mapping_layers}).load_state_dict takes {load}")
+    full = [min(base // s, 512) for base in (16384 * 2, 8192 * 2) for s in config.sizes]
+    here = [config.width(s) for s in config.sizes]
+    if here not in (full[:len(here)], full[len(here):]):
+        print("The port's class has literal widths; here they are " +
+              ", ".join(f"{n} at {s}" for s, n in zip(config.sizes, here)) + ": change them there.")
+    return 0
+
+
 def write(path, networks, library):
-    """Write {network: {name: array}} as its ending says; flat files have network/name.
+    """Write {network: {name: array}, or name: array} as its ending says; flat files have
+    network/name.
 
     library: what library_for gave.
     """
-    flat = {f"{network}/{name}": array for network, state in networks.items()
-            for name, array in state.items()}
+    flat = {}
+    for network, state in networks.items():
+        flat |= {f"{network}/{name}": array for name, array in state.items()} \
+            if isinstance(state, dict) else {network: state}
     with naming(path), replacing(path) as file:
         if path.endswith(".npz"):
             npz.write(file, flat)
         elif path.endswith(".pt"):
             library.save({network: {name: library.from_numpy(a) for name, a in state.items()}
+                          if isinstance(state, dict) else library.from_numpy(state)
                           for network, state in networks.items()}, file)
         else:
             file.write(library.save(flat))

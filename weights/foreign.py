@@ -1,7 +1,8 @@
 """Reads other projects' weights: (header, arrays) as snapshot.py reads them from a .model file.
 
 Official pickles of StyleGAN1 (official.py) and StyleGAN2 (official2.py, official2_tf.py), and
-checkpoints of StyleGAN1's PyTorch port and of the Jittor port made from it (port.py). What a port
+checkpoints of StyleGAN1's PyTorch port and of the Jittor port made from it (port.py), and of
+StyleGAN2's PyTorch port (port2.py). What a port
 computes differently is a field of ModelConfig, so no value changes on the way, except that the
 kernels of upsampling layers are turned by 180 degrees and, the ports', divided by four, and that
 StyleGAN2's scale by the style is 1 + what TensorFlow stores: all exact but that sum's rounding.
@@ -17,7 +18,7 @@ import numpy as np
 
 from backend.errors import UserError
 from networks.shapes import discriminator_shapes, generator_shapes
-from weights import containers, official, official2, official2_tf, port
+from weights import containers, official, official2, official2_tf, port, port2
 from weights.bounds import Refused, short
 from weights.stand_ins import Network
 
@@ -37,6 +38,8 @@ def read(path):
             weights = official_weights(content)
         elif official2.is_one(content):
             weights = official2.weights_of(content)
+        elif port2.is_one(content):
+            weights = port2.weights_of(content)
         elif isinstance(content, dict):
             weights = port.weights_of(container, content)
         else:
@@ -118,7 +121,9 @@ def mean_style(arrays, prefix, config):
         for i in range(config.mapping_layers):
             weight = arrays[f"{prefix}/mapping.layers.{i}.weight"]
             x = x @ (weight.T * np.float32(math.sqrt(2 / weight.shape[1]) * config.mapping_lrmul))
-            x += arrays[f"{prefix}/mapping.layers.{i}.bias"] * np.float32(config.mapping_lrmul)
+            gain = math.sqrt(2) if config.arch == "stylegan2" else 1        # see layers.EqualLR
+            x += arrays[f"{prefix}/mapping.layers.{i}.bias"] * np.float32(
+                config.mapping_lrmul * gain)
             x = np.where(x > 0, x, x * np.float32(0.2))
         total = total + x.sum(0, dtype="float64")
     return (total / MEAN_STYLE_LATENTS).astype("float32")

@@ -40,6 +40,13 @@ class Persistent(StandIn):
         self.state = meta["state"]
 
 
+class Namespace(StandIn):
+    """argparse.Namespace: flags of a trainer, of no use here."""
+
+    def build(self, state):
+        pass
+
+
 class Dtype(StandIn):
     """numpy.dtype of plain numbers."""
 
@@ -201,6 +208,7 @@ GLOBALS = {
     "torch_utils.persistence._reconstruct_persistent_obj": Persistent,
     "dnnlib.util.EasyDict": Ordered,
     "_codecs.encode": latin1_bytes,
+    "argparse.Namespace": Namespace,
 }
 for _module in ("numpy.core", "numpy._core"):
     GLOBALS |= {f"{_module}.multiarray._reconstruct": reconstruct_array,

@@ -14,6 +14,7 @@ from weights.bounds import ITEM, Refused, short
 from weights.stand_ins import (
     GLOBALS,
     Array,
+    Namespace,
     Network,
     Ordered,
     Persistent,
@@ -92,7 +93,8 @@ class Unpickler(pickle._Unpickler):
     def load_newobj(self):
         arguments, cls = self.stack.pop(), self.stack.pop()
         self.pay_for(arguments)
-        self.append(Ordered() if cls is Ordered else reconstruct_object(cls, *arguments))
+        plain = cls is Ordered or cls is Namespace
+        self.append(cls() if plain else reconstruct_object(cls, *arguments))
 
     def load_build(self):
         state, target = self.stack.pop(), self.stack[-1]

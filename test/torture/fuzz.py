@@ -136,7 +136,7 @@ def foreign():
     import weight_files
 
     from networks.config import ModelConfig
-    from weights import foreign
+    from weights import foreign, port2
     config = ModelConfig(size=16, latent=8, mapping_layers=2, fmap_base=64, fmap_max=8)
     networks = weight_files.official_networks(config)
     files = [(f"official{protocol}.pkl", weight_files.official_pickle(networks, protocol))
@@ -151,6 +151,8 @@ def foreign():
         stylegan2_files.torch_networks(config, networks), protocol)) for protocol in (2, 3, 4)]
     files.append(("stylegan2.pkl", weight_files.official_pickle(
         stylegan2_files.tf_networks(config, networks))))
+    state = port2.to_port(config, stylegan2_files.wanted(networks))["g_ema"]
+    files.append(("port2.tar", weight_files.torch_tar(state)))
     files.append(("attack.pkl", pickle.dumps({"g_running": Attack()})))
     return foreign.read, files
 
