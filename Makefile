@@ -33,6 +33,7 @@ bench: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m pip install -q torch==2.13.0
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64,128 --batch 16,16,8,4,4
 	$(PYTHON_IN_VENV) bench/train_step.py --vs torch,fused --size 8,16,32,64 --batch 32 --fmap_max 64
+	$(PYTHON_IN_VENV) bench/train_step.py --arch stylegan2 --vs torch,scaled --size 32,64 --batch 8 --fmap_max 64
 	$(PYTHON_IN_VENV) bench/train_step.py --vs lazy,shared --size 16 --batch 16
 	$(PYTHON_IN_VENV) bench/neighbour.py --vs torch
 	$(PYTHON_IN_VENV) bench/train_step.py --vs lazy,shared --size 16 --batch 32 --fmap_max 64
