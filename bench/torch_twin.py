@@ -56,6 +56,16 @@ def upsample(x):
     return F.interpolate(x, scale_factor=2, mode="nearest")
 
 
+def with_stddev(x):
+    """The minibatch standard deviation of groups of up to 4, as a last channel."""
+    n, c, h, w = x.shape
+    group = next(g for g in (4, 3, 2, 1) if n % g == 0)
+    y = x.view(group, n // group, c, h, w)
+    deviation = torch.sqrt(y.var(0, unbiased=False) + 1e-8).mean([1, 2, 3])
+    deviation = deviation.view(1, -1, 1, 1).repeat(group, 1, 1, 1).view(n, 1, 1, 1)
+    return torch.cat([x, deviation.expand(-1, -1, h, w)], 1)
+
+
 class Epilogue(nn.Module):
     """Noise, bias, leaky ReLU, instance norm, style."""
 
@@ -164,13 +174,7 @@ class Discriminator(nn.Module):
             if s == size and alpha < 1:
                 small = lrelu(getattr(self, f"from_rgb{s // 2}")(F.avg_pool2d(images, 2)))
                 x = small + (x - small) * alpha
-        n, c, h, w = x.shape
-        group = next(g for g in (4, 3, 2, 1) if n % g == 0)
-        y = x.view(group, n // group, c, h, w)
-        deviation = torch.sqrt(y.var(0, unbiased=False) + 1e-8).mean([1, 2, 3])
-        deviation = deviation.view(1, -1, 1, 1).repeat(group, 1, 1, 1).view(n, 1, 1, 1)
-        x = torch.cat([x, deviation.expand(-1, -1, h, w)], 1)
-        x = lrelu(self.head.dense0(lrelu(self.head.conv(x)).flatten(1)))
+        x = lrelu(self.head.dense0(lrelu(self.head.conv(with_stddev(x))).flatten(1)))
         return self.head.dense1(x)
 
 

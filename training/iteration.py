@@ -58,13 +58,7 @@ class Training:
         the mean scores of real and generated pictures, and r1, the penalty before γ, where it was
         computed; and sound, 1, or 0 where a number was not finite and the step is skipped.
         """
-        phase = self.schedule.at(self.images_seen)
-        if phase.optimizer_epoch != self.optimizer_epoch:
-            self.make_optimizers(phase)
-        self.adam_G.lr, self.adam_D.lr = phase.lr, phase.dlr
-        rng = streams.rng("step", self.s["seed"], self.images_seen)
-        # For the noise maps, which are others in every process.
-        noise.seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
+        phase, rng = self.begin()
         alpha = fade(phase.alpha)
 
         def D(pictures):
@@ -104,6 +98,18 @@ class Training:
         self.adam_G.commit(sound)
         self.finish(phase, w_means, sound)
         return measured
+
+    def begin(self):
+        """(the Phase of this iteration, the generator of all that is random in it); the optimizers
+        and the device's own generator are ready for it."""
+        phase = self.schedule.at(self.images_seen)
+        if phase.optimizer_epoch != self.optimizer_epoch:
+            self.make_optimizers(phase)
+        self.adam_G.lr, self.adam_D.lr = phase.lr, phase.dlr
+        rng = streams.rng("step", self.s["seed"], self.images_seen)
+        # For the noise maps, which are others in every process.
+        noise.seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
+        return phase, rng
 
     def finish(self, phase, w_means, sound):
         """What comes after the steps of both networks: averages, of the style (w_means: of every

@@ -8,7 +8,7 @@ loss, every sixteenth time R1. Each draws latents of its own.
 import numpy as np
 
 import model
-from backend import jt, mpi, noise, streams
+from backend import jt, mpi, noise
 from networks.inputs import make_noise
 from training.iteration import Training, add
 from training.loss import path_lengths, r1_penalty, softplus
@@ -38,12 +38,7 @@ class StyleGAN2Training(Training):
         Of the four steps, one whose numbers are not finite leaves its network as it was. Then
         `sound` is 0, the averages stay, and the iteration counts as skipped.
         """
-        phase = self.schedule.at(self.images_seen)
-        if phase.optimizer_epoch != self.optimizer_epoch:
-            self.make_optimizers(phase)
-        self.adam_G.lr, self.adam_D.lr = phase.lr, phase.dlr
-        rng = streams.rng("step", self.s["seed"], self.images_seen)
-        noise.seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
+        phase, rng = self.begin()
         iteration = self.images_seen // phase.batch
         reals = [jt.array(part) for part in np.split(images, self.s["grad_accum"])]
         measured, self.sound, self.w_means = {}, jt.ones(1), []

@@ -11,7 +11,7 @@ import numpy as np
 from networks.config import ModelConfig, size_of
 from weights.bounds import LONGEST_NAME, Refused, short
 from weights.stand_ins import Network
-from weights.unpickle import Weights, values
+from weights.unpickle import Weights, renamed, values
 
 # What the official build functions can do besides, with the only value that is done here.
 FIXED = dict(
@@ -130,9 +130,7 @@ def official_form(name, shape, full_size, fused):
 
     Kernels are HWIO there, matrices [in, out].
     """
-    theirs = name
-    for pattern, replacement in NAMES:
-        theirs = re.sub(pattern, replacement, theirs)
+    theirs = renamed(name, NAMES)
     size = size_of(name) or full_size
     theirs = theirs.format(lod=(full_size // size).bit_length() - 1)
     if len(shape) == 2:

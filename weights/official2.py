@@ -11,7 +11,7 @@ import numpy as np
 from networks.config import ModelConfig
 from weights.bounds import LONGEST_NAME, Refused, short
 from weights.stand_ins import Array, Persistent
-from weights.unpickle import Weights, values
+from weights.unpickle import Weights, renamed, values
 
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 NETWORKS = {"G_ema": "ema", "G": "generator", "D": "discriminator"}
@@ -176,8 +176,6 @@ NAMES = (
 
 def official_form(name, shape):
     """(their name, their shape, function from their array to ours) of our parameter."""
-    theirs = name
-    for pattern, replacement in NAMES:
-        theirs = re.sub(pattern, replacement, theirs)
+    theirs = renamed(name, NAMES)
     their_shape = shape[1:] if name.endswith(("const", "noise_strength")) else shape
     return theirs, their_shape, lambda a: a.reshape(shape)

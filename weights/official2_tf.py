@@ -10,7 +10,7 @@ import numpy as np
 from networks.config import ModelConfig
 from weights.bounds import Refused
 from weights.official import options_of, variables
-from weights.unpickle import Weights
+from weights.unpickle import Weights, renamed
 
 # What the official build functions can do besides, with the only values that are done here.
 FIXED = dict(
@@ -119,9 +119,7 @@ def official_form(name, shape):
 
     Kernels are HWIO there, matrices [in, out]; what is scaled by the style is scaled by 1 + it.
     """
-    theirs = name
-    for pattern, replacement in NAMES:
-        theirs = re.sub(pattern, replacement, theirs)
+    theirs = renamed(name, NAMES)
     if len(shape) == 2:
         return theirs, shape[::-1], np.transpose
     if len(shape) == 4 and name.endswith("weight"):

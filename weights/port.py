@@ -9,7 +9,7 @@ import numpy as np
 
 from networks.config import LARGEST_SIZE, PORT, ModelConfig, size_of, sizes_to
 from weights.bounds import Refused, short
-from weights.unpickle import Weights, values
+from weights.unpickle import Weights, renamed, values
 
 BLUR = (np.outer([1, 2, 1], [1, 2, 1]) / 16).astype("float32")
 NETWORKS = {"g_running": "ema", "generator": "generator", "discriminator": "discriminator"}
@@ -141,9 +141,7 @@ NAMES = (
 
 def port_form(name, shape, last, activate, fused):
     """(their name, their shape, function from their array to ours) of our parameter."""
-    theirs = name
-    for pattern, replacement in NAMES:
-        theirs = re.sub(pattern, replacement, theirs)
+    theirs = renamed(name, NAMES)
     block = (size_of(name) or 4).bit_length() - 3
     theirs = theirs.format(
         block=block, level=last - block, inner=".0" if activate else "",

@@ -11,7 +11,7 @@ from networks.config import LARGEST_SIZE, ModelConfig, size_of, sizes_to
 from weights.bounds import Refused, short
 from weights.official2 import FILTER
 from weights.port import count, fmaps, port_arrays
-from weights.unpickle import Weights, values
+from weights.unpickle import Weights, renamed, values
 
 NETWORKS = {"g_ema": "ema", "g": "generator", "d": "discriminator"}
 # What the port's class has and ours may have otherwise.
@@ -103,9 +103,7 @@ NAMES = (
 
 def form_of(name, full_size):
     """The port's name of our parameter, in a network of this size."""
-    theirs = name
-    for pattern, replacement in NAMES:
-        theirs = re.sub(pattern, replacement, theirs)
+    theirs = renamed(name, NAMES)
     level = (size_of(name) or 4).bit_length() - 4           # of size 8: 0
     second = int(".conv1" in name)
     return theirs.format(conv=2 * level + second, rgb=level,

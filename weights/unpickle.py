@@ -6,6 +6,7 @@ refused by name. All protocols are read, those of Python 2 included.
 """
 import dataclasses
 import pickle
+import re
 import struct
 
 import numpy as np
@@ -220,6 +221,13 @@ def values(content):
         if isinstance(item, np.ndarray):
             arrays[str(name)] = item
     return arrays
+
+
+def renamed(name, patterns):
+    """Our name of a parameter in the words of another project: (pattern, replacement) in turn."""
+    for pattern, replacement in patterns:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 @dataclasses.dataclass
