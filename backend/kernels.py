@@ -121,11 +121,12 @@ class ConvolutionBackwardW(Convolution):
 class Winograd(Operator):
     """x [N, I, H, W], weight → y: a 3×3 convolution by the algorithms of ops/winograd.h.
 
-    `form` is "same", "up" (x enlarged before it) or "down" (2×2 sums after it); `adjoint` is the
-    gradient of the other one of these, whose weight it takes.
+    `form` is one of those of `winograd`; `adjoint` is the gradient of the other one of a pair of
+    these, whose weight it takes.
     """
 
-    ADJOINT = {"same": "same", "up": "down", "down": "up"}
+    ADJOINT = {"same": "same", "up": "down", "down": "up", "smooth_up": "smooth_down",
+               "smooth_down": "smooth_up"}
 
     def __init__(self, form, adjoint=False, scale=1.0):
         self.form, self.adjoint, self.scale = form, adjoint, scale
@@ -159,10 +160,15 @@ class WinogradGradient(Winograd):
 def winograd(x, weight, form, scale=1.0):
     """scale · form(x, weight) for a 3×3 convolution: [N, I, H, W], [O, I, 3, 3] → [N, O, H', W'].
 
-    form: "same", "up" (nearest ×2 before it) or "down" (2×2 sums after it). Only where
-    `best_form` says "winograd".
+    form: "same", "up" (nearest ×2 before it) or "down" (2×2 sums after it); or StyleGAN2's, with
+    its filter as [1, 3, 3, 1] ⊗ [1, 3, 3, 1] / 16: "smooth_up" (transposed in steps of 2, then the
+    filter, zero padded by 1) and "smooth_down" (the filter, zero padded by 2, then in steps of 2).
+    Only where `best_form` says "winograd".
     """
     return Winograd(form, False, scale)(x, weight)
+
+
+NARROWEST_WINOGRAD = {"same": 16, "up": 64, "down": 64, "smooth_up": 32, "smooth_down": 32}
 
 
 def best_form(form, weight):
@@ -174,11 +180,11 @@ def best_form(form, weight):
     if weight.shape[-1] != 3:
         return "plain"
     narrower = min(weight.shape[:2])
-    if on_cpu() and has_winograd and narrower >= (16 if form == "same" else 64):
+    if on_cpu() and has_winograd and narrower >= NARROWEST_WINOGRAD[form]:
         return "winograd"
     # cuDNN has algorithms of fewer multiplications for wide 3×3 convolutions in float32, and none
     # that is good for strided ones; with matrix units it is the other way round.
-    if form == "same" or on_gpu() and narrower > 64 and not uses_amp():
+    if form not in ("up", "down") or on_gpu() and narrower > 64 and not uses_amp():
         return "plain"
     return "fused"
 

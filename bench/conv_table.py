@@ -1,7 +1,8 @@
 """Milliseconds of every form of a 3×3 layer: python bench/conv_table.py
 
-For each width and size, of a layer alone, after nearest ×2 ("up") and before a 2×2 mean ("down"):
-its forward pass and both gradients together. From this table is backend/kernels.py: best_form.
+For each width and size, of a layer alone, after nearest ×2 ("up") and before a 2×2 mean ("down"),
+and with StyleGAN2's filter ("smooth_up", "smooth_down"): its forward pass and both gradients
+together. From this table is backend/kernels.py: best_form.
 """
 import argparse
 import os
@@ -22,18 +23,20 @@ def main():
 
     from backend import jt
     from backend.kernels import best_form
+    from networks import stylegan2
     from networks.layers import DownConv2d, EqualConv2d, UpConv2d
+    kinds = (("same", EqualConv2d, 1), ("up", UpConv2d, 2), ("down", DownConv2d, 1),
+             ("smooth_up", stylegan2.UpConv2d, 2), ("smooth_down", stylegan2.DownConv2d, 1))
     print("* runs")
     for channels in map(int, args.channels.split(",")):
         for size in map(int, args.size.split(",")):
             batch = max(4, min(32, 2 ** 20 // (channels * size * size) * 2))
             weight = jt.randn(channels, channels, 3, 3)
-            for sampling, layer, side in (("same", EqualConv2d, size), ("up", UpConv2d, size // 2),
-                                          ("down", DownConv2d, size)):
+            for sampling, layer, enlarged in kinds:
                 if sampling != "same" and size < 8:
                     continue
-                x = jt.randn(batch, channels, side, side)
-                line = f"{channels:4} channels, size {size:3}, batch {batch:2}, {sampling:4}:"
+                x = jt.randn(batch, channels, size // enlarged, size // enlarged)
+                line = f"{channels:4} channels, size {size:3}, batch {batch:2}, {sampling:11}:"
                 for form in ("plain", "fused", "winograd"):
                     if hasattr(layer, form):
                         mark = "*" if best_form(sampling, weight) == form else " "

@@ -7,7 +7,7 @@ sizes are in use from the beginning, and the pictures of all of them are summed 
 import math
 
 from backend import jt
-from backend.kernels import best_form, conv2d, conv_transpose2d, matmul
+from backend.kernels import best_form, conv2d, conv_transpose2d, matmul, winograd
 from backend.layouts import split
 from backend.modulation import epilogue, limited, scale_planes
 from backend.resample import enlarge, halve, smooth
@@ -35,6 +35,19 @@ class Modulated(nn.Module):
         self.clamp = config.clamp
 
 
+class UpConv2d:
+    """A transposed 3×3 convolution in steps of 2, then the filter: [N, in, H, W] →
+    [N, out, 2H, 2W]."""
+
+    @staticmethod
+    def plain(x, weight, scale):
+        return smooth(conv_transpose2d(x, weight, stride=2, padding=0), 1, gain=4 * scale)
+
+    @staticmethod
+    def winograd(x, weight, scale):
+        return winograd(x, weight, "smooth_up", scale)
+
+
 class SynthesisLayer(Modulated):
     """A modulated 3×3 convolution, noise, bias and leaky ReLU; where `up`, ×2 before it."""
 
@@ -47,10 +60,8 @@ class SynthesisLayer(Modulated):
         """x [N, in, H, W], w [N, dlatent], noise [N or 1, 1, H', W'] or None."""
         style = self.style(w)
         x = scale_planes(x, style)
-        if self.up:
-            x = smooth(conv_transpose2d(x, self.weight, stride=2, padding=0), 1, gain=4)
-        else:
-            x = getattr(EqualConv2d, best_form("same", self.weight))(x, self.weight, 1.0)
+        layer, form = (UpConv2d, "smooth_up") if self.up else (EqualConv2d, "same")
+        x = getattr(layer, best_form(form, self.weight))(x, self.weight, 1.0)
         if noise is None:
             noise = jt.zeros(1, 1, *x.shape[2:]).stop_grad()
         return epilogue(x, self.demodulation(style), noise, self.noise_strength, self.bias,
@@ -125,6 +136,21 @@ class SynthesisNetwork(nn.Module):
         return image
 
 
+class DownConv2d(EqualConv2d):
+    """The filter, then a 3×3 convolution in steps of 2: [N, in, 2H, 2W] → [N, out, H, W]."""
+
+    def convolve(self, x, weight, scale):
+        return getattr(self, best_form("smooth_down", weight))(x, weight, scale)
+
+    @staticmethod
+    def plain(x, weight, scale):
+        return conv2d(smooth(x, 2), weight, stride=2, scale=scale)
+
+    @staticmethod
+    def winograd(x, weight, scale):
+        return winograd(x, weight, "smooth_down", scale / 4)
+
+
 class DiscriminatorBlock(nn.Module):
     """[N, d_width(size), size, size] → [N, d_width(size/2), size/2, size/2]."""
 
@@ -144,13 +170,6 @@ class DiscriminatorBlock(nn.Module):
         y = limited(self.conv0(x), self.clamp)
         y = limited(self.conv1(y), self.clamp * self.both)
         return y if self.skip is None else y + self.skip(halve(x))
-
-
-class DownConv2d(EqualConv2d):
-    """The filter, then a 3×3 convolution in steps of 2: [N, in, 2H, 2W] → [N, out, H, W]."""
-
-    def convolve(self, x, weight, scale):
-        return conv2d(smooth(x, 2), weight, stride=2, scale=scale)
 
 
 class DiscriminatorHead(nn.Module):

@@ -21,10 +21,23 @@ def downsample(x):
     return x.reshape(n, c, h // 2, 2, w // 2, 2).mean((3, 5))
 
 
+def conv_transpose2d(x, w, stride):
+    """w [out, in, K, K]: each pixel paints its kernel."""
+    n, c, height, width = x.shape
+    spread = np.zeros((n, c, (height - 1) * stride + 1, (width - 1) * stride + 1))
+    spread[:, :, ::stride, ::stride] = x
+    return conv2d(spread, w[:, :, ::-1, ::-1], padding=w.shape[-1] - 1)
+
+
+def filtered(x, taps, padding):
+    """Each channel by taps ⊗ taps, which are symmetric; padding: (before, after)."""
+    x = np.pad(x, ((0, 0), (0, 0), padding, padding))
+    kernel = np.outer(taps, taps)[None, None]
+    return np.stack([conv2d(x[:, c:c + 1], kernel)[:, 0] for c in range(x.shape[1])], 1)
+
+
 def blur(x):
-    kernel = np.outer([1, 2, 1], [1, 2, 1]) / 16
-    return np.stack([conv2d(x[:, c:c + 1], kernel[None, None], padding=1)[:, 0]
-                     for c in range(x.shape[1])], 1)
+    return filtered(x, np.array([1, 2, 1]) / 4, (1, 1))
 
 
 class Weights:

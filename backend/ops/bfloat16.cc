@@ -46,7 +46,7 @@ struct Sides {
 };
 
 bool wants_bfloat16(const Layer& l, bool of_weights) {
-    if (!wants_split(l)) return false;
+    if (!wants_split(l) || l.form == SMOOTH_UP || l.form == SMOOTH_DOWN) return false;
     return of_weights ? std::max(l.from, l.to) <= WIDEST_GRADIENT
                       : l.adjoint && l.batch * Sides(l).area() >= FEWEST_PIXELS;
 }

@@ -37,7 +37,9 @@ void run_conv(stylegan::Kind kind, const ConvOp& op, Var* x, Var* w, Var* y) {
 
 inline stylegan::Layer winograd_layer(Var* x, Var* y, const string& form, bool adjoint,
                                       float64 scale) {
-    return {form == "up" ? stylegan::UP : form == "down" ? stylegan::DOWN : stylegan::SAME,
+    using namespace stylegan;
+    return {form == "up" ? UP : form == "down" ? DOWN : form == "smooth_up" ? SMOOTH_UP
+            : form == "smooth_down" ? SMOOTH_DOWN : SAME,
             (int)x->shape[0], (int)x->shape[1], (int)y->shape[1], (int)x->shape[2],
             (int)x->shape[3], adjoint, (float)scale};
 }

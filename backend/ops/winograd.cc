@@ -19,13 +19,14 @@ namespace stylegan {
 // caches would put all points into the same few places.
 inline size_t padded(size_t n) { return (n + LANES - 1) / LANES * LANES + 5 * LANES; }
 
-// out[i] = sum of m(i, k) in[k]. Unrolled, m is known while compiling, and its zeros cost nothing.
-template <int ROWS, int COLUMNS, class Matrix>
+// out[i] = sum of m(i, k) in[k], or, where ADD, as much more. Unrolled, m is known while compiling,
+// and its zeros cost nothing.
+template <int ROWS, int COLUMNS, bool ADD = false, class Matrix>
 [[gnu::always_inline]] inline void multiply(Matrix m, const Lanes* in, size_t in_step, Lanes* out,
                                             size_t out_step) {
 #pragma GCC unroll 16
     for (int i = 0; i < ROWS; i++) {
-        Lanes sum = {};
+        Lanes sum = ADD ? out[i * out_step] : Lanes{};
 #pragma GCC unroll 16
         for (int k = 0; k < COLUMNS; k++)
             if (m(i, k) != 0) sum += m(i, k) * in[k * in_step];
@@ -38,15 +39,15 @@ struct Steps {
     size_t row, column;
 };
 
-// out = m in transpose(m); in is [COLUMNS, COLUMNS], out [ROWS, ROWS].
-template <int ROWS, int COLUMNS, class Matrix>
+// out = m in transpose(m), or out +=; in is [COLUMNS, COLUMNS], out [ROWS, ROWS].
+template <int ROWS, int COLUMNS, bool ADD = false, class Matrix>
 [[gnu::always_inline]] inline void multiply_both(Matrix m, const Lanes* in, Steps from, Lanes* out,
                                                  Steps to) {
     Lanes half[ROWS][COLUMNS];
     for (int k = 0; k < COLUMNS; k++)
         multiply<ROWS, COLUMNS>(m, in + k * from.column, from.row, &half[0][k], COLUMNS);
     for (int i = 0; i < ROWS; i++)
-        multiply<ROWS, COLUMNS>(m, half[i], 1, out + i * to.row, to.column);
+        multiply<ROWS, COLUMNS, ADD>(m, half[i], 1, out + i * to.row, to.column);
 }
 
 // Some rows of tiles, counted through all pictures; they are transformed and multiplied at once.
@@ -67,10 +68,11 @@ constexpr double SPEED = 2;             // numbers that a transform writes in a 
 constexpr double PRODUCTS = 30;         // of a matrix product in a nanosecond, roughly
 
 // Pictures [N, channels, height, width] to points [P * P, tiles, channels].
-template <int WINDOW, int STRIDE, int P, int PADDING, class Matrix>
+template <int WINDOW, int STRIDE, int P, class Matrix>
 void gather(Matrix m, const float* pictures, int channels, int height, int width, Rows rows,
             float* points) {
     constexpr int GROUP = COPIED / STRIDE, COLUMNS = COPIED + WINDOW - STRIDE;
+    constexpr int PADDING = (WINDOW - STRIDE) / 2;
     const int across = width / STRIDE, down = height / STRIDE;
     const size_t plane = (size_t)height * width;
     const size_t step = padded((size_t)rows.count * across * channels);
@@ -154,6 +156,97 @@ void scatter(Matrix m, const float* points, int channels, int height, int width,
     });
 }
 
+// Points [P * P, tiles, channels] to windows of pictures that overlap and are added up. The rows of a
+// picture have to come in order.
+template <int WINDOW, int STRIDE, int P, class Matrix>
+void scatter_sums(Matrix m, const float* points, int channels, int height, int width, Rows rows,
+                  float* pictures) {
+    constexpr int GROUP = COPIED / 2 / STRIDE, OVERLAP = WINDOW - STRIDE, BEFORE = OVERLAP / 2;
+    constexpr int COLUMNS = GROUP * STRIDE + OVERLAP;
+    const int across = width / STRIDE, down = height / STRIDE;
+    const size_t plane = (size_t)height * width;
+    const size_t step = padded((size_t)rows.count * across * channels);
+    const int groups = (channels + LANES - 1) / LANES, end = rows.first + rows.count;
+    const int begin = rows.first / down, some = (end - 1) / down - begin + 1;      // pictures
+    const double work = std::min(rows.count, down) * across * P * P * LANES / SPEED;
+    share_items((int64_t)some * groups, work, [&](int64_t item) {
+        const int n = begin + item / groups, c = item % groups * LANES;
+        const int count = std::min(LANES, channels - c);
+        float* picture = pictures + ((size_t)n * channels + c) * plane;
+        for (int row = std::max(n * down, rows.first); row < std::min((n + 1) * down, end); row++) {
+            const int top = row % down * STRIDE - BEFORE;
+            Lanes sums[WINDOW][COLUMNS] = {};
+            for (int first = 0; first < across; first += GROUP) {
+                const int tiles = std::min(GROUP, across - first), left = first * STRIDE - BEFORE;
+                for (int t = 0; t < tiles; t++) {
+                    const float* from = points +
+                        ((size_t)(row - rows.first) * across + first + t) * channels + c;
+                    Lanes all[P * P];
+                    for (int p = 0; p < P * P; p++) all[p] = load(from + p * step, 1, count);
+                    multiply_both<WINDOW, P, true>(m, all, {P, 1}, &sums[0][t * STRIDE],
+                                                   {COLUMNS, 1});
+                }
+                // Those that nothing more is added to.
+                const int whole = first + tiles < across ? tiles * STRIDE : width - left;
+                for (int i = std::max(0, -top); i < std::min(WINDOW, height - top); i++)
+                    for (int j = std::max(0, -left); j < whole; j += LANES) {
+                        float* to = picture + (size_t)(top + i) * width + left + j;
+                        const int columns = std::min(LANES, whole - j);
+                        if (i < OVERLAP && top > 0) {       // the row before was here
+                            Lanes before[LANES];
+                            load_columns(to, plane, count, columns, before);
+                            for (int k = 0; k < columns; k++) sums[i][j + k] += before[k];
+                        }
+                        store_columns(&sums[i][j], to, plane, count, columns);
+                    }
+                for (int i = 0; i < WINDOW; i++) {
+                    std::copy_n(sums[i] + tiles * STRIDE, OVERLAP, sums[i]);
+                    std::fill(sums[i] + OVERLAP, sums[i] + COLUMNS, Lanes{});
+                }
+            }
+        }
+    });
+}
+
+// The steps between pictures and points, and what a tile is: its side in x and in y.
+template <class How>
+struct Tiles {
+    static constexpr int in_x = How::algorithm.stride, in_y = How::algorithm.outputs;
+    static constexpr bool overlap = false;
+
+    template <class... Args>
+    static void gather_x(Args... args) {
+        gather<How::algorithm.window, in_x, How::algorithm.points>(
+            [](int i, int k) { return How::algorithm.B[i][k]; }, args...);
+    }
+    template <class... Args>
+    static void gather_dy(Args... args) {
+        gather<in_y, in_y, How::algorithm.points>(
+            [](int i, int k) { return How::algorithm.A[k][i]; }, args...);
+    }
+    template <class... Args>
+    static void scatter_y(Args... args) {
+        scatter<in_y, How::algorithm.points>(
+            [](int i, int k) { return How::algorithm.A[i][k]; }, args...);
+    }
+};
+
+template <class How>
+struct Tiles<Transposed<How>> {
+    static constexpr int in_x = How::algorithm.outputs, in_y = How::algorithm.stride;
+    static constexpr bool overlap = true;
+
+    template <class... Args>
+    static void gather_x(Args... args) { Tiles<How>::gather_dy(args...); }
+    template <class... Args>
+    static void gather_dy(Args... args) { Tiles<How>::gather_x(args...); }
+    template <class... Args>
+    static void scatter_y(Args... args) {
+        scatter_sums<How::algorithm.window, in_y, How::algorithm.points>(
+            [](int i, int k) { return How::algorithm.B[k][i]; }, args...);
+    }
+};
+
 // The points [P * P] of w from channel i to the channels from o on.
 template <class How>
 void transform_taps(const Layer& l, const float* w, int i, int o, Lanes* points) {
@@ -163,7 +256,7 @@ void transform_taps(const Layer& l, const float* w, int i, int o, Lanes* points)
     const float* first = w + 9 * (l.adjoint ? (size_t)i * l.to + o : (size_t)o * l.from + i);
     Lanes taps[9];
     for (int k = 0; k < 9; k++)
-        taps[l.adjoint ? 8 - k : k] = load(first + k, next, count) * l.scale;
+        taps[l.turned() ? 8 - k : k] = load(first + k, next, count) * l.scale;
     multiply_both<P, 3>([](int i, int k) { return How::algorithm.G[i][k]; }, taps, {3, 1}, points,
                         {P, 1});
 }
@@ -240,7 +333,8 @@ void collect_weight(const Layer& l, const float* points, int64_t parts, size_t n
 template <class How>
 struct Workspace {
     static constexpr int POINTS = How::algorithm.points * How::algorithm.points;
-    int across, rows, rows_at_once;
+    int across, down;       // tiles of a picture
+    int rows, rows_at_once;
     size_t most;            // tiles at once
     bool fits;              // into a thread's cache, and is worth a matrix product
     float* weight = nullptr;        // [POINTS, from, to] or [POINTS, to, from]
@@ -249,8 +343,9 @@ struct Workspace {
     char* split = nullptr;  // or the weight as factors for AMX
 
     Workspace(const Layer& l, bool own) {
-        across = l.width / How::algorithm.stride;
-        rows = l.batch * (l.height / How::algorithm.stride);
+        across = l.width / Tiles<How>::in_x;
+        down = l.height / Tiles<How>::in_x;
+        rows = l.batch * down;
         const size_t of_tile = 4 * POINTS * (size_t)(l.from + l.to);
         const size_t wanted = own ? std::min(OWN_TILES, CACHE / of_tile)
                                   : std::min(SHARED_TILES, MOST_MEMORY / of_tile);
@@ -286,11 +381,8 @@ static Factor split_room(int i, int64_t rows, int64_t inner) {
 // Some rows of tiles. Shared among threads, unless one of them is at it.
 template <class How>
 void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const float* x, float* y) {
-    constexpr auto& a = How::algorithm;
-    const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
-    gather<a.window, a.stride, a.points, 1>(
-        [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width, rows,
-        space.x);
+    constexpr int in_x = Tiles<How>::in_x, in_y = Tiles<How>::in_y;
+    Tiles<How>::gather_x(x, l.from, l.height, l.width, rows, space.x);
     const int tiles = rows.count * space.across;
     share_items(space.POINTS, tiles * l.to * (l.from / PRODUCTS), [&](int64_t p) {
         const float* tiles_of_p = space.x + p * padded((size_t)tiles * l.from);
@@ -305,18 +397,21 @@ void convolve_rows(const Layer& l, const Workspace<How>& space, Rows rows, const
         multiply('N', 'N', tiles, l.to, l.from, 1, tiles_of_p, l.from,
                  space.weight + p * padded((size_t)l.from * l.to), l.to, 0, products, l.to);
     });
-    scatter<a.outputs, a.points>(
-        [](int i, int k) { return How::algorithm.A[i][k]; }, space.y, l.to, height, width, rows, y);
+    Tiles<How>::scatter_y(space.y, l.to, l.height / in_x * in_y, l.width / in_x * in_y, rows, y);
 }
 
 template <class How>
 void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     Workspace<How> space(l, true);
-    const bool apart = space.fits && space.blocks() >= FEWEST_BLOCKS;
-    if (!apart) space = Workspace<How>(l, false);
+    int part = space.rows_at_once;
+    if (Tiles<How>::overlap)            // the rows of a picture are one thread's
+        part = std::max(part / space.down * space.down, space.down);
+    const int parts = (space.rows + part - 1) / part;
+    const bool apart = space.fits && parts >= FEWEST_BLOCKS;
+    if (!apart) space = Workspace<How>(l, false), part = space.rows;
     // All blocks are rows for AMX, or none is split.
     const size_t tiles = (size_t)space.rows * space.across;
-    const size_t side = std::max(How::algorithm.stride, How::algorithm.outputs);
+    const size_t side = std::max<int>(Tiles<How>::in_x, Tiles<How>::in_y);
     if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 &&
         tiles * side * side >= FEWEST_SPLIT) {
         const size_t bytes = space.POINTS * Factor::bytes(l.to, l.from);
@@ -326,16 +421,18 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
         space.weight = Workspace<How>::buffer(0, (size_t)l.from * l.to);
         transform_weight<How>(l, w, space.weight);
     }
-    const auto convolve_block = [&](int64_t i) {
+    const auto convolve_part = [&](int64_t i) {
         Workspace<How> mine = space;
         mine.take(l, this_thread());
-        convolve_rows<How>(l, mine, space.block(i), x, y);
+        const int end = std::min<int>((i + 1) * part, space.rows);
+        for (int first = i * part; first < end; first += space.rows_at_once)
+            convolve_rows<How>(l, mine, {first, std::min(space.rows_at_once, end - first)}, x, y);
     };
     if (apart) {
         for (int i = 0; i < most_threads(); i++) Workspace<How>(space).take(l, i);  // may fail here
-        share(space.blocks(), 1 << 30, convolve_block);
+        share(parts, 1 << 30, convolve_part);
     } else {
-        for (int i = 0; i < space.blocks(); i++) convolve_block(i);
+        convolve_part(0);
     }
 }
 
@@ -343,13 +440,9 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
 template <class How>
 void gradient_rows(const Layer& l, const Workspace<How>& space, Rows rows, bool begin,
                    const float* x, const float* dy) {
-    constexpr auto& a = How::algorithm;
-    const int height = l.height / a.stride * a.outputs, width = l.width / a.stride * a.outputs;
-    gather<a.window, a.stride, a.points, 1>(
-        [](int i, int k) { return How::algorithm.B[i][k]; }, x, l.from, l.height, l.width, rows,
-        space.x);
-    gather<a.outputs, a.outputs, a.points, 0>(
-        [](int i, int k) { return How::algorithm.A[k][i]; }, dy, l.to, height, width, rows, space.y);
+    constexpr int in_x = Tiles<How>::in_x, in_y = Tiles<How>::in_y;
+    Tiles<How>::gather_x(x, l.from, l.height, l.width, rows, space.x);
+    Tiles<How>::gather_dy(dy, l.to, l.height / in_x * in_y, l.width / in_x * in_y, rows, space.y);
     const int tiles = rows.count * space.across;
     const bool split = wants_split(l);
     share_items(space.POINTS, l.to * tiles * (l.from / PRODUCTS), [&](int64_t p) {
@@ -400,27 +493,34 @@ void gradient_by(const Layer& l, const float* x, const float* dy, float* dw) {
 // Whether there are too few tiles for the large algorithms. AMX multiplies so fast that writing and
 // reading 100 points of a weight takes longer than what they save.
 static bool is_small(const Layer& l) {
-    const int side = l.form == DOWN ? 8 : 4;
+    const int side = l.form == DOWN || l.form == SMOOTH_DOWN ? 8 : 4;
     const int tiles = l.batch * (l.height / side) * (l.width / side);
     if (l.form == SAME) return tiles < 32;
     return tiles < (wants_split(l) ? 320 : 64) || (wants_split(l) && std::max(l.from, l.to) <= 128);
 }
 
+// by(algorithm) of that of a layer.
+template <class By>
+static void choose(const Layer& l, By by) {
+    const bool small = is_small(l);
+    switch (l.form) {
+        case SAME: return small ? by(SmallSame()) : by(Same());
+        case UP: return small ? by(SmallUp()) : by(Up());
+        case DOWN: return small ? by(SmallDown()) : by(Down());
+        case SMOOTH_UP:
+            return small ? by(Transposed<SmallSmoothDown>()) : by(Transposed<SmoothDown>());
+        case SMOOTH_DOWN: return small ? by(SmallSmoothDown()) : by(SmoothDown());
+    }
+}
+
 void convolve_3x3(const Layer& l, const float* x, const float* w, float* y) {
     if (wants_bfloat16(l, false)) return convolve_bfloat16(l, x, w, y);
-    if (l.form == SAME)
-        return is_small(l) ? convolve_by<SmallSame>(l, x, w, y) : convolve_by<Same>(l, x, w, y);
-    if (l.form == UP) return is_small(l) ? convolve_by<SmallUp>(l, x, w, y) : convolve_by<Up>(l, x, w, y);
-    is_small(l) ? convolve_by<SmallDown>(l, x, w, y) : convolve_by<Down>(l, x, w, y);
+    choose(l, [&](auto how) { convolve_by<decltype(how)>(l, x, w, y); });
 }
 
 void convolve_3x3_gradient(const Layer& l, const float* x, const float* dy, float* dw) {
     if (wants_bfloat16(l, true)) return convolve_bfloat16_gradient(l, x, dy, dw);
-    if (l.form == SAME)
-        return is_small(l) ? gradient_by<SmallSame>(l, x, dy, dw) : gradient_by<Same>(l, x, dy, dw);
-    if (l.form == UP)
-        return is_small(l) ? gradient_by<SmallUp>(l, x, dy, dw) : gradient_by<Up>(l, x, dy, dw);
-    is_small(l) ? gradient_by<SmallDown>(l, x, dy, dw) : gradient_by<Down>(l, x, dy, dw);
+    choose(l, [&](auto how) { gradient_by<decltype(how)>(l, x, dy, dw); });
 }
 
 }  // namespace stylegan

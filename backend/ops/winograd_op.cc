@@ -15,8 +15,8 @@ WinogradOp::WinogradOp(Var* x, Var* w, string form, bool adjoint, float64 scale)
 void WinogradOp::infer_shape() {
     ASSERTop(w->shape[adjoint ? 0 : 1],==,x->shape[1]);
     int64 height = x->shape[2], width = x->shape[3];
-    if (form == "up") height *= 2, width *= 2;
-    if (form == "down") height /= 2, width /= 2;
+    if (form == "up" || form == "smooth_up") height *= 2, width *= 2;
+    if (form == "down" || form == "smooth_down") height /= 2, width /= 2;
     y->set_shape(NanoVector(x->shape[0], w->shape[adjoint ? 1 : 0], height, width));
 }
 

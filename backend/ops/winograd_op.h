@@ -3,7 +3,8 @@
 
 namespace jittor {
 
-// x [N, I, H, W], w → y: a 3x3 convolution as in winograd.h. `form` is "same", "up" or "down".
+// x [N, I, H, W], w → y: a 3x3 convolution as in winograd.h. `form` is "same", "up", "down",
+// "smooth_up" or "smooth_down".
 struct WinogradOp : Op {
     Var* x, * w, * y;
     string form;

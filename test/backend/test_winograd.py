@@ -1,4 +1,4 @@
-"""ops/winograd.cc: three forms of a 3×3 convolution, each with all its gradients, as in float64."""
+"""ops/winograd.cc: the forms of a 3×3 convolution, each with all its gradients, as in float64."""
 import os
 import subprocess
 import sys
@@ -13,9 +13,14 @@ from backend.kernels import WinogradGradient, winograd
 
 pytestmark = pytest.mark.skipif(not has_winograd, reason="no operators of our own here")
 
+TAPS = np.array([1, 3, 3, 1]) / 4
 FORMS = {"same": lambda x, w: reference.conv2d(x, w, padding=1),
          "up": lambda x, w: reference.conv2d(reference.upsample(x), w, padding=1),
-         "down": lambda x, w: 4 * reference.downsample(reference.conv2d(x, w, padding=1))}
+         "down": lambda x, w: 4 * reference.downsample(reference.conv2d(x, w, padding=1)),
+         "smooth_up": lambda x, w: reference.filtered(
+             reference.conv_transpose2d(x, w, 2), TAPS, (1, 1)),
+         "smooth_down": lambda x, w: reference.conv2d(
+             reference.filtered(x, TAPS, (2, 2)), w, stride=2)}
 
 # Few tiles and many; one chunk of them and several, also with several sums; widths that are no
 # multiple of 16; not square.
@@ -120,7 +125,9 @@ found = []
 def add(y, inputs):
     found.extend([y, *jt.grad((y * y).sum(), inputs)])
 for form, channels, size, batch in (("same", 512, 8, 16), ("up", 512, 4, 16), ("down", 512, 8, 16),
-                                    ("same", 48, 64, 5), ("up", 64, 32, 9), ("down", 64, 64, 9)):
+                                    ("same", 48, 64, 5), ("up", 64, 32, 9), ("down", 64, 64, 9),
+                                    ("smooth_up", 512, 4, 16), ("smooth_down", 512, 8, 16),
+                                    ("smooth_up", 48, 32, 9), ("smooth_down", 48, 64, 9)):
     x, w = var(batch, channels, size, size), var(channels, channels, 3, 3)
     add(winograd(x, w, form), [x, w])
 for batch in 16, 11:
@@ -146,7 +153,7 @@ def test_how_many_threads_compute_changes_no_bit():
     found = [subprocess.run([sys.executable, "-c", BITS], cwd=ROOT, capture_output=True, text=True,
                             check=True, env=os.environ | {"OMP_NUM_THREADS": str(count)}).stdout
              for count in (1, 2, 8, 24)]
-    assert len(found[0].split()) == 43
+    assert len(found[0].split()) == 55
     for other in found[1:]:
         assert other == found[0]
 

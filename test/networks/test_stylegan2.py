@@ -4,12 +4,11 @@ import pytest
 import reference
 
 import model
-from backend import jt
-from networks import inputs
+from backend import jt, kernels
+from networks import inputs, stylegan2
 from networks.config import ModelConfig
 from networks.layers import draw_weights
 
-FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 SQRT2 = 2 ** 0.5
 
 
@@ -26,24 +25,13 @@ def made(config):
 
 
 def filtered(x, before, after, gain=1.0, every=1):
-    x = np.pad(x, ((0, 0), (0, 0), (before, after), (before, after)))
-    y = [reference.conv2d(x[:, c:c + 1], FILTER[None, None] * gain)[:, 0]
-         for c in range(x.shape[1])]
-    return np.stack(y, 1)[:, :, ::every, ::every]
+    taps = np.array([1, 3, 3, 1]) / 8 * np.sqrt(gain)
+    return reference.filtered(x, taps, (before, after))[:, :, ::every, ::every]
 
 
 def stuffed(x):
     y = np.zeros((*x.shape[:2], 2 * x.shape[2], 2 * x.shape[3]))
     y[:, :, ::2, ::2] = x
-    return y
-
-
-def transposed(x, w):
-    """Each pixel spreads the kernel over an image of 2H + 1."""
-    n, _, h, width = x.shape
-    y = np.zeros((n, len(w), 2 * h + 1, 2 * width + 1))
-    for i, j in np.ndindex(3, 3):
-        y[:, :, i:i + 2 * h:2, j:j + 2 * width:2] += np.einsum("nihw,oi->nohw", x, w[:, :, i, j])
     return y
 
 
@@ -60,7 +48,7 @@ def synthesis(network, styles, noise):
             own = weight * style[:, None, None] / (1 if demodulate else np.sqrt(len(style)))
             if demodulate:
                 own = own / np.sqrt((own ** 2).sum((1, 2, 3), keepdims=True) + 1e-8)
-            y.append(transposed(one[None], own) if up else
+            y.append(reference.conv_transpose2d(one[None], own, 2) if up else
                      reference.conv2d(one[None], own, padding=weight.shape[-1] // 2))
         y = np.concatenate(y)
         y = filtered(y, 1, 1, 4) if up else y
@@ -112,7 +100,7 @@ def relative(ours, wanted):
 
 
 @pytest.mark.parametrize("clamp", [0.0, 1.0], ids=["", "clamp"])
-@pytest.mark.parametrize("fmap_max", [12, 24])
+@pytest.mark.parametrize("fmap_max", [12, 40])           # the last by Winograd's algorithms
 def test_the_generator_is_the_papers(clamp, fmap_max):
     config = ModelConfig(arch="stylegan2", size=16, latent=10, fmap_max=fmap_max, clamp=clamp)
     G, _ = made(config)
@@ -126,8 +114,10 @@ def test_the_generator_is_the_papers(clamp, fmap_max):
 
 @pytest.mark.parametrize("clamp", [0.0, 1.0], ids=["", "clamp"])
 @pytest.mark.parametrize("residual", [True, False], ids=["resnet", "orig"])
-def test_the_discriminator_is_the_papers_and_has_its_gradient(residual, clamp):
-    config = ModelConfig(arch="stylegan2", size=16, fmap_max=12, clamp=clamp, d_residual=residual)
+@pytest.mark.parametrize("fmap_max", [12, 40])
+def test_the_discriminator_is_the_papers_and_has_its_gradient(fmap_max, residual, clamp):
+    config = ModelConfig(arch="stylegan2", size=16, fmap_max=fmap_max, clamp=clamp,
+                         d_residual=residual)
     _, D = made(config)
     images, direction = (np.random.RandomState(seed).randn(4, 3, 16, 16) for seed in (4, 5))
     given = jt.array(images.astype("float32"))
@@ -136,6 +126,20 @@ def test_the_discriminator_is_the_papers_and_has_its_gradient(residual, clamp):
     slope = (jt.grad(scores.sum(), given).numpy() * direction).sum()
     wanted = reference.first_difference(lambda x: discriminator(D, x).sum(), [images], [direction])
     assert abs(slope - wanted) < 1e-4 * np.abs(direction).sum() * 1e-2 + 1e-4 * abs(wanted)
+
+
+@pytest.mark.skipif(not kernels.has_winograd, reason="no operators of our own here")
+@pytest.mark.parametrize("layer", [stylegan2.UpConv2d, stylegan2.DownConv2d])
+def test_sampling_by_winograds_algorithms_equals_plain(layer):
+    rng = np.random.RandomState(6)
+    weight = jt.array(rng.randn(24, 40, 3, 3).astype("float32"))
+    for size in (8, 32):
+        x, results = jt.array(rng.randn(2, 40, size, size).astype("float32")), []
+        for form in (layer.plain, layer.winograd):
+            y = form(x, weight, 0.5)
+            results.append([y] + jt.grad((y * y).sum(), [x, weight]))
+        for plain, found in zip(*results):
+            assert relative(found.numpy(), plain.numpy()) < 2e-5
 
 
 def test_pictures_of_a_style_do_not_depend_on_the_others_in_the_batch():
