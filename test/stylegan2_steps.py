@@ -20,7 +20,7 @@ STEPS = "generator", "path length", "discriminator", "R1"
 
 
 def made(data, **changes):
-    """A run of size 16 and batch 16 with weights that differ from zero."""
+    """A run, of size 16 and batch 16, with weights that differ from zero."""
     from backend import jt
     s = recipes.recipe("stylegan2", "official", 16) | dict(
         data=data, name="x", max_size=16, init_size=16, batch="16", latent=16, mapping_layers=2,
@@ -34,11 +34,12 @@ def made(data, **changes):
                 p.assign(p.numpy() + 0.1 * rng.randn(*p.shape).astype("float32"))
     maps = [jt.array(rng.randn(1, 1, s, s).astype("float32")).stop_grad()
             for s in training.config.noise_sides]
-    direction = jt.array(rng.randn(1, 3, 16, 16).astype("float32") / 16)
+    sides = training.config.size, training.config.size
+    direction = jt.array(rng.randn(1, 3, *sides).astype("float32") / sides[0])
     training.maps = lambda count: maps
     draw_paths = training.draw_paths
     training.draw_paths = lambda rng, phase: [
-        (*draw[:-1], direction.expand(draw[-1].shape[0], 3, 16, 16))
+        (*draw[:-1], direction.expand(draw[-1].shape[0], 3, *sides))
         for draw in draw_paths(rng, phase)]
     training.start_together()
     return training
