@@ -24,8 +24,10 @@ PANELS = (
     ("R1 penalty and norms of the gradients", "log",
      {"r1": "R1", "grad_norm_D": "gradient of D", "grad_norm_G": "gradient of G"}),
     ("Images per second (the first at a size compile)", "linear", {"images_per_second": None}))
-# Drawn where a run has measured them (StyleGAN2's first; train.py --metrics), as points.
-METRICS = (("Path length in training", ("path_length",)), ("SWD × 1000", ("swd",)),
+# Drawn where a run has measured them (the first: StyleGAN2's; train.py --metrics: as points).
+METRICS = (("Path length in training", ("path_length",)),
+           ("Mean sign of D's scores of real pictures, and p of --augment",
+            ("score_sign", "augment_p")), ("SWD × 1000", ("swd",)),
            ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)), ("KID × 1000", ("kid",)),
            ("Precision and recall", ("precision", "recall")),
            ("Perceptual path length", ("ppl_z", "ppl_w")),
@@ -66,9 +68,11 @@ def draw(rows, name, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    wanted = [*PANELS] + [
-        (title, "linear", {name: name for name in names}) for title, names in METRICS
-        if any(row.get(name) is not None for row in rows for name in names)]
+    wanted = [*PANELS]
+    for title, names in METRICS:
+        there = [column for column in names if any(row.get(column) is not None for row in rows)]
+        if there:
+            wanted.append((title, "linear", {column: column for column in there}))
     heights = [0.15] + [2.3] * len(wanted)
     figure, (strip, *panels) = pyplot.subplots(
         len(heights), 1, figsize=(10, sum(heights)), sharex=True, layout="constrained",

@@ -2,13 +2,15 @@
 
     python test/check_golden.py PICKLE.pkl GOLDEN.npz        the official networks' outputs
     python test/check_golden.py --port [PARAMS.txt] GOLDEN.npz    the PyTorch port's
+    python test/check_golden.py --ada GOLDEN.npz                  the official augmentation's
 
 PICKLE is an official pickle of StyleGAN1 or StyleGAN2. The port's weights are made from a seed;
 PARAMS lists their names and shapes (default: the port's own, 512 channels, up to 1024). Errors are
 the largest difference divided by the largest reference value. Exit code 1 when one is over its
 bound, or an array is not known.
 
-StyleGAN2's arrays are listed in golden_stylegan2.py. Those of the official StyleGAN1: inputs z
+StyleGAN2's arrays are listed in golden_stylegan2.py, those of the augmentation in golden_ada.py.
+Those of the official StyleGAN1: inputs z
 [N, latent], d_images [N, C, H, W] and mix_crossover; outputs
     w, ws, ws_psi0.7, dlatent_avg           styles of Gs (of G: G_w, …), one per layer in ws
     img_psi0.7, img_psi0.5_cutoff3, img_psi0.7_lod1.5       images of the full size
@@ -33,6 +35,7 @@ import numpy as np
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
 
+from golden_ada import Augmented  # noqa: E402
 from golden_stylegan2 import StyleGAN2Outputs  # noqa: E402
 
 from backend.errors import UserError  # noqa: E402
@@ -49,14 +52,15 @@ def main(argv=None):
     parser = Parser(description=__doc__)
     parser.add_argument("files", nargs="+", metavar="FILE", help="weights (see above), GOLDEN.npz")
     parser.add_argument("--port", action="store_true", help="the PyTorch port's recipe and outputs")
+    parser.add_argument("--ada", action="store_true", help="the official augmentation's outputs")
     parser.add_argument("--dump", metavar="OUT.npz", help="write the computed arrays")
     parser.add_argument("--conv", choices=["direct", "winograd"], default="direct",
                         help="kernels of the CPU; Winograd's bounds are twice as wide (default "
                         "direct)")
     add_device_arguments(parser)
     args = parser.parse_args(argv)
-    if len(args.files) != 2 and not (args.port and len(args.files) == 1):
-        parser.error("wanted PICKLE.pkl GOLDEN.npz, or --port GOLDEN.npz")
+    if len(args.files) != 2 - args.ada and not (args.port and len(args.files) == 1):
+        parser.error("wanted PICKLE.pkl GOLDEN.npz, --port GOLDEN.npz, or --ada GOLDEN.npz")
     try:
         with np.load(args.files[-1], allow_pickle=False) as archive:
             golden = {name: archive[name] for name in archive.files}
@@ -64,6 +68,8 @@ def main(argv=None):
         raise UserError(f"{args.files[-1]}: {error}") from None
     if args.port:
         source = PortOutputs(golden, *args.files[:-1])
+    elif args.ada:
+        source = Augmented(golden)
     else:
         header, _ = foreign.read(args.files[0])
         kind = OfficialOutputs if header["model"]["arch"] == "stylegan1" else StyleGAN2Outputs

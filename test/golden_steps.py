@@ -66,7 +66,7 @@ class Steps:
 
     def Gmain(self, step):
         run, inputs = self.new(), self.inputs(step)
-        terms, (w_mean,) = run.generator_terms(inputs)
+        terms, (w_mean,) = run.generator_terms(run.D, inputs)
         scores = run.D(run.paint(*inputs, run.maps(0))[0])
         return {"fake_scores": (scores.numpy(), IMAGES),
                 "loss": (softplus(-scores).numpy(), IMAGES), "w_avg_after": self.w_avg(run, w_mean),
@@ -75,7 +75,7 @@ class Steps:
     def Dmain(self, step):
         run, inputs = self.new(), self.inputs(step)
         real = jt.array(self.golden["real"])
-        terms, (_, _, w_mean) = run.discriminator_terms(real, inputs)
+        terms, (*_, w_mean) = run.discriminator_terms(run.D, real, inputs)
         fake, real = run.D(run.paint(*inputs, run.maps(0))[0]), run.D(real)
         return {"fake_scores": (fake.numpy(), IMAGES), "real_scores": (real.numpy(), IMAGES),
                 "loss": ((softplus(fake) + softplus(-real)).numpy(), IMAGES),
@@ -84,7 +84,7 @@ class Steps:
 
     def Dreg(self, step):
         run, real = self.new(), jt.array(self.golden["real"])
-        terms, _ = run.r1_terms(real)
+        terms, _ = run.r1_terms(run.D, real)
         scores = run.D(real)
         gradient = jt.grad(scores.sum(), real, retain_graph=True)
         penalty = (gradient * gradient).sum([1, 2, 3]).numpy()

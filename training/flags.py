@@ -88,6 +88,14 @@ def make_parser():
         "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
+    add("--augment", "ada, for few pictures: D sees all of them at random turned, moved, stretched "
+        "and recoloured, as often as it takes for it not to know them by heart",
+        choices=["none", "ada"])
+    add("--augment_p", "each transform with this probability, 0 to 1, instead of as often as it "
+        "takes; above 0.8 generated pictures are transformed too", type=float)
+    add("--augment_target", "the mean sign of D's scores of real pictures that p is steered to, "
+        "-1 to 1", type=float)
+    add("--augment_kimg", "thousands of images in which p can rise by 1", type=float)
     add("--ema_kimg", "half-life of the averaged generator in thousands of images. Several, such "
         "as 4,12, keep as many averages; the first is in NAME_<images>.model, the others are in "
         "files of their own, such as NAME_<images>_ema12.model", type=half_lives)

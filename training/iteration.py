@@ -24,6 +24,7 @@ from networks.shapes import picture_layers
 from pictures.painter import paint, styles_of
 from training import loss, settings
 from training.adam import Adam
+from training.augment import Augmentation
 from training.schedule import ema_beta, gradient_scale, group_unit, lazy, parts
 from weights import snapshot
 
@@ -46,6 +47,7 @@ class Training:
         for average in self.averages.values():
             copy_weights(self.G, average)
         self.G_ema = self.averages[s["ema_kimg"][0]]
+        self.augmentation = Augmentation(s) if s["augment"] != "none" else None
         self.images_seen = 0
         self.adam_G = self.adam_D = self.optimizer_epoch = None     # made by the first step
         self.skipped, self.skipped_in_a_row = (jt.zeros(1).stop_grad() for _ in range(2))
@@ -55,33 +57,34 @@ class Training:
 
         Of several processes each brings its part of the batch, and all have to take the step.
         Returns what was measured, Vars of one element: both losses, the norms of both gradients,
-        the mean scores of real and generated pictures, and r1, the penalty before γ, where it was
-        computed; and sound, 1, or 0 where a number was not finite and the step is skipped.
+        the mean scores of real and generated pictures; score_sign, the mean sign of the former; r1,
+        the penalty before γ, where it was computed; and sound, 1, or 0 where a number was not
+        finite and the step is skipped.
         """
         phase, rng = self.begin()
         alpha = fade(phase.alpha)
-
-        def D(pictures):
-            return self.D(pictures, alpha)
 
         # Discriminator: real pictures up, generated ones down, R1.
         sums = made = None
         reals = [self.fade_reals(jt.array(part), alpha)
                  for part in np.split(images, self.s["grad_accum"])]
-        for real, inputs in zip(reals, self.draw(rng, phase)):
+        critics = self.critics(0, phase, alpha)
+        for D, real, inputs in zip(critics, reals, self.draw(rng, phase)):
             terms, values, made = self.discriminator_terms(D, real, inputs, phase, alpha)
             sums = add(sums, [*self.adam_D.gradients(terms), *values])
         loss_D, *means = self.means(sums)
         gradients, (w_mean, *values) = means[:len(self.adam_D.v)], means[len(self.adam_D.v):]
         w_means = [w_mean]              # of every pass of G
-        measured = dict(zip(("score_real", "score_fake", "r1"), values), loss_D=loss_D)
+        measured = dict(zip(("score_sign", "score_real", "score_fake", "r1"), values),
+                        loss_D=loss_D)
         sound, measured["grad_norm_D"] = self.adam_D.propose(loss_D, *gradients)
         del sums, means, gradients, values
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
         sums, shared = None, made is not None
-        for real, inputs in zip(reals, [None] if made else self.draw(rng, phase)):
+        critics = self.critics(1, phase, alpha)
+        for D, real, inputs in zip(critics, reals, [None] if made else self.draw(rng, phase)):
             fake, w = made or self.generate(inputs, phase, alpha)
             made = None
             g_loss = self.generator_loss(D, real, fake)
@@ -97,6 +100,8 @@ class Training:
         self.adam_D.commit(sound)
         self.adam_G.commit(sound)
         self.finish(phase, w_means, sound)
+        if self.augmentation:
+            self.augmentation.steer(measured["score_sign"], phase.batch)
         return measured
 
     def begin(self):
@@ -131,6 +136,18 @@ class Training:
         self.images_seen += phase.batch
         jt.sync_all()
 
+    def critics(self, step, phase, alpha=1.0):
+        """For each part of this process D, a function from pictures to scores, which augments the
+        pictures first; step: which one of the iteration's."""
+        def critic(images):
+            if not self.augmentation:
+                return lambda pictures: self.D(pictures, alpha)
+            place = self.images_seen, step
+            transform = self.augmentation.transforming(place, phase.batch, images)
+            return lambda pictures: self.D(transform(pictures), alpha)
+
+        return [critic(images) for images in self.my_parts(phase.batch)]
+
     def my_parts(self, batch):
         """Which images of a batch are this process's, int [--grad_accum, images of each part]."""
         count = self.s["grad_accum"]
@@ -155,7 +172,8 @@ class Training:
         with contextlib.nullcontext() if share else jt.no_grad():
             fake, w = self.generate(inputs, phase, alpha)
         terms, *values, penalty = self.discriminator_loss(D, real, fake.detach(), gamma, scale)
-        values = [w.detach().mean(0), *(scores.mean().detach() for scores in values)]
+        values = [w.detach().mean(0), mean_sign(values[0]),
+                  *(scores.mean().detach() for scores in values)]
         values += [] if penalty is None else [penalty.detach()]
         return terms, values, (fake, w) if share else None
 
@@ -243,6 +261,8 @@ class Training:
             arrays |= self.adam_G.state("adam_generator") | self.adam_D.state("adam_discriminator")
         arrays |= {"skipped": self.skipped.numpy(), "skipped_in_a_row":
                    self.skipped_in_a_row.numpy()}
+        if self.augmentation:
+            arrays |= self.augmentation.state()
         epoch = self.optimizer_epoch and list(self.optimizer_epoch)
         return self.header() | {"kind": "training", "optimizer_epoch": epoch}, arrays
 
@@ -287,12 +307,19 @@ class Training:
         self.images_seen = header["images_seen"]
         self.skipped.assign(arrays["skipped"])
         self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])
+        if self.augmentation:
+            self.augmentation.restore(arrays)
         phase = self.schedule.at(self.images_seen)
         if header["optimizer_epoch"] != list(phase.optimizer_epoch):
             return                                          # a new epoch begins, Adam afresh
         self.make_optimizers(phase)
         self.adam_G.restore(arrays, "adam_generator")
         self.adam_D.restore(arrays, "adam_discriminator")
+
+
+def mean_sign(scores):
+    """Of scores [N, 1], from −1 to 1."""
+    return (jt.ternary(scores > 0, jt.ones(1), -jt.ones(1))).mean().detach()
 
 
 def add(sums, more):

@@ -10,7 +10,7 @@ import numpy as np
 import model
 from backend import jt, mpi, noise
 from networks.inputs import make_noise
-from training.iteration import Training, add
+from training.iteration import Training, add, mean_sign
 from training.loss import path_lengths, r1_penalty, softplus
 
 # Of the path length penalty: its batch is so many times smaller, and how fast its mean moves.
@@ -44,18 +44,22 @@ class StyleGAN2Training(Training):
         measured, self.sound, self.w_means = {}, jt.ones(1), []
 
         measured["loss_G"], measured["grad_norm_G"], _ = self.descend(
-            self.adam_G, (self.generator_terms(inputs) for inputs in self.draw(rng, phase)))
+            self.adam_G, (self.generator_terms(D, inputs)
+                          for D, inputs in zip(self.critics(0, phase), self.draw(rng, phase))))
         if self.s["pl_weight"] and iteration % self.s["pl_interval"] == 0:
             measured["path_length"] = self.path_length_step(rng, phase)
         measured["loss_D"], measured["grad_norm_D"], scores = self.descend(
-            self.adam_D, (self.discriminator_terms(real, inputs)
-                          for real, inputs in zip(reals, self.draw(rng, phase))))
-        measured |= zip(("score_real", "score_fake"), scores)
+            self.adam_D, (self.discriminator_terms(D, real, inputs) for D, real, inputs
+                          in zip(self.critics(1, phase), reals, self.draw(rng, phase))))
+        measured |= zip(("score_sign", "score_real", "score_fake"), scores)
         if self.s["gamma"] and iteration % self.s["r1_interval"] == 0:
-            _, _, (measured["r1"],) = self.descend(self.adam_D, map(self.r1_terms, reals), False)
+            _, _, (measured["r1"],) = self.descend(
+                self.adam_D, map(self.r1_terms, self.critics(2, phase), reals), False)
 
         measured["sound"] = self.sound
         self.finish(phase, self.w_means, self.sound)
+        if self.augmentation:
+            self.augmentation.steer(measured["score_sign"], phase.batch)
         return measured
 
     def descend(self, adam, parts, paints=True):
@@ -87,19 +91,20 @@ class StyleGAN2Training(Training):
     def maps(self, count):
         return make_noise(count, self.config.size, self.config.arch)
 
-    def generator_terms(self, inputs):
+    def generator_terms(self, D, inputs):
         fake, _, w_mean = self.paint(*inputs, self.maps(len(inputs[0])))
-        return [softplus(-self.D(fake)).mean()], [w_mean]
+        return [softplus(-D(fake)).mean()], [w_mean]
 
-    def discriminator_terms(self, real, inputs):
+    def discriminator_terms(self, D, real, inputs):
         with jt.no_grad():
             fake, _, w_mean = self.paint(*inputs, self.maps(len(inputs[0])))
-        real_scores, fake_scores = self.D(real), self.D(fake.detach())
+        real_scores, fake_scores = D(real), D(fake.detach())
         return ([softplus(fake_scores).mean(), softplus(-real_scores).mean()],
-                [real_scores.mean().detach(), fake_scores.mean().detach(), w_mean])
+                [mean_sign(real_scores), real_scores.mean().detach(), fake_scores.mean().detach(),
+                 w_mean])
 
-    def r1_terms(self, real):
-        penalty = r1_penalty(self.D(real), real).mean()
+    def r1_terms(self, D, real):
+        penalty = r1_penalty(D(real), real).mean()
         return [penalty * (self.s["gamma"] / 2 * self.s["r1_interval"])], [penalty.detach()]
 
     def path_length_step(self, rng, phase):

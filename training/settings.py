@@ -15,7 +15,7 @@ from training.recipes import OFFICIAL, PRESETS, recipe
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
          "init_alpha", "dlr", "arch", "stddev_group", "d_residual", "ema_rampup", "pl_weight",
-         "pl_interval", "freeze_d")
+         "pl_interval", "freeze_d", "augment", "augment_p", "augment_target", "augment_kimg")
 # What only one architecture knows.
 ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "loss", "gamma_scale", "share_fakes"),
         "stylegan2": ("pl_weight", "pl_interval", "freeze_d")}
@@ -154,7 +154,7 @@ def check(s):
     s.setdefault("max_minutes", math.inf)
     for flag in ("kimg", "phase_kimg", "sample_kimg", "save_kimg", "latent", "mapping_layers",
                  "fmap_base", "fmap_max", "r1_interval", "max_minutes", "metric_kimg",
-                 "grad_accum", "pl_interval"):
+                 "grad_accum", "pl_interval", "augment_kimg"):
         if not s[flag] > 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted more than 0")
     for flag in ("fade_kimg", "gamma", "keep", "workers", "seed", "ema_rampup", "pl_weight",
@@ -172,6 +172,7 @@ def check(s):
     for flag in ("max_size", "init_size"):
         if s[flag] < 8:
             raise UserError(f"--{flag}: found {s[flag]}, wanted 8 or more")
+    check_augment(s)
     if s["max_size"] < s["init_size"]:
         raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "
                         f"type --init_size {s['max_size']}")
@@ -179,6 +180,18 @@ def check(s):
         raise UserError("--share_fakes keeps the pictures of a whole batch, which --grad_accum is "
                         "to spare the memory of: leave one out")
     check_batches(make_schedule(s), s["grad_accum"], schedule.group_unit(s["stddev_group"]))
+
+
+def check_augment(s):
+    """Raise UserError for probabilities that are none, and scores whose sign means nothing."""
+    for flag, least in (("augment_p", 0), ("augment_target", -1)):
+        if s[flag] is not None and not least <= s[flag] <= 1:
+            raise UserError(f"--{flag}: found {s[flag]:g}, wanted a number from {least} to 1")
+    if s["augment"] == "none" and s["augment_p"] is not None:
+        raise UserError("--augment_p is of --augment ada: type both")
+    if s["augment"] == "ada" and s["augment_p"] is None and s["loss"] != "logistic":
+        raise UserError(f"--augment ada goes by the sign of D's scores, which means nothing with "
+                        f"--loss {s['loss']}: type --augment_p 0.2, or another probability")
 
 
 def check_batches(plan, grad_accum, group):

@@ -14,9 +14,9 @@ from measures import evaluate
 
 # Means over the steps since the line before that were not skipped.
 MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "grad_norm_G",
-         "path_length")
-COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "skipped", "images_per_second",
-           "memory_gib", *evaluate.COLUMNS)
+         "path_length", "score_sign")
+COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "augment_p", "skipped",
+           "images_per_second", "memory_gib", *evaluate.COLUMNS)
 KIMG = 1
 
 
@@ -57,8 +57,10 @@ class Stats:
             values = [step[name].item() for step in steps if name in step]
             values = [value for value in values if math.isfinite(value)]    # a norm may overflow
             row[name] = sum(values) / len(values) if values else None
+        augmentation = training.augmentation
         row |= dict(kimg=training.images_seen / 1000, size=phase.size, alpha=phase.alpha,
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
+                    augment_p=augmentation.p if augmentation else None,
                     images_per_second=self.images / (time.monotonic() - self.since),
                     memory_gib=peak_memory()) | self.metrics
         if self.before is None:

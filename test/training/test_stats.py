@@ -28,7 +28,8 @@ def steps(path, images_seen, kimg, batch=16):
             course.add({"r1": np.float64(5), "score_real": np.float64(np.nan)} | sound, 0)
         images_seen += batch
         if images_seen // 1000 != (images_seen - batch) // 1000:
-            training = types.SimpleNamespace(images_seen=images_seen, skipped=np.float64(0))
+            training = types.SimpleNamespace(images_seen=images_seen, skipped=np.float64(0),
+                                             augmentation=None)
             course.write(training, phase)
 
 
@@ -48,7 +49,8 @@ def test_a_skipped_step_counts_nothing_not_even_what_was_finite_in_it(tmp_path):
     for loss_D, loss_G, sound in ((1, 2, 1), (1e6, np.nan, 0), (3, 4, 1)):
         course.add({"loss_D": np.float64(loss_D), "loss_G": np.float64(loss_G),
                     "sound": np.float64(sound)}, 400)
-    course.write(types.SimpleNamespace(images_seen=1200, skipped=np.float64(1)), schedule.at(0))
+    course.write(types.SimpleNamespace(images_seen=1200, skipped=np.float64(1), augmentation=None),
+                 schedule.at(0))
     row, = stats.read(str(tmp_path / "stats.csv"))
     assert (row["loss_D"], row["loss_G"], row["skipped"]) == (2, 3, 1)
 
@@ -114,7 +116,8 @@ def test_the_picture_and_the_film_of_a_run(tmp_path, symbols):
     rows = stats.read(str(tmp_path / "sample/seen/stats.csv"))
     assert [(row["kimg"], row["size"]) for row in rows] == [(1, 16), (2, 16), (2.2, 16)]
     for name in stats.COLUMNS:
-        if name not in (*evaluate.COLUMNS, "path_length"):        # that is StyleGAN2's
+        # StyleGAN2's, and --augment's
+        if name not in (*evaluate.COLUMNS, "path_length", "augment_p"):
             assert all(row[name] is not None and np.isfinite(row[name]) for row in rows), name
     assert all(row["grad_norm_D"] > 0 and row["r1"] > 0 for row in rows)
     with Image.open(tmp_path / "sample/seen/stats.png") as picture:

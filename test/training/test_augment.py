@@ -1,0 +1,154 @@
+"""--augment ada: the official transforms, their gradients, and how often they take place."""
+import csv
+import os
+
+import numpy as np
+import pytest
+from conftest import ROOT, command
+from small_runs import TINY, in_process, train_on
+from stylegan2_steps import STEPS, gradients, made
+
+from backend import jt, warp
+from backend.errors import UserError
+from training import augment, settings
+from training.iteration import Training
+from weights import snapshot
+
+GOLDEN = os.path.join(ROOT, "test/golden/ada_r32.npz")
+
+
+def relative(found, wanted):
+    return np.abs(found - wanted).max() / np.abs(wanted).max()
+
+
+def placing(p, seed=0, count=5, size=16, channels=3):
+    draws = augment.Draws(np.random.default_rng(seed), count)
+    return augment.draw_placing(draws, p, size, channels)
+
+
+def pictures(count=5, size=16, channels=3, seed=1):
+    return jt.array(np.random.RandomState(seed).randn(count, channels, size, size)
+                    .astype("float32"))
+
+
+def test_every_output_of_the_official_pipe_is_reproduced(tmp_path):
+    _, output, _ = command("test/check_golden.py", "--ada", GOLDEN, "--device", "cpu",
+                           "--dump", "out.npz", cwd=tmp_path)
+    assert "22 arrays compared, 0 over their bound or not known" in output
+    with np.load(GOLDEN) as golden, np.load(tmp_path / "out.npz") as found:
+        wanted = {name for name in golden.files if name.endswith(("_out", "_grad"))}
+        assert set(found.files) == wanted and len(wanted) == 22
+        for name in wanted:
+            bound = 1e-5 if name.endswith("_out") else 5e-5
+            assert relative(found[name], golden[name]) < bound
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("p", [0.3, 1.0])
+def test_the_loops_are_the_matrices_with_first_and_second_gradients(p, channels):
+    found = []
+    for form in warp.warp, warp.by_matrices:
+        x, dy, u = (pictures(channels=channels, seed=seed) for seed in (1, 2, 3))
+        y = form(x, placing(p, channels=channels))
+        # As R1: of the gradient of what is not linear in y.
+        first = jt.grad((y * y * dy).sum(), x)
+        second = jt.grad((first * u).sum(), [x, dy])
+        found.append([v.numpy() for v in (y, first, *second)])
+    for loops, matrices in zip(*found):
+        assert relative(loops, matrices) < 2e-5
+
+
+def test_what_is_not_chosen_stays_what_it_is_to_the_last_bit():
+    x = pictures()
+    one = placing(0.0)
+    assert (warp.warp(x, one).numpy() == x.numpy()).all()
+    assert (jt.grad((warp.warp(x, one) * x.detach()).sum(), x).numpy() == x.numpy()).all()
+
+
+@pytest.mark.parametrize("transform, allowed", [
+    ("xflip", lambda x, y: (y == x).all() or relative(y, x[:, :, ::-1]) < 0.2),
+    ("brightness", lambda x, y: np.ptp(y - x) < 1e-5),
+    ("lumaflip", lambda x, y: np.allclose(y - y.mean(0), x - x.mean(0), atol=1e-5))])
+def test_a_transform_does_what_its_name_says(transform, allowed):
+    size = 32
+    smooth = np.add.outer(np.sin(np.arange(size) / 5), np.cos(np.arange(size) / 7))
+    x = np.stack([np.stack([smooth, smooth.T, smooth ** 2])] * 8).astype("float32")
+    draws = augment.Draws(np.random.default_rng(0), 8)
+    y = warp.warp(jt.array(x), augment.draw_placing(draws, 1.0, size, 3, (transform,))).numpy()
+    assert all(allowed(one, other) for one, other in zip(x, y))
+    assert any((one != other).any() for one, other in zip(x, y))
+
+
+def test_how_often_is_as_often_as_p_says():
+    draws = augment.Draws(np.random.default_rng(0), 4000)
+    for name in augment.GEOMETRY + augment.COLOUR:
+        found, chosen = augment.one_geometric(name, draws, 0.36, 64) \
+            if name in augment.GEOMETRY else augment.one_of_colour(name, draws, 0.36)
+        wanted = 0.2 if name.startswith("rotate") and name != "rotate90" else 0.36
+        assert abs(chosen.mean() - wanted) < 0.03
+        assert len(found) in (1, 4000)
+
+
+def test_p_rises_above_the_target_falls_below_it_and_not_below_zero(symbols):
+    run = augment.Augmentation(dict(seed=0, augment_p=None, augment_target=0.6, augment_kimg=0.4))
+    seen = []
+    for sign in [1.0] * 12 + [0.9, 0.9, 0.9, -1.0] + [float("nan")] * 4 + [0.0] * 12:
+        run.steer(jt.ones(1) * sign, 10)
+        seen.append(round(run.p, 6))
+    assert seen[3::4] == [0.1, 0.2, 0.3, 0.2, 0.2, 0.1, 0.0, 0.0] and seen[:3] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("changes", [dict(augment_kimg=0.05), dict(augment_p=0.5)])
+def test_resume_equals_uninterrupted_run_and_images_are_transformed(symbols, tmp_path, changes):
+    changes = changes | dict(augment="ada", augment_target=-1.0)
+    whole = Training(*in_process(symbols, **changes))
+    train_on(whole, 12)
+    first = Training(*in_process(symbols, **changes))
+    train_on(first, 6)
+    path = str(tmp_path / "x.model")
+    snapshot.save(path, *first.state())
+    second = Training(*in_process(symbols, **changes))
+    second.restore(*snapshot.load(path), path)
+    train_on(second, 6)
+    wanted, found = whole.state()[1], second.state()[1]
+    assert wanted.keys() == found.keys() and wanted["augmentation"][0] > 0.4
+    assert all((wanted[n] == found[n]).all() for n in wanted)
+    plain = Training(*in_process(symbols))
+    train_on(plain, 12)
+    assert any((wanted[n] != array).any() for n, array in plain.state()[1].items())
+
+
+def test_a_batch_in_parts_is_transformed_as_the_whole(symbols):
+    changes = dict(augment="ada", augment_p=0.5)
+    whole, parts = (gradients(made(symbols, grad_accum=count, **changes)) for count in (1, 4))
+    for kind in STEPS:
+        names = [name for name in whole if name.startswith(kind)]
+        most = max(np.abs(whole[name]).max() for name in names)
+        assert all(np.abs(parts[name] - whole[name]).max() < 2e-5 * most for name in names)
+
+
+def test_a_run_writes_p_and_goes_on(symbols, tmp_path):
+    flags = [symbols, "--name", "few", *TINY, "--max_size", 8, "--augment", "ada",
+             "--augment_kimg", 1, "--augment_target", -1]
+    command("train.py", *flags, "--kimg", 1.2, cwd=tmp_path)
+    command("train.py", *flags, "--kimg", 2.2, "--resume", cwd=tmp_path)
+    with open(tmp_path / "sample/few/stats.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    # By 1 in a thousand images, at every fourth step.
+    assert all(0 <= float(row["kimg"]) - float(row["augment_p"]) <= 0.033 for row in rows)
+    assert float(rows[-1]["augment_p"]) > 2
+    assert all(-1 <= float(row["score_sign"]) <= 1 for row in rows)
+    code, _, error = command("train.py", *flags[:-1], 0.5, "--kimg", 3, "--resume", cwd=tmp_path,
+                             check=False)
+    assert code == 2 and "--augment_target 0.5" in error
+
+
+@pytest.mark.parametrize("typed, message", [
+    (dict(augment_p=0.2), "--augment_p is of --augment ada"),
+    (dict(augment="ada", augment_p=1.5), "--augment_p: found 1.5, wanted a number from 0 to 1"),
+    (dict(augment="ada", augment_target=7.0), "--augment_target: found 7"),
+    (dict(augment="ada", augment_kimg=0.0), "--augment_kimg: found 0"),
+    (dict(augment="ada", loss="relativistic"), "type --augment_p 0.2")])
+def test_what_makes_no_sense_is_refused_in_one_line(symbols, typed, message):
+    with pytest.raises(UserError, match=message):
+        settings.new_run(dict(data=symbols, name="x") | typed)
