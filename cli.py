@@ -28,12 +28,23 @@ class Parser(argparse.ArgumentParser):
                          **options)
 
     def parse_args(self, args=None, namespace=None):
-        namespace, unknown = self.parse_known_args(args, namespace)
+        args = sys.argv[1:] if args is None else args
+        flags = [name for action in self._actions for name in action.option_strings]
+        if "--" in args:
+            namespace, unknown = self.parse_known_args(args, namespace)
+        else:
+            for word in args:
+                if word.startswith("-") and word not in flags and os.path.exists(word):
+                    self.error(f"{word}: a name that begins with a dash: type "
+                               f"{shlex.quote(os.path.join('.', word))}")
+            # Intermixed: also IN --flag OUT.
+            namespace, unknown = self.parse_known_intermixed_args(args, namespace)
         for word in sorted(unknown, key=lambda word: not word.startswith("-")):
+            flag = word.split("=")[0]
+            if flag in flags:
+                self.error(f"{flag}: behind --, where no flags are: type it before that")
             if word.startswith("-"):
-                flag = word.split("=")[0]
-                self.error(f"{flag}: no such flag" + did_you_mean(flag, [
-                    name for action in self._actions for name in action.option_strings]))
+                self.error(f"{flag}: no such flag" + did_you_mean(flag, flags))
             self.error(f"{word}: one word too many (a name with spaces wants quotes)")
         return namespace
 

@@ -131,6 +131,8 @@ def describe(path, header, arrays):
     networks = [name for name in ("ema", "generator", "discriminator")
                 if any(a.startswith(name + "/") for a in arrays)]
     size = f"size {header['size']}"
+    if "source" not in header:
+        size = f"{header['model']['arch'].replace('stylegan', 'StyleGAN')}, {size}"
     if labels := header["model"]["labels"]:
         size += f", {counted(labels, 'label')}"
     if header["alpha"] < 1:

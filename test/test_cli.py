@@ -47,9 +47,22 @@ def test_a_mistyped_flag_is_answered_with_the_one_that_was_meant(monkeypatch, co
     ("metrics", ["x", "y", "--metrics", "mssim"], "did you mean ms_ssim?"),
     ("resize", ["My", "Photos"], "Photos: one word too many (a name with spaces wants quotes)"),
     ("resize", ["x", "--zzz"], "--zzz: no such flag; resize.py --help"),
+    ("train", ["--", "x", "--kimg", "5"], "--kimg: behind --, where no flags are"),
 ])
 def test_a_mistyped_choice_or_word_is_named(monkeypatch, command, words, message):
     assert message in answer(monkeypatch, command, *words)
+
+
+def test_a_name_that_begins_with_a_dash_is_answered_with_what_to_type(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "-my pictures").mkdir()
+    assert "type './-my pictures'" in answer(monkeypatch, "train", "-my pictures", "--kimg", 5)
+
+
+def test_flags_may_stand_between_names(monkeypatch, tmp_path):
+    """What is missing is IN, not a place for OUT."""
+    monkeypatch.chdir(tmp_path)
+    assert answer(monkeypatch, "convert", "in.model", "--half", "out.model").startswith("in.model: ")
 
 
 def test_one_is_not_plural():

@@ -33,7 +33,7 @@ def make_parser():
             options.setdefault("metavar", "N")
         official = OFFICIAL.get(name)
         if official is not None and official is not False:
-            others = [("small", SMALL), ("StyleGAN2", OFFICIAL2), ("its small", SMALL2)]
+            others = [("small", SMALL), ("StyleGAN2", OFFICIAL2), ("StyleGAN2's small", SMALL2)]
             others = [f"; {kind}: {shown(recipe[name])}" for kind, recipe in others
                       if name in recipe and name != "arch"]
             text += f" (default {shown(official)}{''.join(others)})"
@@ -70,7 +70,7 @@ def make_parser():
         "the same training, a little slower", type=int)
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
         "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
-        "0.006; StyleGAN2: 0.002, its small: 0.003)")
+        "0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.003)")
     add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
         "real one, with R1 on both; or WGAN-GP", choices=["logistic", "relativistic", "wgan-gp"])

@@ -44,9 +44,10 @@ def new_run(typed, init=None):
                             f"{typed[flag]}")
     if arch == "stylegan2":
         if init and (size != init["size"] or size > largest):
+            advice = "leave --max_size out" if size != init["size"] else "make some with resize.py"
             raise UserError(f"{typed['init']} is a StyleGAN2 of size {init['size']}, which does "
                             f"not grow: found {min(size, largest)} to train at, wanted pictures of "
-                            f"{init['size']}")
+                            f"{init['size']}: {advice}")
         settings["max_size"] = settings["init_size"] = size
     elif settings["max_size"] is None:
         settings["max_size"] = largest
@@ -96,13 +97,18 @@ def check_arch(typed, arch):
         raise UserError(f"--preset {typed['preset']} is a recipe of StyleGAN2: type "
                         + ("" if "init" in typed else "--arch stylegan2, or ") +
                         f"a preset of {', '.join(PRESETS[arch])}")
+    check_only(typed, arch)
+    if typed.get("freeze_d") and "init" not in typed:
+        raise UserError("--freeze_d keeps layers of the weights of --init FILE: type both")
+
+
+def check_only(typed, arch):
+    """Raise UserError for flags of another architecture."""
     for other, flags in ONLY.items():
         for flag in flags if other != arch else ():
             if flag in typed:
                 raise UserError(f"--{flag} is of --arch {other}, this run's is {arch}: leave it "
                                 "out")
-    if typed.get("freeze_d") and "init" not in typed:
-        raise UserError("--freeze_d keeps layers of the weights of --init FILE: type both")
 
 
 def too_small(typed, init, largest):
@@ -117,6 +123,8 @@ def resumed_run(typed, saved):
              if flag != "init_alpha"} | saved
     if not isinstance(saved["ema_kimg"], list):
         saved = saved | {"ema_kimg": [saved["ema_kimg"]]}
+    if typed.get("arch", saved["arch"]) == saved["arch"]:
+        check_only(typed, saved["arch"])
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
             flag == "batch" and batches(typed, batches(saved)) == batches(saved))

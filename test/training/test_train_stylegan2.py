@@ -208,3 +208,10 @@ def test_a_fresh_network_is_the_same_on_every_device(symbols):
         states.append(make_training(s, settings.make_schedule(s),
                                     settings.model_config(s)).state_of_networks())
     assert all((states[0][name] == states[1][name]).all() for name in states[0])
+
+
+def test_a_resumed_run_says_which_flags_are_of_the_other_architecture(symbols):
+    saved = settings.to_save(recipes.recipe("stylegan2", "official", 16) | dict(
+        max_size=16, init_size=16, batch="8"))
+    with pytest.raises(UserError, match="--phase_kimg is of --arch stylegan1"):
+        settings.resumed_run(dict(data=symbols, name="x", phase_kimg=2.0), saved)
