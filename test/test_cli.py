@@ -62,7 +62,8 @@ def test_a_name_that_begins_with_a_dash_is_answered_with_what_to_type(monkeypatc
 def test_flags_may_stand_between_names(monkeypatch, tmp_path):
     """What is missing is IN, not a place for OUT."""
     monkeypatch.chdir(tmp_path)
-    assert answer(monkeypatch, "convert", "in.model", "--half", "out.model").startswith("in.model: ")
+    line = answer(monkeypatch, "convert", "in.model", "--half", "out.model")
+    assert line.startswith("in.model: ")
 
 
 def test_one_is_not_plural():
