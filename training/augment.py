@@ -1,9 +1,13 @@
 """Augmentation of all that the discriminator sees, so that few pictures are enough to train on.
 
-Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data": the transforms
-"bgc" of its appendix B (pixel blitting, geometry, colour), in the order and with the constants of
-its code. Each picture is subject to each of them with probability p, and gradients go through them.
-As long as p is not too large, about 0.8, what they do does not show in generated pictures.
+ada: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", the
+transforms "bgc" of its appendix B (pixel blitting, geometry, colour), in the order and with the
+constants of its code. Each picture is subject to each of them with probability p, and gradients go
+through them. As long as p is not too large, about 0.8, what they do does not show in generated
+pictures.
+
+diff: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training": colour,
+translation and cutout (its appendix), of every picture.
 """
 import itertools
 
@@ -123,6 +127,30 @@ def draw_placing(draws, p, size, channels, names=GEOMETRY + COLOUR):
     return Placing(geometry, colour, size)
 
 
+def by_diff(rng, batch, images, pictures):
+    """DiffAugment of the pictures `images` of a batch: [N, C, S, S] → the same shape."""
+    shape = pictures.shape
+    size = shape[-1]
+    brightness, saturation, contrast = rng.random((3, batch))[:, images].astype("float32")
+    reach = size // 8
+    shift = rng.integers(-reach, reach + 1, (2, batch))[:, images].astype("int32")
+    hole = rng.integers(0, size + 1, (2, batch))[:, images]            # its middle
+
+    def of_each(values):
+        return jt.array(values).reshape(-1, 1, 1, 1)
+
+    def away_from(mean, factor):
+        return (x - mean) * of_each(factor) + mean
+
+    x = pictures + of_each(brightness - 0.5)
+    x = away_from(x.mean(1, keepdims=True), 2 * saturation) if shape[1] > 1 else x
+    x = away_from(x.mean([1, 2, 3], keepdims=True), contrast + 0.5)
+    x = x.reindex(shape, ["i0", "i1", "i2+@e0(i0)", "i3+@e1(i0)"],              # zeros outside
+                  extras=[jt.array(one) for one in shift])
+    far = [np.abs(np.arange(size) + 0.5 - middle[:, None]) > size / 4 for middle in hole]
+    return x * jt.array((far[0][:, None, :, None] | far[1][:, None, None, :]).astype("float32"))
+
+
 class Augmentation:
     """How often pictures are transformed, and the steering of that by D's scores.
 
@@ -133,9 +161,10 @@ class Augmentation:
     STEPS = 4                   # between two changes of p
 
     def __init__(self, s):
-        self.seed, self.target, self.kimg = s["seed"], s["augment_target"], s["augment_kimg"]
-        self.steered = s["augment_p"] is None
-        self.p = 0.0 if self.steered else s["augment_p"]
+        self.kind, self.seed = s["augment"], s["seed"]
+        self.target, self.kimg = s["augment_target"], s["augment_kimg"]
+        self.steered = self.kind == "ada" and s["augment_p"] is None
+        self.p = 0.0 if self.steered else 1.0 if self.kind == "diff" else s["augment_p"]
         self.signs = jt.zeros(1).stop_grad()            # summed up since p was changed,
         self.steps = self.images = 0                    # over so many steps and images
 
@@ -151,8 +180,11 @@ class Augmentation:
             call = next(calls)
             if not self.p:
                 return pictures
-            draws = Draws(streams.rng("augment", self.seed, *place, call), batch)
-            placing = draw_placing(draws, self.p, pictures.shape[-1], pictures.shape[1])
+            rng = streams.rng("augment", self.seed, *place, call)
+            if self.kind == "diff":
+                return by_diff(rng, batch, images, pictures)
+            _, channels, size, _ = pictures.shape
+            placing = draw_placing(Draws(rng, batch), self.p, size, channels)
             return warp(pictures, placing.part(images))
 
         return transform

@@ -88,9 +88,9 @@ def make_parser():
         "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
-    add("--augment", "ada, for few pictures: D sees all of them at random turned, moved, stretched "
-        "and recoloured, as often as it takes for it not to know them by heart",
-        choices=["none", "ada"])
+    add("--augment", "for few pictures. ada: D sees all of them at random turned, moved, stretched "
+        "and recoloured, as often as it takes for it not to know them by heart; diff: all of them "
+        "recoloured, moved and with a hole", choices=["none", "ada", "diff"])
     add("--augment_p", "each transform with this probability, 0 to 1, instead of as often as it "
         "takes; above 0.8 generated pictures are transformed too", type=float)
     add("--augment_target", "the mean sign of D's scores of real pictures that p is steered to, "

@@ -195,7 +195,7 @@ def check_augment(s):
     for flag, least in (("augment_p", 0), ("augment_target", -1)):
         if s[flag] is not None and not least <= s[flag] <= 1:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted a number from {least} to 1")
-    if s["augment"] == "none" and s["augment_p"] is not None:
+    if s["augment"] != "ada" and s["augment_p"] is not None:
         raise UserError("--augment_p is of --augment ada: type both")
     if s["augment"] == "ada" and s["augment_p"] is None and s["loss"] != "logistic":
         raise UserError(f"--augment ada goes by the sign of D's scores, which means nothing with "

@@ -1,4 +1,4 @@
-"""--augment ada: the official transforms, their gradients, and how often they take place."""
+"""--augment: the official transforms, their gradients, and how often they take place."""
 import csv
 import os
 
@@ -79,6 +79,35 @@ def test_a_transform_does_what_its_name_says(transform, allowed):
     assert any((one != other).any() for one, other in zip(x, y))
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_diffaugment_is_the_papers_and_linear_but_for_the_brightness(channels):
+    size, x = 16, np.random.RandomState(1).randn(6, channels, 16, 16)
+
+    def by_hand(x, offset=0.5):
+        rng, wanted = np.random.default_rng(3), []
+        brightness, saturation, contrast = rng.random((3, 6))
+        shift, hole = rng.integers(-2, 3, (2, 6)), rng.integers(0, size + 1, (2, 6))
+        for i, one in enumerate(x):
+            one = one + (brightness[i] - 0.5) * (offset / 0.5)
+            if channels == 3:
+                one = one.mean(0) + 2 * saturation[i] * (one - one.mean(0))
+            one = one.mean() + (contrast[i] + 0.5) * (one - one.mean())
+            padded = np.pad(one, ((0, 0), (2, 2), (2, 2)))
+            down, right = 2 + shift[0, i], 2 + shift[1, i]
+            one = padded[:, down:down + size, right:right + size].copy()
+            top, left = (max(0, middle - size // 4) for middle in hole[:, i])
+            one[:, top:hole[0, i] + size // 4, left:hole[1, i] + size // 4] = 0
+            wanted.append(one)
+        return np.stack(wanted)
+
+    given = jt.array(x.astype("float32"))
+    y = augment.by_diff(np.random.default_rng(3), 6, np.arange(6), given)
+    assert relative(y.numpy(), by_hand(x)) < 2e-6
+    dy, direction = (np.random.RandomState(seed).randn(*x.shape) for seed in (4, 5))
+    dx = jt.grad((y * jt.array(dy.astype("float32"))).sum(), given).numpy()
+    assert abs((dx * direction).sum() - (by_hand(direction, 0) * dy).sum()) < 1e-3
+
+
 def test_how_often_is_as_often_as_p_says():
     draws = augment.Draws(np.random.default_rng(0), 4000)
     for name in augment.GEOMETRY + augment.COLOUR:
@@ -89,8 +118,9 @@ def test_how_often_is_as_often_as_p_says():
         assert len(found) in (1, 4000)
 
 
-def test_p_rises_above_the_target_falls_below_it_and_not_below_zero(symbols):
-    run = augment.Augmentation(dict(seed=0, augment_p=None, augment_target=0.6, augment_kimg=0.4))
+def test_p_rises_above_the_target_falls_below_it_and_not_below_zero():
+    run = augment.Augmentation(dict(seed=0, augment="ada", augment_p=None, augment_target=0.6,
+                                    augment_kimg=0.4))
     seen = []
     for sign in [1.0] * 12 + [0.9, 0.9, 0.9, -1.0] + [float("nan")] * 4 + [0.0] * 12:
         run.steer(jt.ones(1) * sign, 10)
@@ -98,9 +128,10 @@ def test_p_rises_above_the_target_falls_below_it_and_not_below_zero(symbols):
     assert seen[3::4] == [0.1, 0.2, 0.3, 0.2, 0.2, 0.1, 0.0, 0.0] and seen[:3] == [0, 0, 0]
 
 
-@pytest.mark.parametrize("changes", [dict(augment_kimg=0.05), dict(augment_p=0.5)])
+@pytest.mark.parametrize("changes", [dict(augment_kimg=0.05), dict(augment_p=0.5),
+                                     dict(augment="diff")])
 def test_resume_equals_uninterrupted_run_and_images_are_transformed(symbols, tmp_path, changes):
-    changes = changes | dict(augment="ada", augment_target=-1.0)
+    changes = dict(augment="ada", augment_target=-1.0) | changes
     whole = Training(*in_process(symbols, **changes))
     train_on(whole, 12)
     first = Training(*in_process(symbols, **changes))
@@ -118,8 +149,8 @@ def test_resume_equals_uninterrupted_run_and_images_are_transformed(symbols, tmp
     assert any((wanted[n] != array).any() for n, array in plain.state()[1].items())
 
 
-def test_a_batch_in_parts_is_transformed_as_the_whole(symbols):
-    changes = dict(augment="ada", augment_p=0.5)
+@pytest.mark.parametrize("changes", [dict(augment="ada", augment_p=0.5), dict(augment="diff")])
+def test_a_batch_in_parts_is_transformed_as_the_whole(symbols, changes):
     whole, parts = (gradients(made(symbols, grad_accum=count, **changes)) for count in (1, 4))
     for kind in STEPS:
         names = [name for name in whole if name.startswith(kind)]
@@ -145,6 +176,7 @@ def test_a_run_writes_p_and_goes_on(symbols, tmp_path):
 
 @pytest.mark.parametrize("typed, message", [
     (dict(augment_p=0.2), "--augment_p is of --augment ada"),
+    (dict(augment="diff", augment_p=0.2), "--augment_p is of --augment ada"),
     (dict(augment="ada", augment_p=1.5), "--augment_p: found 1.5, wanted a number from 0 to 1"),
     (dict(augment="ada", augment_target=7.0), "--augment_target: found 7"),
     (dict(augment="ada", augment_kimg=0.0), "--augment_kimg: found 0"),
