@@ -25,10 +25,12 @@ CHECKED_AT_START = 50           # pictures per size whose header is read before 
 class PictureFolder:
     """The pictures of one size in `root`/<size>. Holds their names only.
 
-    Raises UserError for a missing or empty folder.
+    holdout: the share of them that is left out, or, where `held`, what is there instead; a
+    picture's name decides, so that it is the same one at all sizes. Raises UserError for a missing
+    or empty folder.
     """
 
-    def __init__(self, root, size):
+    def __init__(self, root, size, holdout=0.0, held=False):
         self.path, self.size = os.path.join(root, str(size)), size
         try:
             with os.scandir(self.path) as entries:
@@ -40,6 +42,12 @@ class PictureFolder:
         if not self.names:
             raise UserError(f"{self.path}: no pictures in it, wanted some of {size}×{size}: "
                             f"{what_to_type(root, size)}")
+        if holdout:
+            count = len(self.names)
+            self.names = [name for name in self.names if is_held(name, holdout) == held]
+            if not self.names:
+                raise UserError(f"--holdout {holdout:g}: that is {'none' if held else 'all'} of "
+                                f"the {count} pictures in {self.path}: type another share")
 
     def __len__(self):
         return len(self.names)
@@ -64,6 +72,12 @@ class PictureFolder:
         """Paths of the images at these positions of the endless shuffle."""
         indices = (shuffled(len(self), i // len(self), seed)[i % len(self)] for i in positions)
         return [os.path.join(self.path, self.names[i]) for i in indices]
+
+
+def is_held(name, share):
+    """Whether a picture of this name belongs to that share of all."""
+    stem = os.path.splitext(name)[0].encode(errors="replace")
+    return int.from_bytes(hashlib.sha1(stem).digest()[:4], "big") < share * 2 ** 32
 
 
 @functools.lru_cache(maxsize=2)
@@ -161,8 +175,9 @@ class Loader:
     A picture that cannot be read is said once, through `warn`, and another stands in its place.
     """
 
-    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print):
+    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print, holdout=0.0):
         self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
+        self.holdout = holdout
         self.workers, self.pool, self.warn, self.unreadable = workers, None, warn, set()
         self.folders = {}
 
@@ -181,7 +196,7 @@ class Loader:
     def folder(self, size):
         """The PictureFolder of a size, with the names that it had when it was first asked for."""
         if size not in self.folders:
-            self.folders[size] = PictureFolder(self.root, size)
+            self.folders[size] = PictureFolder(self.root, size, self.holdout)
         return self.folders[size]
 
     def batches(self, size, batch, images_seen, part=None):

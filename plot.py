@@ -19,7 +19,8 @@ from training import stats
 SAMPLES = "sample"
 # Title, scale, columns and how they are called.
 PANELS = (
-    ("Mean scores of D", "linear", {"score_real": "real", "score_fake": "generated"}),
+    ("Mean scores of D", "linear", {"score_real": "real", "score_fake": "generated",
+                                      "score_held": "kept back"}),
     ("Losses", "linear", {"loss_D": "D", "loss_G": "G"}),
     ("R1 penalty and norms of the gradients", "log",
      {"r1": "R1", "grad_norm_D": "gradient of D", "grad_norm_G": "gradient of G"}),
@@ -68,11 +69,9 @@ def draw(rows, name, path):
     import matplotlib
     matplotlib.use("Agg")
     from matplotlib import pyplot
-    wanted = [*PANELS]
-    for title, names in METRICS:
-        there = [column for column in names if any(row.get(column) is not None for row in rows)]
-        if there:
-            wanted.append((title, "linear", {column: column for column in there}))
+    wanted = [*PANELS] + [
+        (title, "linear", {name: name for name in names}) for title, names in METRICS
+        if any(row.get(name) is not None for row in rows for name in names)]
     heights = [0.15] + [2.3] * len(wanted)
     figure, (strip, *panels) = pyplot.subplots(
         len(heights), 1, figsize=(10, sum(heights)), sharex=True, layout="constrained",
@@ -82,6 +81,7 @@ def draw(rows, name, path):
         if not fading:
             strip.text((first + last) / 2, 0, size, ha="center", va="bottom", fontsize=10)
     for panel, (title, scale, columns) in zip(panels, wanted):
+        columns = {column: label for column, label in columns.items() if curve(rows, column)[0]}
         for i, (column, label) in enumerate(columns.items()):
             panel.plot(*curve(rows, column), label=label, linewidth=1.2, color=f"C{i}",
                        marker="o" if column in COLUMNS else None, markersize=4)

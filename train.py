@@ -159,9 +159,11 @@ def check_pictures(s, schedule):
     """Every size of the schedule is there, before the first step is made; {size: fingerprint}."""
     pictures = {}
     for size in schedule.sizes:
-        folder = PictureFolder(s["data"], size)
+        folder = PictureFolder(s["data"], size, s["holdout"])
         folder.check()
         pictures[str(size)] = folder.fingerprint()
+        if s["holdout"]:
+            PictureFolder(s["data"], size, s["holdout"], held=True)
     if len(folder) < 5000 and not s.get("dry_run"):
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; watch the grids "
               "for pictures that repeat" + ("" if s["mirror"] else
@@ -191,7 +193,8 @@ def loop(training, started):
     stop = StopSignals(started, s["max_minutes"])
     watch = DuringTraining(s, started)
     with ProgressBar(training) as bar, Loader(s["data"], training.config.channels, s["seed"],
-                                              s["mirror"], s["workers"], bar.write) as loader:
+                                              s["mirror"], s["workers"], bar.write,
+                                              s["holdout"]) as loader:
         saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
 
         def write_samples():
@@ -204,7 +207,7 @@ def loop(training, started):
             return path
 
         if training.images_seen == 0 and mpi.FIRST:
-            folder = PictureFolder(s["data"], schedule.max_size)
+            folder = loader.folder(schedule.max_size)
             count = columns * rows
             real, _ = load_batch(folder.files(range(count), s["seed"]), [False] * count,
                                  schedule.max_size, training.config.channels)
@@ -250,7 +253,7 @@ def loop(training, started):
                 course.add_metrics(found, seconds())
             if found or crossed(before, training.images_seen, stats.KIMG):
                 with saver.trying("training goes on"):
-                    course.write(training, phase)
+                    course.write(training, phase, held_out_score(training, phase))
             if too_many_skipped(training, phase):
                 return give_up(training, phase, before)
             if crossed(before, training.images_seen, s["sample_kimg"]):
@@ -260,7 +263,7 @@ def loop(training, started):
         saver.save_at_the_end(training)
         if course.images:
             with saver.trying("the last numbers of this run are not in its stats.csv"):
-                course.write(training, phase)
+                course.write(training, phase, held_out_score(training, phase))
         grid = write_samples()
     model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
     print(f"Saved {model} and the grid {grid}")
@@ -276,6 +279,17 @@ def loop(training, started):
     return 0
 
 
+def held_out_score(training, phase):
+    """D's mean score of a batch of the pictures that are kept back; None where there are none."""
+    s, first = training.s, training.images_seen
+    if not s["holdout"] or not mpi.FIRST:
+        return None
+    folder = PictureFolder(s["data"], phase.size, s["holdout"], held=True)
+    images, _ = load_batch(folder.files(range(first, first + phase.batch), s["seed"]),
+                           [False] * phase.batch, phase.size, training.config.channels)
+    return training.score(to_float(images), phase)
+
+
 def too_many_skipped(training, phase):
     """Ten steps in a row were not finite. A GPU is asked every tenth step only: asking waits."""
     if backend.jt.flags.use_cuda and training.images_seen // phase.batch % MOST_SKIPPED:
@@ -286,7 +300,8 @@ def too_many_skipped(training, phase):
 def give_up(training, phase, first):
     """Nothing is written; the pictures of the last step are named."""
     s = training.s
-    files = PictureFolder(s["data"], phase.size).files(range(first, first + phase.batch), s["seed"])
+    folder = PictureFolder(s["data"], phase.size, s["holdout"])
+    files = folder.files(range(first, first + phase.batch), s["seed"])
     print(f"error: the numbers of {MOST_SKIPPED} steps in a row were not finite, up to "
           f"{training.images_seen:,} images; the last file saved is "
           f"{runs.newest(CHECKPOINTS, s['name']) or 'none'}. The pictures of the last step:\n  "

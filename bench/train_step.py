@@ -111,7 +111,6 @@ class Worker:
     """A process that makes one iteration whenever it is told to."""
 
     def __init__(self, side, size, batch, args):
-        self.sixteen = args.arch == "stylegan2" and not args.generate
         self.process = subprocess.Popen(
             [args.torch_python if side in TWINS else sys.executable, os.path.abspath(__file__),
              "--worker", side, "--arch", args.arch, "--size", str(size),
@@ -129,9 +128,7 @@ class Worker:
         sys.exit("error: a worker ended; its message is above")
 
     def warm_up(self):
-        # The first iteration compiles, the second grows buffers; StyleGAN2's come in sixteens.
-        for _ in range(1 if self.sixteen else 3):
-            self.step()
+        self.ask("warm up")
 
     def step(self):
         return self.ask("step")["seconds"]
@@ -154,6 +151,8 @@ def work(args):
         start = time.perf_counter()
         steps = changes.get("r1_interval", 16 if args.arch == "stylegan2" and
                             not args.generate else 1)
+        if line.strip() == "warm up":   # the first iteration compiles, the second grows buffers
+            steps = 3
         for _ in range(steps):
             step()
         print("\n" + json.dumps({"seconds": (time.perf_counter() - start) / steps}), flush=True)

@@ -29,6 +29,7 @@ from training.schedule import ema_beta, gradient_scale, group_unit, lazy, parts
 from weights import snapshot
 
 TRUNCATION_PSI = 0.7            # of the sample grids
+HELD_OUT = 3                    # after the steps of an iteration, for what is random
 W_AVG_BETA = 0.995              # of the mean style, for each pass of G
 
 
@@ -137,16 +138,29 @@ class Training:
         jt.sync_all()
 
     def critics(self, step, phase, alpha=1.0):
-        """For each part of this process D, a function from pictures to scores, which augments the
-        pictures first; step: which one of the iteration's."""
-        def critic(images):
-            if not self.augmentation:
-                return lambda pictures: self.D(pictures, alpha)
-            place = self.images_seen, step
-            transform = self.augmentation.transforming(place, phase.batch, images)
-            return lambda pictures: self.D(transform(pictures), alpha)
+        """For each part of this process D, as `critic` gives it; step: which of the iteration's."""
+        return [self.critic(step, phase, alpha, images) for images in self.my_parts(phase.batch)]
 
-        return [critic(images) for images in self.my_parts(phase.batch)]
+    def critic(self, step, phase, alpha, images):
+        """D, a function from pictures to scores, which augments them first; images: which ones of
+        a batch they are."""
+        if not self.augmentation:
+            return lambda pictures: self.D(pictures, alpha)
+        place = self.images_seen, step
+        transform = self.augmentation.transforming(place, phase.batch, images)
+        return lambda pictures: self.D(transform(pictures), alpha)
+
+    def score(self, images, phase):
+        """D's mean score of a batch of real pictures, float32 NumPy [N, C, size, size], which are
+        faded and augmented as those that it learns from."""
+        alpha, total = fade(phase.alpha), 0.0
+        chunk = len(images) // self.s["grad_accum"]
+        with jt.no_grad():
+            for i in range(0, len(images), chunk):
+                D = self.critic(HELD_OUT, phase, alpha, np.arange(i, i + chunk))
+                real = self.fade_reals(jt.array(images[i:i + chunk]), alpha)
+                total += D(real).sum().item()
+        return total / len(images)
 
     def my_parts(self, batch):
         """Which images of a batch are this process's, int [--grad_accum, images of each part]."""

@@ -15,7 +15,8 @@ from training.recipes import OFFICIAL, PRESETS, recipe
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
          "init_alpha", "dlr", "arch", "stddev_group", "d_residual", "ema_rampup", "pl_weight",
-         "pl_interval", "freeze_d", "augment", "augment_p", "augment_target", "augment_kimg")
+         "pl_interval", "freeze_d", "augment", "augment_p", "augment_target", "augment_kimg",
+         "holdout")
 # What only one architecture knows.
 ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "loss", "gamma_scale", "share_fakes"),
         "stylegan2": ("pl_weight", "pl_interval", "freeze_d")}
@@ -180,6 +181,9 @@ def check(s):
     for flag in ("max_size", "init_size"):
         if s[flag] < 8:
             raise UserError(f"--{flag}: found {s[flag]}, wanted 8 or more")
+    if not 0 <= s["holdout"] < 1:
+        raise UserError(f"--holdout: found {s['holdout']:g}, wanted a share from 0 to below 1, "
+                        "such as 0.05")
     check_augment(s)
     if s["max_size"] < s["init_size"]:
         raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "

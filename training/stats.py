@@ -15,7 +15,7 @@ from measures import evaluate
 # Means over the steps since the line before that were not skipped.
 MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "grad_norm_G",
          "path_length", "score_sign")
-COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "augment_p", "skipped",
+COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "score_held", "augment_p", "skipped",
            "images_per_second", "memory_gib", *evaluate.COLUMNS)
 KIMG = 1
 
@@ -47,9 +47,9 @@ class Stats:
         self.metrics = found
         self.since += seconds
 
-    def write(self, training, phase):
+    def write(self, training, phase, score_held=None):
         """Append a line, and begin the next. Numbers of skipped steps are not in its means, also
-        those of a network whose own numbers were finite."""
+        those of a network whose own numbers were finite. score_held: of pictures kept back."""
         if not mpi.FIRST:
             return self.begin()
         row, steps = {}, [step for step in self.gathered if step["sound"].item()]
@@ -60,7 +60,7 @@ class Stats:
         augmentation = training.augmentation
         row |= dict(kimg=training.images_seen / 1000, size=phase.size, alpha=phase.alpha,
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
-                    augment_p=augmentation.p if augmentation else None,
+                    augment_p=augmentation.p if augmentation else None, score_held=score_held,
                     images_per_second=self.images / (time.monotonic() - self.since),
                     memory_gib=peak_memory()) | self.metrics
         if self.before is None:

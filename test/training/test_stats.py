@@ -116,8 +116,8 @@ def test_the_picture_and_the_film_of_a_run(tmp_path, symbols):
     rows = stats.read(str(tmp_path / "sample/seen/stats.csv"))
     assert [(row["kimg"], row["size"]) for row in rows] == [(1, 16), (2, 16), (2.2, 16)]
     for name in stats.COLUMNS:
-        # StyleGAN2's, and --augment's
-        if name not in (*evaluate.COLUMNS, "path_length", "augment_p"):
+        # StyleGAN2's, and those of --augment and --holdout
+        if name not in (*evaluate.COLUMNS, "path_length", "augment_p", "score_held"):
             assert all(row[name] is not None and np.isfinite(row[name]) for row in rows), name
     assert all(row["grad_norm_D"] > 0 and row["r1"] > 0 for row in rows)
     with Image.open(tmp_path / "sample/seen/stats.png") as picture:
