@@ -3,6 +3,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import re
 import select
 import shlex
 import signal
@@ -34,11 +35,12 @@ class Parser(argparse.ArgumentParser):
             namespace, unknown = self.parse_known_args(args, namespace)
         else:
             for word in args:
-                if word.startswith("-") and word not in flags and os.path.exists(word):
+                if re.match(r"-[^\d.]", word) and word not in flags and os.path.exists(word):
                     self.error(f"{word}: a name that begins with a dash: type "
                                f"{shlex.quote(os.path.join('.', word))}")
             # Intermixed: also IN --flag OUT.
             namespace, unknown = self.parse_known_intermixed_args(args, namespace)
+        unknown = [word for word in unknown if word != "--"]
         for word in sorted(unknown, key=lambda word: not word.startswith("-")):
             flag = word.split("=")[0]
             if flag in flags:

@@ -104,11 +104,12 @@ stylegan::share_items(in0_shape0, area * C * 60.0, [&](int64 n) {
     const int j0 = y0 / 2 - 3, lines = rows / 2 + 6, i0 = x0 / 2 - 3, numbers = columns / 2 + 6;
     constexpr int BORDER = 2;
     const int step = columns + 2 * BORDER;
-    float* line = room(0, numbers + 2 * (size_t)columns + 16);
-    float* widened = room(1, (size_t)lines * columns);
+    float* line = room(0, std::max(numbers + 2 * (size_t)columns, (size_t)grid));
+    // One after the other in the same place.
+    float* widened = room(1, std::max((size_t)lines * columns, (size_t)grid * S));
+    float* narrowed = widened;
     float* enlarged = room(2, (size_t)(rows + 2 * BORDER) * step);
     float* sampled = room(3, (size_t)grid * grid + 2 * grid);
-    float* narrowed = room(1, std::max((size_t)lines * columns, (size_t)grid * S));
 
     const auto enlarge = [&](const float* x) {
         std::fill_n(enlarged, (size_t)(rows + 2 * BORDER) * step, 0.0f);
@@ -308,7 +309,8 @@ def warp(x, placing):
 
 
 def by_matrices(x, placing):
-    """The same in Jittor's operators: enlarging and halving are matrices, one for each side."""
+    """The same in Jittor's operators: enlarging and halving are matrices, one for each side. The
+    enlarged picture has one of few shapes, for each is a kernel to be compiled."""
     n, c, size, _ = x.shape
     left, top, right, bottom = placing.margins
     across, down = (jt.array(enlarging(size, *two)) for two in ((left, right), (top, bottom)))
@@ -338,9 +340,10 @@ def by_matrices(x, placing):
 
 
 def enlarging(size, before, after):
-    """float32 [6 · size, size]: reflected by so many pixels, and enlarged; zeros below that."""
+    """float32 [M · size, size]: reflected by so many pixels, and enlarged; zeros below that. M is
+    as small as it can be, 2 to 6."""
     padded = size + before + after
-    filtered = np.zeros((6 * size, padded))
+    filtered = np.zeros((-(-2 * padded // size) * size, padded))
     for t in range(2 * padded):
         for j in range(max(0, (t - 5) // 2), min(padded, (t + 5) // 2 + 1)):
             if 0 <= t + 5 - 2 * j < TAPS:

@@ -165,8 +165,10 @@ class Augmentation:
         self.target, self.kimg = s["augment_target"], s["augment_kimg"]
         self.steered = self.kind == "ada" and s["augment_p"] is None
         self.p = 0.0 if self.steered else 1.0 if self.kind == "diff" else s["augment_p"]
-        self.signs = jt.zeros(1).stop_grad()            # summed up since p was changed,
-        self.steps = self.images = 0                    # over so many steps and images
+        # Summed up since p was changed: over steps whose numbers were finite, how many these were,
+        # and over so many steps and images in all.
+        self.signs, self.sound = jt.zeros(1).stop_grad(), jt.zeros(1).stop_grad()
+        self.steps = self.images = 0
 
     def transforming(self, place, batch, images):
         """A function that transforms the pictures `images` (indices) of a batch, anew each time.
@@ -189,23 +191,28 @@ class Augmentation:
 
         return transform
 
-    def steer(self, sign, batch):
-        """Count a step: sign is the mean sign of D's scores of its real pictures, a Var."""
+    def steer(self, sign, sound, batch):
+        """Count a step: sign is the mean sign of D's scores of its real pictures, sound 0 where its
+        numbers were not finite; both Vars."""
         if not self.steered:
             return
-        self.signs.update(self.signs + sign)
+        self.signs.update(self.signs + jt.ternary(sound > 0, sign, jt.zeros(1)))
+        self.sound.update(self.sound + sound)
         self.steps, self.images = self.steps + 1, self.images + batch
         if self.steps == self.STEPS:
-            above = self.signs.item() / self.steps - self.target
-            if np.isfinite(above):
+            if sound := self.sound.item():
+                above = self.signs.item() / sound - self.target
                 self.p = max(0.0, self.p + np.sign(above) * self.images / (1000 * self.kimg))
             self.signs.update(jt.zeros(1))
+            self.sound.update(jt.zeros(1))
             self.steps = self.images = 0
 
     def state(self):
-        return {"augmentation": np.array([self.p, self.signs.item(), self.steps, self.images])}
+        return {"augmentation": np.array([self.p, self.signs.item(), self.sound.item(), self.steps,
+                                          self.images])}
 
     def restore(self, arrays):
-        self.p, signs, steps, images = arrays["augmentation"]
+        self.p, signs, sound, steps, images = arrays["augmentation"]
         self.signs.assign(np.array([signs], "float32"))
+        self.sound.assign(np.array([sound], "float32"))
         self.steps, self.images = int(steps), int(images)

@@ -102,7 +102,7 @@ class Training:
         self.adam_G.commit(sound)
         self.finish(phase, w_means, sound)
         if self.augmentation:
-            self.augmentation.steer(measured["score_sign"], phase.batch)
+            self.augmentation.steer(measured["score_sign"], sound, phase.batch)
         return measured
 
     def begin(self):
@@ -251,7 +251,8 @@ class Training:
         if jt.flags.use_cuda:
             return "CUDA"
         kind = "a CPU with Winograd kernels" if backend.has_winograd else "a CPU, direct kernels"
-        return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version 3"
+        version = {"stylegan1": 3, "stylegan2": 4}[self.config.arch]
+        return f"{kind}{', AMX' * (self.s['amp'] and backend.has_amx)}, version {version}"
 
     def networks(self):
         return (("generator", self.G), ("discriminator", self.D),
@@ -333,7 +334,7 @@ class Training:
 
 def mean_sign(scores):
     """Of scores [N, 1], from −1 to 1."""
-    return (jt.ternary(scores > 0, jt.ones(1), -jt.ones(1))).mean().detach()
+    return ((scores > 0).float() - (scores < 0).float()).mean().detach()
 
 
 def add(sums, more):

@@ -59,7 +59,7 @@ class StyleGAN2Training(Training):
         measured["sound"] = self.sound
         self.finish(phase, self.w_means, self.sound)
         if self.augmentation:
-            self.augmentation.steer(measured["score_sign"], phase.batch)
+            self.augmentation.steer(measured["score_sign"], self.sound, phase.batch)
         return measured
 
     def descend(self, adam, parts, paints=True):

@@ -58,6 +58,7 @@ def new_run(typed, init=None):
     settings["batch"] = table_text(batches(settings, schedule.default_batch(mpi.SIZE)))
     check_features(typed, settings)
     check(settings)
+    check_steering(typed, settings)
     return settings
 
 
@@ -101,6 +102,14 @@ def check_arch(typed, arch):
     check_only(typed, arch)
     if typed.get("freeze_d") and "init" not in typed:
         raise UserError("--freeze_d keeps layers of the weights of --init FILE: type both")
+
+
+def check_steering(typed, settings):
+    """Raise UserError where what steers p was typed in vain."""
+    for flag in ("augment_target", "augment_kimg"):
+        if flag in typed and (settings["augment"] != "ada" or settings["augment_p"] is not None):
+            raise UserError(f"--{flag} says how p is steered, which is of --augment ada without "
+                            "--augment_p: leave it out")
 
 
 def check_only(typed, arch):

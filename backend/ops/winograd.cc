@@ -412,7 +412,8 @@ void convolve_by(const Layer& l, const float* x, const float* w, float* y) {
     // All blocks are rows for AMX, or none is split.
     const size_t tiles = (size_t)space.rows * space.across;
     const size_t side = std::max<int>(Tiles<How>::in_x, Tiles<How>::in_y);
-    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 &&
+    const size_t last = (size_t)std::min(part, space.rows) % space.rows_at_once * space.across;
+    if (wants_split(l) && space.most % LANES == 0 && tiles % LANES == 0 && last % LANES == 0 &&
         tiles * side * side >= FEWEST_SPLIT) {
         const size_t bytes = space.POINTS * Factor::bytes(l.to, l.from);
         space.split = (char*)thread_buffer(0).at_least(bytes);

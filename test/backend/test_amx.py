@@ -13,7 +13,7 @@ from test_winograd import BITS
 import backend
 import model
 from backend import jt
-from backend.kernels import Winograd, WinogradGradient
+from backend.kernels import Winograd, WinogradGradient, winograd
 from training.adam import Adam
 from training.iteration import Training
 
@@ -56,6 +56,20 @@ def test_only_what_is_no_forward_pass_is_rounded_to_8_bits(form, shape):
     narrow = max(fan_in, fan_out) <= 64
     error = off(*both(lambda: WinogradGradient(form, 0.5)(x, dy)))
     assert 1e-4 * narrow < error < (4e-3 if narrow else 5e-5)
+
+
+@pytest.mark.parametrize("form, sides", [("smooth_up", (12, 8)), ("smooth_down", (24, 16))])
+def test_rows_of_a_picture_that_are_no_whole_tile_of_amx_are_right(form, sides):
+    rng = np.random.default_rng(0)
+    x = jt.array(rng.standard_normal((20, 192, *sides), "float32"))
+    w = jt.array(rng.standard_normal((256, 192, 3, 3), "float32"))
+
+    def gradient():
+        y = winograd(x, w, form)
+        return jt.grad((y * y).sum(), x)
+
+    assert off(*both(lambda: winograd(x, w, form))) < 5e-5
+    assert off(*both(gradient)) < 5e-5
 
 
 def test_how_many_threads_round_changes_no_bit():

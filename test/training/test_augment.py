@@ -11,7 +11,7 @@ from stylegan2_steps import STEPS, gradients, made
 from backend import jt, warp
 from backend.errors import UserError
 from training import augment, settings
-from training.iteration import Training
+from training.iteration import Training, mean_sign
 from weights import snapshot
 
 GOLDEN = os.path.join(ROOT, "test/golden/ada_r32.npz")
@@ -56,6 +56,30 @@ def test_the_loops_are_the_matrices_with_first_and_second_gradients(p, channels)
         found.append([v.numpy() for v in (y, first, *second)])
     for loops, matrices in zip(*found):
         assert relative(loops, matrices) < 2e-5
+
+
+ZOOM = """
+import sys
+import numpy as np
+import backend; backend.use_device("cpu")
+from backend import jt, warp
+rng = np.random.RandomState(0)
+for size, zoom, shift in (64, 0.7, 0), (64, 0.3, 20), (16, 3, 0), (64, 0.1, 0), (64, 1, 500):
+    geometry = np.array([[[zoom, 0.1, shift], [-0.1, zoom, -shift], [0, 0, 1]]] * 2)
+    placing = warp.Placing(geometry, np.tile(np.eye(3, 4), (2, 1, 1)), size)
+    x, dy = (jt.array(rng.randn(2, 3, size, size).astype("float32")) for _ in range(2))
+    found = []
+    for form in warp.warp, warp.by_matrices:
+        y = form(x, placing)
+        found.append([v.numpy() for v in (y, *jt.grad((y * dy).sum(), [x]))])
+    for one, other in zip(*found):
+        assert np.abs(one - other).max() <= 2e-5 * max(1, np.abs(other).max()), (size, zoom)
+"""
+
+
+def test_a_new_process_may_begin_with_any_placing():
+    """Its memory is as large as the first picture wants it."""
+    command("-c", ZOOM, cwd=ROOT)
 
 
 def test_what_is_not_chosen_stays_what_it_is_to_the_last_bit():
@@ -121,11 +145,15 @@ def test_how_often_is_as_often_as_p_says():
 def test_p_rises_above_the_target_falls_below_it_and_not_below_zero():
     run = augment.Augmentation(dict(seed=0, augment="ada", augment_p=None, augment_target=0.6,
                                     augment_kimg=0.4))
+    nothing = float("nan")
     seen = []
-    for sign in [1.0] * 12 + [0.9, 0.9, 0.9, -1.0] + [float("nan")] * 4 + [0.0] * 12:
-        run.steer(jt.ones(1) * sign, 10)
+    for score in [1.0] * 12 + [0.1, 0.1, 0.1, -1.0] + [nothing] * 4 + [1.0, 1.0, 1.0, nothing] + \
+            [0.0] * 20:
+        finite = jt.ones(1) * (score == score)
+        run.steer(mean_sign(jt.ones(8, 1) * score), finite, 10)
         seen.append(round(run.p, 6))
-    assert seen[3::4] == [0.1, 0.2, 0.3, 0.2, 0.2, 0.1, 0.0, 0.0] and seen[:3] == [0, 0, 0]
+    assert seen[:3] == [0, 0, 0]
+    assert seen[3::4] == [0.1, 0.2, 0.3, 0.2, 0.2, 0.3, 0.2, 0.1, 0.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("changes", [dict(augment_kimg=0.05), dict(augment_p=0.5),
@@ -178,6 +206,8 @@ def test_a_run_writes_p_and_goes_on(symbols, tmp_path):
     (dict(augment_p=0.2), "--augment_p is of --augment ada"),
     (dict(augment="diff", augment_p=0.2), "--augment_p is of --augment ada"),
     (dict(augment="ada", augment_p=1.5), "--augment_p: found 1.5, wanted a number from 0 to 1"),
+    (dict(augment_kimg=100.0), "--augment_kimg says how p is steered"),
+    (dict(augment="ada", augment_p=0.2, augment_target=0.5), "--augment_target says how p is"),
     (dict(augment="ada", augment_target=7.0), "--augment_target: found 7"),
     (dict(augment="ada", augment_kimg=0.0), "--augment_kimg: found 0"),
     (dict(augment="ada", loss="relativistic"), "type --augment_p 0.2")])
