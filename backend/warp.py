@@ -67,12 +67,6 @@ const int C = in0_shape1, S = in0_shape2;
 const int64 area = (int64)S * S;
 const int left = in3_p[0], top = in3_p[1], right = in3_p[2], bottom = in3_p[3];
 const int grid = 2 * (S + 2 * EDGE);
-// A row of `lines` by taps of the filter: of the enlarged line t are those of the lines t / 2 - 3
-// to t / 2 + 2, one further where t is odd.
-struct Enlarged {
-    int first, tap;
-    explicit Enlarged(int t) : first((t - 6 + (t & 1)) / 2), tap(11 - (t & 1)) {}
-};
 const auto reflected = [&](int i) { return i < 0 ? -i : i < S ? i : 2 * (S - 1) - i; };
 stylegan::share_items(in0_shape0, area * C * 60.0, [&](int64 n) {
     double place[6];
@@ -109,8 +103,10 @@ stylegan::share_items(in0_shape0, area * C * 60.0, [&](int64 n) {
     float* widened = room(1, std::max((size_t)lines * columns, (size_t)grid * S));
     float* narrowed = widened;
     float* enlarged = room(2, (size_t)(rows + 2 * BORDER) * step);
-    float* sampled = room(3, (size_t)grid * grid + 2 * grid);
+    float* sampled = room(3, (size_t)grid * grid);
 
+    // Taps of the filter: of the enlarged line t are those of the lines t / 2 - 3 to t / 2 + 2, one
+    // further where t is odd.
     const auto enlarge = [&](const float* x) {
         std::fill_n(enlarged, (size_t)(rows + 2 * BORDER) * step, 0.0f);
         for (int j = 0; j < lines; j++) {
