@@ -220,8 +220,14 @@ def add_out_arguments(parser):
                         "which, before anything is painted)")
 
 
-def bring_up(device, cuda_home=None):
-    """Jittor for `device`. Raises BackendError where something is missing for it."""
+def bring_up(device, cuda_home=None, amp=False):
+    """Jittor for `device`, with --amp's convolutions where it has them. Raises BackendError where
+    something is missing for it."""
     backend.use_device(device, cuda_home)
+    backend.use_amp(amp)
     with signals.shielded():
-        return backend.jt
+        jt = backend.jt
+    if amp and not jt.flags.use_cuda and not backend.has_amx:
+        print("note: --amp: found no GPU and no AMX with Winograd's convolutions, all of it is "
+              "float32", file=sys.stderr)
+    return jt

@@ -29,9 +29,8 @@ from cli import (
 )
 from networks.config import num_layers, truncated_layers
 from pictures import figures, film, origin, styles_file
-from pictures.figures import AT_ONCE
 from pictures.grid import make_grid, save_png
-from pictures.painter import NOISES, Painter, levels
+from pictures.painter import NOISES, Painter, at_once, levels
 from weights import snapshot
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
@@ -39,7 +38,7 @@ FPS = 24
 MOST_PIXELS, MOST_FRAMES, MOST_PSI = 1 << 28, 10_000, 100
 # Flags that decide what styles, and pictures of them, look like.
 STYLES = ("size", "truncation_psi", "truncation_layers")
-PICTURES = (*STYLES, "noise", "scale")
+PICTURES = (*STYLES, "noise", "scale", "amp")
 
 
 def main(argv=None):
@@ -69,7 +68,7 @@ def main(argv=None):
         if args.w and args.seeds:
             origin.check(args.w, made_styles, "type --w OTHER.npz to keep it, or --overwrite")
 
-    bring_up(args.device, args.cuda_home)
+    bring_up(args.device, args.cuda_home, args.amp)
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
                       args.noise)
     written = []
@@ -115,7 +114,7 @@ def files(args, size, styles):
         yield (f"interpolation.{args.film}",
                origin.settings(args, (*PICTURES, *flags, "frames", "space")))
     elif styles:
-        made = origin.settings(args, ("noise", "size", "scale")) | {
+        made = origin.settings(args, ("noise", "size", "scale", "amp")) | {
             "--w": origin.identity(args.w, styles["w"], *styles["noise"] or ())}
         yield from ((f"w{i:06d}.png", made) for i in range(len(styles["w"])))
     elif args.seeds:
@@ -146,8 +145,9 @@ def at_least(height, size, scale):
 def singles(painter, styles, scale, bar):
     """The styles of a file: its noise maps too, where it has some."""
     bar.total = len(styles["w"])
-    for first in range(0, len(styles["w"]), AT_ONCE):
-        images = painter.paint(styles["w"][first:first + AT_ONCE], noise=styles["noise"])
+    chunk = at_once(painter.size)
+    for first in range(0, len(styles["w"]), chunk):
+        images = painter.paint(styles["w"][first:first + chunk], noise=styles["noise"])
         for image in images:
             yield make_grid(image[None], 1, at_least(1, painter.size, scale))
 
@@ -155,8 +155,9 @@ def singles(painter, styles, scale, bar):
 def seeds(painter, wanted, scale, bar):
     """A picture of each seed, in constant memory."""
     bar.total = len(wanted)
-    for first in range(0, len(wanted), AT_ONCE):
-        some = wanted[first:first + AT_ONCE]
+    chunk = at_once(painter.size)
+    for first in range(0, len(wanted), chunk):
+        some = wanted[first:first + chunk]
         for image in painter.paint(painter.styles(some), some):
             yield make_grid(image[None], 1, at_least(1, painter.size, scale))
 
@@ -258,6 +259,8 @@ def parse_arguments(argv):
     parser.add_argument("--scale", type=int, metavar="N", help="make a pixel N×N of them (default: "
                         "as many as make a picture 64 pixels high in grids and 128 in films; 1 for "
                         "the PNGs of --seeds and --w)")
+    parser.add_argument("--amp", action="store_true", default=None, help="mixed precision, as "
+                        "train.py's: sooner painted, on a GPU and on a CPU with AMX")
     add_out_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)

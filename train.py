@@ -55,7 +55,6 @@ def main(argv=None):
     schedule = settings.make_schedule(s)
     pictures = check_pictures(s, schedule)
     backend.use_conv(s["conv"])
-    backend.use_amp(s["amp"])
     say_what_is_not_reached(schedule)
     if s.get("dry_run"):
         return dry_run(config, schedule, s)
@@ -70,10 +69,7 @@ def main(argv=None):
         runs.remove_leftovers(CHECKPOINTS, name)
         runs.check_space(CHECKPOINTS, s, config)
 
-    jt = bring_up(s["device"], s["cuda_home"])
-    if s["amp"] and not jt.flags.use_cuda and not backend.has_amx:
-        print("note: --amp: found no GPU and no AMX with --conv winograd, all of it is float32",
-              file=sys.stderr)
+    jt = bring_up(s["device"], s["cuda_home"], s["amp"])
     training = make_training(s, schedule, config, pictures)
     if saved:
         say_what_changed(training, saved[0])

@@ -2,12 +2,12 @@
 length penalty.
 
 Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN", sections 2.2 and 3.2.
-As in fused.py, these are loops of our own for the CPU; elsewhere, and for the tests to compare
-with, Jittor's operators.
+As in fused.py, these are loops of our own for the CPU and kernels of our own for CUDA
+(modulation_cuda.py); elsewhere, and for the tests to compare with, Jittor's operators.
 """
-from backend import jt
-from backend.fused import HEADER
-from backend.kernels import Operator, on_cpu
+from backend import jt, modulation_cuda
+from backend.fused import HEADER, cuda_code, own
+from backend.kernels import Operator, on_gpu
 
 SQRT2 = 2 ** 0.5
 # What a plane of [N, C, H, W] is and how large.
@@ -17,9 +17,12 @@ const int64 planes = (int64)in0_shape0 * C, area = (int64)in0_shape2 * in0_shape
 """
 
 
-def loop(source, outputs, inputs, constants=""):
+def loop(name, outputs, inputs, constants=""):
+    """The loop of this name, on float32 arrays: `outputs` is a list of shapes; a list of Vars."""
+    if on_gpu():
+        return cuda_code(getattr(modulation_cuda, name), outputs, inputs, constants)
     return jt.code(outputs, ["float32"] * len(outputs), inputs, cpu_header=HEADER,
-                   cpu_src=constants + PLANES + source)
+                   cpu_src=constants + PLANES + globals()[name])
 
 
 # Channels scaled by the style, for each picture its own -------------------------------------------
@@ -51,7 +54,7 @@ stylegan::share_items(planes, area * 0.3, [&](int64 plane) {
 
 class Scale(Operator):
     def compute(self, x, scale):
-        return loop(SCALE, [x.shape], [x, scale])[0]
+        return loop("SCALE", [x.shape], [x, scale])[0]
 
     def grad(self, dy):
         return ScaleGradient()(dy, *self.inputs)
@@ -61,7 +64,7 @@ class ScaleGradient(Operator):
     """dy, x, scale → dy · scale; and the sums of dy · x over each plane, [N, C]."""
 
     def compute(self, dy, x, scale):
-        return tuple(loop(SCALE_GRADIENT, [x.shape, x.shape[:2]], [dy, x, scale]))
+        return tuple(loop("SCALE_GRADIENT", [x.shape, x.shape[:2]], [dy, x, scale]))
 
     def grad(self, g, g_sum):
         dy, x, scale = self.inputs
@@ -76,7 +79,7 @@ class ScaleGradient(Operator):
 
 def scale_planes(x, scale):
     """x · scale: x [N, C, H, W], scale [N, C]."""
-    if on_cpu():
+    if own():
         return Scale()(x, scale)
     return x * scale.broadcast(x.shape, [2, 3])
 
@@ -152,7 +155,7 @@ class Epilogue(Operator):
                           f"{repr(float(clamp)) + 'f' if clamp else 'INFINITY'};")
 
     def compute(self, x, scale, noise, strength, bias):
-        self.y = loop(EPILOGUE, [x.shape], [x, scale, noise, strength, bias], self.constants)[0]
+        self.y = loop("EPILOGUE", [x.shape], [x, scale, noise, strength, bias], self.constants)[0]
         return self.y
 
     def grad(self, dy):
@@ -170,7 +173,7 @@ class EpilogueGradient(Operator):
 
     def compute(self, dy, x, scale, noise, y):
         planes = x.shape[:2]
-        return tuple(loop(EPILOGUE_GRADIENT, [x.shape, planes, planes, planes],
+        return tuple(loop("EPILOGUE_GRADIENT", [x.shape, planes, planes, planes],
                           [dy, x, scale, noise, y], self.constants))
 
     def grad(self, u, *sums):
@@ -187,7 +190,7 @@ class EpilogueSecond(Operator):
         self.constants = constants
 
     def compute(self, u, dy, *others):
-        return tuple(loop(EPILOGUE_SECOND, [dy.shape, dy.shape, dy.shape[:2]], [u, dy, *others],
+        return tuple(loop("EPILOGUE_SECOND", [dy.shape, dy.shape, dy.shape[:2]], [u, dy, *others],
                           self.constants))
 
     def grad(self, *_):
@@ -200,7 +203,7 @@ def epilogue(x, scale, noise, strength, bias, gain=SQRT2, clamp=0.0):
     x [N, C, H, W], scale [N, C], noise [N or 1, 1, H, W], strength [1], bias [C]; clamp 0: no
     limit. Returns [N, C, H, W].
     """
-    if on_cpu():
+    if own():
         if not noise.is_stop_grad():            # then what x gets is also what noise gets
             x, scale = scale_planes(x, scale), jt.ones(scale.shape)
             x = x + noise * strength

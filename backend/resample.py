@@ -4,8 +4,9 @@ Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN", sec
 of its code, outer([1, 3, 3, 1]) / 64.
 """
 from backend import jt
-from backend.fused import HEADER
-from backend.kernels import Operator, on_cpu
+from backend.fused import HEADER, cuda_code
+from backend.fused_cuda import STARTED
+from backend.kernels import Operator, on_cpu, on_gpu
 
 TAPS = (1, 3, 3, 1)             # symmetric, so that convolving and correlating are one
 
@@ -45,6 +46,36 @@ stylegan::share_range(planes, (H + OH) * 0.5 * OW, [&](int64 plane, int64 end) {
 });
 """
 
+# A thread makes one pixel, of those of its 4×4 that are no zeros between pixels.
+KERNEL = (STARTED + """
+__global__ void resample(const float* __restrict__ x, float* __restrict__ y, int64_t count,
+                         int H, int W, int OH, int OW) {
+    const int64_t i = (int64_t)blockIdx.x * blockDim.x + threadIdx.x;
+    if (i >= count) return;
+    const int column = i % OW * DOWN - BEFORE, row = i / OW % OH * DOWN - BEFORE;
+    const float* plane = x + i / OW / OH * H * W;
+    float sum = 0;
+    #pragma unroll
+    for (int dy = 0; dy < 4; dy++) {
+        const int from_y = row + dy;
+        if (from_y < 0 || from_y % UP || from_y / UP >= H) continue;
+        float of_row = 0;
+        #pragma unroll
+        for (int dx = 0; dx < 4; dx++) {
+            const int from_x = column + dx;
+            if (from_x < 0 || from_x % UP || from_x / UP >= W) continue;
+            of_row += (dx == 0 || dx == 3 ? 1 : 3) * plane[from_y / UP * W + from_x / UP];
+        }
+        sum += (dy == 0 || dy == 3 ? 1 : 3) * of_row;
+    }
+    y[i] = sum * GAIN;
+}
+""", """
+    const int64_t count = out0->num, grid = (count + 255) / 256;
+    resample<<<grid, 256>>>(in0_p, out0_p, count, in0_shape2, in0_shape3, out0_shape2, out0_shape3);
+    check_started();
+""")
+
 
 class Resample(Operator):
     """[N, C, H, W] → [N, C, *extent]: `up` − 1 zeros after each pixel, `before` zeros in front and
@@ -61,11 +92,13 @@ class Resample(Operator):
 
     def compute(self, x):
         self.sides = x.shape[2:]
+        shape = [*x.shape[:2], *self.extent]
+        constants = (f"constexpr int UP = {self.up}, DOWN = {self.down}, BEFORE = {self.before}; "
+                     f"constexpr float GAIN = {self.gain / 64!r}f;")
+        if on_gpu():
+            return cuda_code(KERNEL, [shape], [x], constants)[0]
         if on_cpu():
-            constants = (f"constexpr int UP = {self.up}, DOWN = {self.down}, BEFORE = "
-                         f"{self.before}; constexpr float GAIN = {self.gain / 64!r}f;")
-            return jt.code([*x.shape[:2], *self.extent], "float32", [x], cpu_header=HEADER,
-                           cpu_src=constants + LOOP)
+            return jt.code(shape, "float32", [x], cpu_header=HEADER, cpu_src=constants + LOOP)
         for axis in 2, 3:
             x = self.along(x, axis)
         return x * (self.gain / 64)

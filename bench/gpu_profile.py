@@ -22,11 +22,12 @@ sys.path.insert(0, ROOT)
 import backend  # noqa: E402
 from backend import cuda  # noqa: E402
 from bench import train_step  # noqa: E402
+from networks.config import ARCHITECTURES  # noqa: E402
 
 KINDS = (("convolutions", r"conv|cudnn|xmma|winograd|implicit|wgrad|dgrad|fprop|nchw|nhwc|fft"),
          ("dense layers", r"gemm|gemv|cublas|cutlass|splitK"),
-         ("this project's", r"epilogue|blur|slope|bias_leaky_relu|plane_sums|8stylegan|"
-                            r"_Z\d+(draw|spread|gather|split|stack)"),
+         ("this project's", r"epilogue|blur|slope|bias_leaky_relu|plane_sums|8stylegan|modulated|"
+                            r"_Z\d+(draw|spread|gather|split|stack|scale|resample)"),
          ("copies", r"^\["), ("Jittor's", r""))
 
 
@@ -90,6 +91,8 @@ def profile(counter, size, batch, args):
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--arch", choices=ARCHITECTURES, default="stylegan1",
+                        help="which networks (default stylegan1)")
     parser.add_argument("--size", default="8,32,128", help="sizes (default 8,32,128)")
     parser.add_argument("--batch", default="128,64,16", help="one for each (default 128,64,16)")
     parser.add_argument("--fmap_max", type=int, default=512, help="width (default 512)")

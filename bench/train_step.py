@@ -202,11 +202,12 @@ def jittor_work(args, size, batch, **changes):
     return lambda: training.step(images)
 
 
-def jittor_generate(args, size, batch):
+def jittor_generate(args, size, batch, **changes):
     import numpy as np
 
     import backend
     backend.use_device(args.device)
+    backend.use_amp(changes.get("amp", False))
     from model import StyledGenerator
     from pictures.painter import paint, styles_of
     generator = StyledGenerator(model_config(args, size))
@@ -242,7 +243,8 @@ def torch_step(args, size, batch):
 
 def torch_generate(args, size, batch):
     generate = twin(args, size).generate
-    return lambda: generate(batch, size).cpu()
+    chunk = 64 if args.device == "cuda" else 16             # pictures at a time, as ours
+    return lambda: generate(batch, size, chunk=chunk).cpu()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,11 @@
 """The figures of generate.py, each as pictures in a grid: mixing, truncation, noise, ways."""
 import numpy as np
 
-from pictures.painter import between
+from pictures.painter import at_once, between
 
 # As figure 8 of Karras et al. 2018.
 PSI = (1, 0.7, 0.5, 0, -0.5, -1)
 DRAWS = 32                      # of the noise, for its effect
-AT_ONCE = 16                    # pictures
 
 
 def samples(painter, seeds):
@@ -70,7 +69,7 @@ def walk(painter, keys, frames, space):
     """
     keys = np.asarray(keys)
     cells, stops = keys.shape
-    block = max(1, AT_ONCE // cells)
+    block = max(1, at_once(painter.size) // cells)
     for stop in range(stops):
         starts, ends = (painter.latents(keys[:, s % stops]) for s in (stop, stop + 1))
         styles = np.stack([between(painter, a, b, np.arange(frames) / frames, space)

@@ -34,6 +34,13 @@ def in_chunks(compute, rows, chunk):
         yield compute(np.ascontiguousarray(filled))[:len(part)]
 
 
+def at_once(size):
+    """How many pictures of `size` are painted at a time: what keeps the device busy, and fits."""
+    from backend.kernels import on_gpu
+    most, pixels = (64, 64 * 128) if on_gpu() else (16, 16 * 128)
+    return max(1, min(most, pixels // size))
+
+
 def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
     """NumPy latents [N, latent] → truncated styles [N, layers, dlatent].
 
@@ -49,27 +56,28 @@ def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
         return model.truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
 
     with jt.no_grad():
-        return np.concatenate(list(in_chunks(compute, latents, 16)))
+        return np.concatenate(list(in_chunks(compute, latents, at_once(4))))
 
 
-def paint(generator, styles, size, alpha=1.0, chunk=16, noise=None, done=None):
+def paint(generator, styles, size, alpha=1.0, chunk=None, noise=None, done=None):
     """NumPy styles [N, layers, dlatent] → pictures [N, C, size, size].
 
     noise: one map per layer for all pictures, by default inputs.fixed_noise; or a function
-    that gives one array [n, 1, h, h] per layer for the indices of n pictures. `chunk` pictures at a
-    time (fewer above 128), so that a large grid needs no more memory than a small one; after each
-    chunk, done(number of pictures) is called.
+    that gives one array [n, 1, h, h] per layer for the indices of n pictures. At most `chunk`
+    pictures at a time, by default at_once, so that a large grid needs no more memory than a small
+    one; after each chunk, done(number of pictures) is called.
     """
     from backend import jt
     from networks.inputs import fade, fixed_noise
     noise, images = noise or fixed_noise(size, arch=generator.config.arch), []
+    chunk = min(chunk or at_once(size), at_once(size))
 
     def compute(indices):
         maps = [jt.array(m) for m in noise(indices)] if callable(noise) else noise
         return generator.synthesis(jt.array(styles[indices]), maps, size, fade(alpha)).numpy()
 
     with jt.no_grad():
-        for part in in_chunks(compute, np.arange(len(styles)), max(1, min(chunk, 2048 // size))):
+        for part in in_chunks(compute, np.arange(len(styles)), chunk):
             images.append(part)
             if done:
                 done(len(part))
