@@ -6,6 +6,7 @@ a real one compiles is in test_cuda_compile.py.
 import os
 import stat
 import subprocess
+import sys
 
 import pytest
 from conftest import ROOT, command, without_gpu
@@ -135,6 +136,19 @@ def test_what_is_missing_is_named_as_pip_calls_it(machine):
     with pytest.raises(BackendError, match=r"pip install nvidia-cudnn-cu12 nvidia-curand-cu12$"):
         cuda.set_up(str(make_toolkit(machine / "12", "12.4", without=("curand", "cudnn"))))
     assert not (machine / "cache").exists()
+
+
+def test_pips_packages_of_one_cuda_are_found(tmp_path, monkeypatch):
+    for name, part in (("nvidia_cublas", "cu13"), ("nvidia_cudnn_cu13", "cudnn"),
+                       ("nvidia_cudnn_cu12", "cudnn12"), ("other", "cublas")):
+        library = f"nvidia/{part}/lib/libany.so"
+        write(tmp_path / library)
+        write(tmp_path / f"{name}-9.1.dist-info/METADATA",
+              f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 9.1\n")
+        write(tmp_path / f"{name}-9.1.dist-info/RECORD", f"{library},,\n")
+    monkeypatch.setattr(sys, "path", [str(tmp_path)])
+    assert cuda.pip_folders(13) == [str(tmp_path / "nvidia" / part) for part in ("cu13", "cudnn")]
+    assert cuda.pip_folders(12) == [str(tmp_path / "nvidia/cudnn12")]
 
 
 def test_the_first_toolkit_that_fits_the_driver_is_taken(machine, monkeypatch):

@@ -21,8 +21,8 @@ from backend.errors import BackendError
 
 STAND_IN = os.path.join(ROOT, "test", "cuda_stand_in")
 EMULATED = ("training/test_adam", "weights/test_convert", "backend/test_fused",
-            "pictures/test_generate", "networks/test_golden", "training/test_loss",
-            "networks/test_model", "measures/test_swd")
+            "backend/test_modulation", "pictures/test_generate", "networks/test_golden",
+            "training/test_loss", "networks/test_model", "measures/test_swd")
 
 
 @pytest.fixture(scope="module")
