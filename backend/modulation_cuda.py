@@ -18,7 +18,7 @@ template <int THREADS> __global__ void BOUNDED NAME(
 
 
 def by_plane(name, inputs, outputs, begin, each, sums=""):
-    """(header, source): of the `outputs`, each of the `sums` over a plane, [N, C], is a last one."""
+    """(header, source). The `sums` over a plane, [N, C] each, are further outputs."""
     stored = [f"{sum_}_of" for sum_ in sums.split()]
     inputs, outputs = inputs.split(), outputs.split() + stored
     text = KERNEL

@@ -54,6 +54,14 @@ def singles(made):
     return np.stack([picture for name, picture in made.items() if name.endswith("png")])
 
 
+def test_mixed_precision_paints_the_same_and_is_not_taken_for_the_other(make, folder, tmp_path):
+    """To the eye: with AMX its pictures differ by a level or two."""
+    exact, mixed = (singles(make("--seeds", "3-5", *more)).astype(int) for more in ([], ["--amp"]))
+    assert np.abs(exact - mixed).max() <= 3
+    with pytest.raises(UserError, match="made with --amp True"):
+        generate.main([str(folder / "x.model"), "--out", str(tmp_path), "--seeds", "3-5"])
+
+
 @pytest.mark.parametrize("noise", ["const", "random", "none"])
 def test_a_seed_is_one_picture_alone_and_in_a_grid(make, noise):
     alone = singles(make("--seeds", "3-5,20", "--noise", noise))
