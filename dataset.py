@@ -1,11 +1,13 @@
 """Pictures by directory name (data/8, data/16 …) as an endless, seeded stream of full batches.
 
-What comes at position `images_seen` depends on the seed and the folder alone: not on the number of
-workers, nor on where the stream was started. Nothing here imports Jittor.
+They may lie in one archive, data.zip. What comes at position `images_seen` depends on the seed and
+the pictures' names alone: not on the number of workers, nor on where the stream was started.
+Nothing here imports Jittor.
 """
 import concurrent.futures
 import functools
 import hashlib
+import io
 import multiprocessing
 import os
 import shlex
@@ -17,13 +19,14 @@ from backend import streams
 from backend.errors import UserError
 from backend.signals import start_worker
 from networks.config import power_of_two
+from pictures.archive import Member, contents, is_archive
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CHECKED_AT_START = 50           # pictures per size whose header is read before the first step
 
 
 class PictureFolder:
-    """The pictures of one size in `root`/<size>. Holds their names only.
+    """The pictures of one size in `root`/<size>, a folder or in an archive. Holds their names only.
 
     holdout: the share of them that is left out, or, where `held`, what is there instead; a
     picture's name decides, so that it is the same one at all sizes. Raises UserError for a missing
@@ -32,19 +35,29 @@ class PictureFolder:
 
     def __init__(self, root, size, holdout=0.0, held=False):
         self.path, self.size = os.path.join(root, str(size)), size
+        self.archived = archived_sizes(root).get(size) if is_archive(root) else None
         try:
-            with os.scandir(self.path) as entries:
-                self.names = sorted(e.name for e in entries if e.name.lower().endswith(PICTURES)
-                                    and not e.name.startswith("."))
+            if self.archived:
+                names = self.archived.names
+            elif is_archive(root):
+                raise FileNotFoundError
+            else:
+                with os.scandir(self.path) as entries:
+                    names = sorted(entry.name for entry in entries)
         except OSError:
             raise UserError(f"{self.path}: no such folder, wanted pictures of {size}×{size}: "
                             f"{what_to_type(root, size)}") from None
+        self.places = [i for i, name in enumerate(names)        # among all files that are there
+                       if name.lower().endswith(PICTURES) and not name.startswith(".")]
+        self.names = [names[i] for i in self.places]
         if not self.names:
             raise UserError(f"{self.path}: no pictures in it, wanted some of {size}×{size}: "
                             f"{what_to_type(root, size)}")
         if holdout:
             count = len(self.names)
-            self.names = [name for name in self.names if is_held(name, holdout) == held]
+            kept = [i for i, name in enumerate(self.names) if is_held(name, holdout) == held]
+            self.names = [self.names[i] for i in kept]
+            self.places = [self.places[i] for i in kept]
             if not self.names:
                 raise UserError(f"--holdout {holdout:g}: that is {'none' if held else 'all'} of "
                                 f"the {count} pictures in {self.path}: type another share")
@@ -55,10 +68,10 @@ class PictureFolder:
     def check(self):
         """Raise UserError if one of a few pictures, spread over the folder, has another size."""
         step = max(1, len(self) // CHECKED_AT_START)
-        for name in self.names[::step]:
-            path = os.path.join(self.path, name)
+        for i in range(0, len(self), step):
+            path = self.file(i)
             try:
-                with Image.open(path) as picture:
+                with Image.open(opened(path)) as picture:
                     check_size(path, picture.size, self.size)
             except OSError as error:
                 raise UserError(f"{path}: cannot be read ({error}): delete it") from None
@@ -68,10 +81,31 @@ class PictureFolder:
         return {"count": len(self),
                 "names": hashlib.sha1("\n".join(self.names).encode(errors="replace")).hexdigest()}
 
+    def file(self, i):
+        """The path of a picture, or the Member of an archive that it is."""
+        return self.archived.member(self.places[i]) if self.archived else \
+            os.path.join(self.path, self.names[i])
+
     def files(self, positions, seed):
-        """Paths of the images at these positions of the endless shuffle."""
-        indices = (shuffled(len(self), i // len(self), seed)[i % len(self)] for i in positions)
-        return [os.path.join(self.path, self.names[i]) for i in indices]
+        """Those at these positions of the endless shuffle."""
+        return [self.file(shuffled(len(self), i // len(self), seed)[i % len(self)])
+                for i in positions]
+
+
+def opened(file):
+    """What Pillow can open: of an archive, bytes that are read now."""
+    return io.BytesIO(file.read()) if isinstance(file, Member) else file
+
+
+def archived_sizes(path):
+    """{size: its Contents} of an archive: 8/, 16/ … at its top or in a folder of it."""
+    found = {}
+    for folder, there in sorted(contents(path).items(), key=lambda item: item[0].count("/")):
+        name = folder.rpartition("/")[2]
+        size = power_of_two(name)
+        if size and size <= 1024 and name == str(size):
+            found.setdefault(size, there)
+    return found
 
 
 def is_held(name, share):
@@ -87,12 +121,16 @@ def shuffled(count, epoch, seed):
 
 
 def available_sizes(root):
-    """Sorted sizes of the power-of-two folders in `root`. Raises UserError for no folder."""
+    """Sorted sizes of the power-of-two folders in `root`. Raises UserError for what is neither a
+    folder nor an archive."""
+    if is_archive(root):
+        return sorted(archived_sizes(root))
     try:
         names = [e.name for e in os.scandir(root) if e.is_dir()]
     except NotADirectoryError:
-        raise UserError(f"{root}: a file, wanted a folder that holds 8/, 16/ …: put pictures into "
-                        "a folder, say photos, and type python resize.py photos") from None
+        raise UserError(f"{root}: a file, wanted a folder or a .zip that holds 8/, 16/ …: put "
+                        "pictures into a folder, say photos, and type python resize.py photos"
+                        ) from None
     except OSError as error:
         raise UserError(f"{root}: {error.strerror}; wanted a folder that holds 8/, 16/ …, as "
                         "python resize.py makes them from a folder of pictures") from None
@@ -120,6 +158,9 @@ def check_root(root, command):
 
 def what_to_type(root, size):
     """How to come by pictures of `size` in `root`."""
+    if is_archive(root):
+        return (f"make the archive anew: python resize.py FOLDER --min_size {min(size, 8)} --zip "
+                f"{shlex.quote(root)} --force")
     sizes = available_sizes(root) if os.path.isdir(root) else []
     if sizes and max(sizes) > size:
         source = shlex.quote(os.path.join(root, str(max(sizes))))
@@ -139,12 +180,13 @@ def check_size(path, found, size):
 def load_batch(paths, flips, size, channels):
     """uint8 [N, channels, size, size], mirrored where `flips` says so, and what could not be read.
 
-    The latter: [(path, reason)]. In the place of such a picture is another of the same batch.
+    paths: or Members of an archive. The latter: [(path, reason)]. In the place of such a picture is
+    another of the same batch.
     """
     batch, good, bad = np.empty((len(paths), channels, size, size), np.uint8), [], []
     for i, (path, flip) in enumerate(zip(paths, flips)):
         try:
-            with Image.open(path) as picture:
+            with Image.open(opened(path)) as picture:
                 check_size(path, picture.size, size)
                 pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
         except (OSError, UserError, SyntaxError, ValueError, Image.DecompressionBombError) as error:

@@ -79,7 +79,8 @@ def main(argv=None):
 def parse_arguments(argv):
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
-    parser.add_argument("data", help="folder that holds 8/, 16/ … of the real pictures")
+    parser.add_argument("data", help="folder or .zip that holds 8/, 16/ … of the "
+                        "real pictures")
     parser.add_argument("--metrics", type=metrics_argument, metavar="LIST", help="of "
                         + ",".join(METRICS) + " (default: all whose weights are named)")
     parser.add_argument("--inception", metavar="FILE", help=f"the Inception weights of FID: from "

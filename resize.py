@@ -1,55 +1,87 @@
-"""A folder of any pictures → one folder per resolution, each with square PNGs.
+"""Pictures of any kind → one folder per resolution, each with square PNGs, or all in one archive.
 
     python resize.py data/128 --min_size 8      data/64 … data/8 beside data/128
     python resize.py photos                     photos/8 … photos/256 from all pictures in photos
+    python resize.py photos.zip                 the same from an archive, into photos/
+    python resize.py photos --zip data.zip      into one file: python train.py data.zip
 
 Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif), also grey,
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
 first one. Other files are listed; masks that avatars.py drew are left out. Running it again does
-only what is missing.
+only what is missing (but for --zip). At the end stands what was found to be odd: pictures that are
+not square, that are there twice, or that show next to nothing.
 """
 import hashlib
+import io
 import os
 import re
 import shlex
 import statistics
+from typing import NamedTuple
 
 from PIL import Image, ImageColor
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
-from backend.files import scratch_folder
+from backend.files import naming, replacing, scratch_folder
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
-from dataset import PICTURES, available_sizes
+from dataset import PICTURES, archived_sizes, available_sizes, opened
 from networks.config import power_of_two
-from pictures import origin
-from pictures.grid import save_png
+from pictures import archive, oddities, origin
+from pictures.grid import png
 from pictures.reading import make_square, open_picture, readable, to_rgb
+
+
+class Job(NamedTuple):
+    """paths: files to be written, or names in an archive where `scratch` is None."""
+
+    file: object                # a path, or a Member of an archive
+    sizes: list
+    paths: list
+    missing: list
+    fit: str
+    background: tuple
+    scratch: str | None
+
+
+class Outcome(NamedTuple):
+    """kind: "written", "present", "unreadable" or "unwritten"."""
+
+    kind: str
+    reason: str | None = None
+    traits: tuple | None = None     # see pictures/oddities.py
+    pngs: tuple = ()            # for an archive
 
 
 def main():
     args = parse_arguments()
     source = os.path.normpath(args.path)
-    if not args.path or not os.path.isdir(source):
+    packed = archive.is_archive(source)
+    if not args.path or not (packed or os.path.isdir(source)):
         found = "a file" if os.path.isfile(source) else "no such folder"
-        raise UserError(f"{args.path or 'an empty name'}: {found}; wanted a folder of pictures")
-    own_size = power_of_two(os.path.basename(os.path.abspath(source)))
-    target = os.path.dirname(os.path.abspath(source)) if own_size else source
+        raise UserError(f"{args.path or 'an empty name'}: {found}; wanted a folder of pictures or "
+                        "a .zip of them")
+    own_size = None if packed else power_of_two(os.path.basename(os.path.abspath(source)))
+    target = args.zip or (os.path.dirname(os.path.abspath(source)) if own_size else
+                          source[:-4] if packed else source)
+    check_outputs(args, source)
 
-    files, others = find_pictures(source, skip_sizes=own_size is None)
+    files, others = find_archived(source) if packed else find_pictures(source, own_size is None)
     if not files:
         sizes = [] if own_size else available_sizes(source)
         larger = shlex.quote(os.path.join(args.path, str(max(sizes)))) if sizes else ""
         raise UserError(f"{args.path}: no pictures in it that can be read" +
                         (f"; found {by_ending(others)}" if others else "") +
-                        (f"; for sizes below {max(sizes)}, type python resize.py {larger}"
+                        ("; it holds sizes already, as python train.py wants them"
+                         if sizes and packed else
+                         f"; for sizes below {max(sizes)}, type python resize.py {larger}"
                          if sizes else ""))
     extents = {}
-    for name in files:
+    for name, file in files.items():
         try:
-            with open_picture(os.path.join(source, name)) as picture:
+            with open_picture(opened(file)) as picture:
                 extents[name] = picture.size
         except Exception:               # reported with its reason when it is read below
             continue
@@ -62,20 +94,29 @@ def main():
               f"smaller sizes, but training at {own_size} needs them in another folder: move them "
               "to photos and type python resize.py photos")
 
-    try:
-        with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
-            for size in sizes:
-                os.makedirs(os.path.join(target, str(size)), exist_ok=True)
-            results = resize_all(args, source, target, scratch, files, sizes)
-    except OSError as error:
-        raise UserError(f"{error.filename or target}: {error.strerror}") from None
-    return report(results, others, target, sizes)
+    if args.zip:
+        with archive.writing(args.zip) as made:
+            if own_size:
+                copy_own_size(made, files, own_size, set(odd), extents)
+            results = resize_all(args, target, None, files, sizes, made)
+    else:
+        try:
+            with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
+                for size in sizes:
+                    os.makedirs(os.path.join(target, str(size)), exist_ok=True)
+                results = resize_all(args, target, scratch, files, sizes)
+        except OSError as error:
+            raise UserError(f"{error.filename or target}: {error.strerror}") from None
+    if args.zip and own_size:
+        sizes = [own_size, *sizes]
+    return report(args, results, others, target, sizes)
 
 
 def parse_arguments():
     parser = Parser(description=__doc__)
-    parser.add_argument("path", help="folder of pictures; sub-folders are walked. data/128 (a "
-                        "power of two) is read only, and the smaller sizes are made beside it")
+    parser.add_argument("path", help="folder of pictures, or a .zip of them (stylegan2-ada's and "
+                        "stylegan3's data sets too); sub-folders are walked. data/128 (a power of "
+                        "two) is read only, and the smaller sizes are made beside it")
     parser.add_argument("--min_size", type=size_argument, default=8,
                         help="smallest size in pixels (default 8)")
     parser.add_argument("--max_size", type=size_argument, help="largest size in pixels (default: "
@@ -85,6 +126,10 @@ def parse_arguments():
     parser.add_argument("--background", default="white", metavar="COLOUR",
                         help="behind transparent and padded pictures, a name or #rrggbb "
                         "(default white)")
+    parser.add_argument("--zip", metavar="FILE.zip", help="write all sizes into an archive "
+                        "instead of folders, for train.py FILE.zip; of data/128, those of 128 too")
+    parser.add_argument("--report", metavar="FILE.csv", help="write the names of the pictures that "
+                        "are odd, and why; reads all of them, also those that are there already")
     parser.add_argument("--workers", type=int, default=cores(),
                         help="number of processes (default: one per core)")
     parser.add_argument("--force", action="store_true", help="make again what is there already")
@@ -96,11 +141,54 @@ def parse_arguments():
                      "#ff8800")
     if args.workers < 1:
         parser.error(f"--workers: found {args.workers}, wanted 1 or more")
+    for flag, path, ending in ("--zip", args.zip, ".zip"), ("--report", args.report, ".csv"):
+        if path is not None and not path.lower().endswith(ending):
+            parser.error(f"{flag}: found {path or 'an empty name'}, wanted a name that ends in "
+                         f"{ending}")
     return args
 
 
+def check_outputs(args, source):
+    """Raise UserError where --zip or --report would replace what is something else."""
+    for flag, path in ("--zip", args.zip), ("--report", args.report):
+        if path and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
+            raise UserError(f"{flag} {path}: wanted a file in a folder that is there")
+    if args.zip and os.path.exists(args.zip):
+        if os.path.isfile(source) and os.path.samefile(args.zip, source):
+            raise UserError(f"--zip {args.zip}: that is what is read: type another name")
+        if not args.force:
+            raise UserError(f"--zip {args.zip} exists: type another name to keep it, or --force")
+    if args.report and os.path.exists(args.report) and not oddities.is_report(args.report):
+        raise UserError(f"--report {args.report} exists, and is no report of resize.py: type "
+                        "another name")
+
+
+def find_archived(path):
+    """({name: Member} of all pictures, names of all other files) of an archive, without hidden
+    ones, and those in size folders that it has for training."""
+    pictures, others, outside = {}, [], []
+    sizes = archived_sizes(path)
+    ready = {there.folder for there in sizes.values()} if len(sizes) > 1 else ()
+    for folder, there in sorted(archive.contents(path).items()):
+        for member in there.members():
+            parts = member.name.replace("\\", "/").split("/")
+            if folder in ready or any(part.startswith(".") and part.strip(".") or
+                                      part == "__MACOSX" for part in parts):
+                continue
+            if ".." in parts or member.name.startswith("/"):
+                outside.append(member.name)
+            elif member.name.lower().endswith(readable()[1]):
+                pictures[member.name] = member
+            else:
+                others.append(member.name)
+    if outside:
+        print(f"{path}: {counted(len(outside), 'name')} that lead out of it (such as "
+              f"{outside[0]}): left out")
+    return pictures, others
+
+
 def find_pictures(source, skip_sizes):
-    """Sorted relative paths of all pictures, and of all other files.
+    """({relative path: path} of all pictures, sorted, and the relative paths of all other files).
 
     Hidden ones, size folders at the top and avatars.py's masks are not walked.
     """
@@ -114,7 +202,7 @@ def find_pictures(source, skip_sizes):
             if not name.startswith("."):
                 found = pictures if name.lower().endswith(readable()[1]) else others
                 found.append(os.path.relpath(os.path.join(folder, name), source))
-    return sorted(pictures), sorted(others)
+    return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
 
 
 def holds_masks(folder):
@@ -167,55 +255,87 @@ def target_name(name):
     return f"{stem[-100:]}-{digits}.png"
 
 
-def resize_all(args, source, target, scratch, files, sizes):
-    """{name: (outcome, reason)}; outcome is "written", "present", "unreadable" or "unwritten"."""
+def copy_own_size(made, files, size, odd, extents):
+    """The pictures of data/128 as they are, those that training at 128 finds there."""
+    for name, path in files.items():
+        if name in extents and name not in odd and os.sep not in name:
+            with naming(path), open(path, "rb") as file:
+                made.add(f"{size}/{name}", file.read())
+
+
+def resize_all(args, target, scratch, files, sizes, made=None):
+    """{name: Outcome}; made: an archive that the pictures go into."""
     jobs = []
-    for name in files:
-        paths = [os.path.join(target, str(s), target_name(name)) for s in sizes]
-        missing = [args.force or not os.path.isfile(p) for p in paths]
-        jobs.append((os.path.join(source, name), sizes, paths, missing, args.fit, args.background,
-                     scratch))
-    todo = [i for i, job in enumerate(jobs) if any(job[3])]
-    results = {name: ("present", None) for name in files}
+    for name, file in files.items():
+        paths = [os.path.join("" if made else target, str(s), target_name(name)) for s in sizes]
+        missing = [made or args.force or not os.path.isfile(p) for p in paths]
+        jobs.append(Job(file, sizes, paths, list(map(bool, missing)), args.fit, args.background,
+                        scratch))
+    names = list(files)
+    todo = [i for i, job in enumerate(jobs) if any(job.missing) or args.report]
+    results = {name: Outcome("present") for name in names}
     with helpers(min(args.workers, max(1, len(todo)))) as each:
         outcomes = each(resize_picture, [jobs[i] for i in todo], chunksize=8)
         for i, outcome in zip(todo, tqdm(outcomes, total=len(todo), unit=" pictures",
                                          disable=None)):
-            results[files[i]] = outcome
+            for path, data in zip(jobs[i].paths, outcome.pngs):
+                made.add(path.replace(os.sep, "/"), data)
+            results[names[i]] = outcome._replace(pngs=())
     return results
 
 
 def resize_picture(job):
-    path, sizes, paths, missing, fit, background, scratch = job
+    """A Job's Outcome."""
     try:
-        with open_picture(path) as opened:
-            square = make_square(to_rgb(opened, background), fit, background)
+        if isinstance(job.file, archive.Member):
+            data = job.file.read()
+        else:
+            with open(job.file, "rb") as file:
+                data = file.read()
+        with open_picture(io.BytesIO(data)) as picture:
+            extent, picture = picture.size, to_rgb(picture, job.background)
+        square = make_square(picture, job.fit, job.background)
     except Exception as error:          # Pillow raises many kinds for broken files
-        return "unreadable", f"{type(error).__name__}: {error}"
-    for size, target, needed in zip(sizes, paths, missing):
+        return Outcome("unreadable", f"{type(error).__name__}: {error}")
+    traits, pngs = oddities.traits(data, extent, picture, square), []
+    for size, target, needed in zip(job.sizes, job.paths, job.missing):
         # Each size from the one above it: the same filter at a fraction of the cost.
         square = square.resize((size, size), Image.LANCZOS)
-        if needed:
+        if not needed:
+            continue
+        pngs.append(png(square))
+        if job.scratch:
             try:
-                save_png(square, target, through=scratch)
+                with replacing(target, job.scratch) as file:
+                    file.write(pngs.pop())
             except OSError as error:
-                return "unwritten", f"{target}: {error.strerror}"
-    return "written", None
+                return Outcome("unwritten", f"{target}: {error.strerror}", traits)
+    return Outcome("written" if any(job.missing) else "present", None, traits, tuple(pngs))
 
 
-def report(results, others, target, sizes):
+def report(args, results, others, target, sizes):
     """Print counts that add up and what was left out; 0 if every readable picture is there."""
-    count = {kind: sum(outcome == kind for outcome, _ in results.values())
+    count = {kind: sum(outcome.kind == kind for outcome in results.values())
              for kind in ("written", "present", "unreadable", "unwritten")}
     print(f"{counted(len(results), 'picture')}: {count['written']} written, {count['present']} "
           f"already there, {count['unreadable']} skipped" +
           (f", {count['unwritten']} could not be written" if count["unwritten"] else "") +
           f"; sizes {', '.join(str(s) for s in reversed(sizes))} in {target}")
-    for name, (outcome, reason) in results.items():
-        if reason:
-            print(f"  {'skipped' if outcome == 'unreadable' else 'NOT WRITTEN'} {name}: {reason}")
+    for name, outcome in results.items():
+        if outcome.reason:
+            print(f"  {'skipped' if outcome.kind == 'unreadable' else 'NOT WRITTEN'} {name}: "
+                  f"{outcome.reason}")
     if others:
         print(f"  no pictures that can be read: {by_ending(others)}")
+    odd = [(name, "unreadable", outcome.reason) for name, outcome in results.items()
+           if outcome.kind == "unreadable"]
+    odd += oddities.find({name: outcome.traits for name, outcome in results.items()
+                          if outcome.traits})
+    for line in oddities.lines(odd, args.fit):
+        print(f"  {line}")
+    if args.report:
+        oddities.write(args.report, odd)
+        print(f"  {args.report}: {counted(len(odd), 'line')}")
     if count["unreadable"] == len(results):
         raise UserError("not one of the pictures can be read")
     return 1 if count["unwritten"] else 0

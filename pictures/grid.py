@@ -34,17 +34,19 @@ def make_grid(images, columns, cell=None, gap=2):
     return Image.fromarray(canvas)
 
 
-def save_png(picture, path, through=None, made=None):
-    """Write a PIL picture to `path`; it is never there half-written (see backend/files.py).
-
-    made: how it was, to be written into it (see origin.py).
-    """
+def png(picture, made=None):
+    """The bytes of a PNG. made: how it was, to be written into it (see origin.py)."""
     data, info = io.BytesIO(), PngInfo()
     if made:
         info.add_text("Comment", origin.text(made))
     picture.save(data, "PNG", pnginfo=info)
+    return data.getvalue()
+
+
+def save_png(picture, path, through=None, made=None):
+    """Write a PIL picture to `path`; it is never there half-written (see backend/files.py)."""
     with replacing(path, through) as file:
-        file.write(data.getvalue())
+        file.write(png(picture, made))
 
 
 def save_grid(images, columns, path, cell=None):

@@ -1,6 +1,8 @@
 """resize.py on every kind of picture that a folder may hold."""
+import csv
 import os
 import random
+import zipfile
 
 import numpy as np
 import pytest
@@ -237,3 +239,59 @@ def test_random_names_stay_apart():
     names = {"/".join("".join(random.choices("ab_-. %é", k=4)) for _ in range(2)) + end
              for _ in range(2000) for end in (".png", ".jpg")}
     assert len({resize.target_name(n) for n in names}) == len(names)
+
+
+def test_what_is_odd_about_pictures_is_counted_and_named(tmp_path):
+    photos = tmp_path / "photos"
+    os.makedirs(photos / "sub")
+    picture(64, 48).save(photos / "a.png")
+    (photos / "sub/copy.png").write_bytes((photos / "a.png").read_bytes())
+    picture(64, 48).save(photos / "again.bmp")
+    Image.new("RGB", (40, 40), "red").save(photos / "red.png")
+    picture(seed=1).save(photos / "sound.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    odd = {("again.bmp", "not square", "64x48"), ("again.bmp", "same pixels", "a.png"),
+           ("a.png", "not square", "64x48"), ("sub/copy.png", "not square", "64x48"),
+           ("sub/copy.png", "same bytes", "a.png"),
+           ("red.png", "nearly empty", "standard deviation 0.0 of 255")}
+    for _ in range(2):                                  # the second time nothing is to be made
+        _, said, _ = command("resize.py", "photos", "--report", "odd.csv", cwd=tmp_path)
+        with open(tmp_path / "odd.csv", newline="") as file:
+            header, *rows = map(tuple, csv.reader(file))
+        assert header == ("file", "found", "detail") and len(rows) == 7
+        assert set(rows) > odd and sum(row[:2] == ("broken.png", "unreadable") for row in rows) == 1
+    for line in ("3 not square (the middle is cut out), such as a.png",
+                 "1 same bytes (copies of others), such as sub/copy.png",
+                 "1 same pixels (in other files, copies of others), such as again.bmp",
+                 "1 nearly empty (of one colour, or almost), such as red.png", "odd.csv: 7 lines"):
+        assert line in said, said
+
+
+@pytest.mark.parametrize("flag, path, said", [
+    ("--zip", "data.tar", "wanted a name that ends in .zip"), ("--zip", "", "wanted a name that"),
+    ("--zip", "no/data.zip", "in a folder that is there"), ("--zip", "there.zip", "or --force"),
+    ("--report", "odd.txt", "wanted a name that ends in .csv"),
+    ("--report", "mine.csv", "is no report of resize.py")])
+def test_files_that_are_there_are_kept(tmp_path, flag, path, said):
+    os.makedirs(tmp_path / "photos")
+    picture().save(tmp_path / "photos/a.png")
+    for name in "there.zip", "mine.csv":
+        (tmp_path / name).write_text("mine")
+    code, _, error = command("resize.py", "photos", flag, path, cwd=tmp_path, check=False)
+    assert code == 2 and said in error and error.count("\n") == 1
+    assert (tmp_path / "there.zip").read_text() == (tmp_path / "mine.csv").read_text() == "mine"
+
+
+def test_an_archive_holds_the_size_that_it_was_made_from_as_it_was(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    for i in range(3):
+        picture(32, 32, seed=i).save(tmp_path / f"data/32/{i}.png")
+    picture(32, 32, seed=5).save(tmp_path / "data/32/x.jpg")
+    command("resize.py", "data/32", cwd=tmp_path)
+    for more in [], ["--force"]:
+        command("resize.py", "data/32", "--zip", "data.zip", *more, cwd=tmp_path)
+    with zipfile.ZipFile(tmp_path / "data.zip") as file:
+        found = {name: file.read(name) for name in file.namelist()}
+    wanted = {f"{size}/{name}": (tmp_path / f"data/{size}" / name).read_bytes()
+              for size in (8, 16, 32) for name in os.listdir(tmp_path / f"data/{size}")}
+    assert found == wanted

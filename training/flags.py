@@ -39,7 +39,7 @@ def make_parser():
             text += f" (default {shown(official)}{''.join(others)})"
         parser.add_argument(flag, help=text, **options)
 
-    parser.add_argument("data", help="folder that holds 8/, 16/, 32/ …")
+    parser.add_argument("data", help="folder or .zip that holds 8/, 16/, 32/ …")
     add("--arch", "the network: StyleGAN1 grows, StyleGAN2 is trained at one size",
         choices=ARCHITECTURES)
     add("--preset", "recipe that the flags below change: official is the paper's, small suits "
@@ -161,7 +161,7 @@ def parse(argv=None):
     """Only what was typed: {flag: value}, with "data" and "name" always there."""
     typed = vars(make_parser().parse_args(argv))
     folder = os.path.basename(os.path.abspath(typed["data"]))
-    typed.setdefault("name", folder)
+    typed.setdefault("name", folder[:-4] if folder.lower().endswith(".zip") else folder)
     if "init" in typed and "resume" in typed:
         raise UserError("--init begins a new run and --resume goes on with one: leave one out")
     if not typed["name"] or os.sep in typed["name"] or typed["name"].startswith("."):

@@ -1,6 +1,7 @@
 """python fuzz.py KIND COUNT SEED: a reader on COUNT mutated files, see torture.py.
 
-KIND: model, foreign, pictures or fonts; or bombs, which are as many as there are (see bombs.py).
+KIND: model, foreign, pictures, archives or fonts; or bombs, which are as many as there are (see
+bombs.py).
 
 Prints a line per file that was not survived, then [tried, lost]. Survived: read, or refused with
 one line (cli.UserError), within ten seconds and the memory that this process is given.
@@ -172,11 +173,42 @@ def pictures():
         files.append((f"{mode}.{ending}", data.getvalue()))
 
     def read(path):
-        outcome, reason = resize.resize_picture(
-            (path, [16, 8], ["16.png", "8.png"], [True, True], "crop", (255, 255, 255), "."))
-        if outcome != "written":
-            raise UserError(reason)
+        outcome = resize.resize_picture(resize.Job(
+            path, [16, 8], ["16.png", "8.png"], [True, True], "crop", (255, 255, 255), "."))
+        if outcome.kind != "written":
+            raise UserError(outcome.reason)
         dataset.load_batch([path], [False], 64, 3)
+    return read, files
+
+
+def archives():
+    import zipfile
+
+    import numpy as np
+    from PIL import Image
+
+    import dataset
+    import resize
+    files = []
+    for name, packing in ("stored.zip", zipfile.ZIP_STORED), ("packed.zip", zipfile.ZIP_DEFLATED):
+        data = io.BytesIO()
+        with zipfile.ZipFile(data, "w", packing) as archive:
+            for folder in "8", "16", "photos":
+                for i in range(3):
+                    picture, size = io.BytesIO(), int(folder) if folder.isdigit() else 32
+                    Image.fromarray(np.random.RandomState(i).randint(
+                        0, 256, (size, size, 3), np.uint8)).save(picture, "PNG")
+                    archive.writestr(f"{folder}/{i}.png", picture.getvalue())
+        files.append((name, data.getvalue()))
+
+    def read(path):
+        for size in dataset.available_sizes(path):
+            folder = dataset.PictureFolder(path, size)
+            folder.check()
+            dataset.load_batch(folder.files(range(4), 0), [False] * 4, size, 3)
+        for file in resize.find_archived(path)[0].values():
+            resize.resize_picture(resize.Job(file, [8], ["8.png"], [True], "crop",
+                                             (255, 255, 255), None))
     return read, files
 
 

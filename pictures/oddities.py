@@ -1,0 +1,65 @@
+"""What is odd about pictures of a data set: not square, there twice, showing next to nothing."""
+import csv
+import hashlib
+import io
+
+import numpy as np
+from PIL import Image
+
+from backend.files import naming, replacing
+
+EMPTY = 2.0                     # standard deviation, of 255, of a picture that shows nothing
+HEADER = ["file", "found", "detail"]
+
+
+def traits(data, extent, picture, square):
+    """What `find` compares. data: the bytes of a file; extent: (width, height) as it lies there;
+    picture, square: RGB, whole and as it is used."""
+    spread = float(np.asarray(square.resize((32, 32), Image.BOX)).std((0, 1)).max())
+    return (extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()), spread)
+
+
+def digest(*parts):
+    whole = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        whole.update(part)
+    return whole.digest()
+
+
+def find(traits_by_name):
+    """[(name, what was found, more of it)], in the order of {name: traits}."""
+    odd, by_bytes, by_pixels = [], {}, {}
+    for name, ((width, height), of_bytes, of_pixels, spread) in traits_by_name.items():
+        if width != height:
+            odd.append((name, "not square", f"{width}x{height}"))
+        same_pixels = by_pixels.setdefault(of_pixels, name)
+        if by_bytes.setdefault(of_bytes, name) != name:
+            odd.append((name, "same bytes", by_bytes[of_bytes]))
+        elif same_pixels != name:
+            odd.append((name, "same pixels", same_pixels))
+        if spread < EMPTY:
+            odd.append((name, "nearly empty", f"standard deviation {spread:.1f} of 255"))
+    return odd
+
+
+def lines(odd, fit):
+    """Yields what a person should know of [(name, found, detail)]."""
+    cut = {"crop": "the middle is cut out", "pad": "padded"}[fit]
+    for found, meaning in (("not square", cut), ("same bytes", "copies of others"),
+                           ("same pixels", "in other files, copies of others"),
+                           ("nearly empty", "of one colour, or almost")):
+        names = [name for name, kind, _ in odd if kind == found]
+        if names:
+            yield f"{len(names):,} {found} ({meaning}), such as {names[0]}"
+
+
+def is_report(path):
+    with naming(path), open(path, encoding="utf-8", errors="replace") as file:
+        return file.readline(100).strip() == ",".join(HEADER)
+
+
+def write(path, odd):
+    text = io.StringIO()
+    csv.writer(text).writerows([HEADER, *odd])
+    with replacing(path) as file:
+        file.write(text.getvalue().encode(errors="replace"))
