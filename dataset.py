@@ -16,10 +16,10 @@ import numpy as np
 from PIL import Image
 
 from backend import streams
+from backend.archive import Member, contents, is_archive
 from backend.errors import UserError
 from backend.signals import start_worker
 from networks.config import power_of_two
-from pictures.archive import Member, contents, is_archive
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 CHECKED_AT_START = 50           # pictures per size whose header is read before the first step

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from PIL import Image, ImageColor
 from tqdm import tqdm
 
+from backend import archive
 from backend.errors import UserError, counted
 from backend.files import naming, replacing, scratch_folder
 from backend.signals import helpers
@@ -29,7 +30,7 @@ from backend.threads import cores
 from cli import Parser, run, size_argument
 from dataset import PICTURES, archived_sizes, available_sizes, opened
 from networks.config import power_of_two
-from pictures import archive, oddities, origin
+from pictures import oddities, origin
 from pictures.grid import png
 from pictures.reading import make_square, open_picture, readable, to_rgb
 

@@ -46,7 +46,7 @@ def test_a_mistyped_flag_is_answered_with_the_one_that_was_meant(monkeypatch, co
      "samples, mixing, interpolation, truncation, noise; did you mean mixing?"),
     ("metrics", ["x", "y", "--metrics", "mssim"], "did you mean ms_ssim?"),
     ("resize", ["My", "Photos"], "Photos: one word too many (a name with spaces wants quotes)"),
-    ("resize", ["x", "--zzz"], "--zzz: no such flag; resize.py --help"),
+    ("resize", ["x", "--qqq"], "--qqq: no such flag; resize.py --help"),
     ("train", ["--", "x", "--kimg", "5"], "--kimg: behind --, where no flags are"),
 ])
 def test_a_mistyped_choice_or_word_is_named(monkeypatch, command, words, message):

@@ -1,4 +1,4 @@
-"""pictures/archive.py, and data.zip wherever a folder of sizes can be: the same pictures, the same
+"""backend/archive.py, and data.zip wherever a folder of sizes can be: the same pictures, the same
 order; what is damaged or claims too much is one line, and no name in an archive is a path."""
 import io
 import itertools
@@ -12,9 +12,9 @@ from conftest import command
 from PIL import Image
 from small_runs import GROWING
 
+from backend import archive
 from backend.errors import UserError
 from dataset import Loader, PictureFolder, available_sizes
-from pictures import archive
 from weights import snapshot
 
 
