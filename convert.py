@@ -44,7 +44,6 @@ def main(argv=None):
         print(f"All of its {counted(len(arrays), 'array')} found their place.")
         return 0
     if args.half:
-        snapshot.refuse_labels(header, args.input)      # pictures measure the error
         original = header, arrays
         header, arrays = halved(header, arrays, args.input)
         print("as float16: "
@@ -59,6 +58,9 @@ def main(argv=None):
         return 0
     if config.arch == "stylegan2":
         return to_port2(header, arrays, config, args, library)
+    if config.labels:
+        raise UserError(f"{args.input}: the PyTorch port has no place for its labels: name a file "
+                        "that ends in .model")
     wrong = [IN_WORDS[name] for name, there in PORT.items() if getattr(config, name) != there]
     if wrong:
         if not args.approximate:

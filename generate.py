@@ -33,11 +33,11 @@ from pictures.grid import make_grid, save_png
 from pictures.painter import NOISES, Painter, at_once, levels
 from weights import snapshot
 
-FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise")
+FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise", "classes")
 FPS = 24
 MOST_PIXELS, MOST_FRAMES, MOST_PSI = 1 << 28, 10_000, 100
 # Flags that decide what styles, and pictures of them, look like.
-STYLES = ("size", "truncation_psi", "truncation_layers")
+STYLES = ("size", "truncation_psi", "truncation_layers", "label")
 PICTURES = (*STYLES, "noise", "scale", "amp")
 
 
@@ -53,8 +53,14 @@ def main(argv=None):
                         "channels, only 1 and 3 can be written")
     if args.truncation_layers is None:
         args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
-    snapshot.refuse_labels(header, args.checkpoint)
-    check_extent(args, header["size"])
+    labels = header["model"]["labels"]
+    if args.label is not None:
+        args.label = snapshot.label_of(args.label, header, args.checkpoint)
+    if args.figures is None:
+        args.figures = FIGURES[:3] + ("classes",) * (0 < labels <= 16 and args.label is None)
+    if "classes" in args.figures and not labels:
+        raise UserError(f"--figures classes: {args.checkpoint} is a network without labels")
+    check_extent(args, header["size"], labels)
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     make_folder(out, "--out")
@@ -70,7 +76,7 @@ def main(argv=None):
 
     bring_up(args.device, args.cuda_home, args.amp)
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
-                      args.noise)
+                      args.noise, args.label)
     written = []
     with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
@@ -95,10 +101,10 @@ def main(argv=None):
     return 0
 
 
-def check_extent(args, size):
+def check_extent(args, size, labels):
     """Raise UserError for pictures that would not fit into any memory."""
     rows, columns = (1, 1) if args.seeds or args.w else (
-        1 + max(args.n_row, len(args.row_seeds or ())),
+        1 + max(args.n_row, len(args.row_seeds or ()), labels * ("classes" in args.figures)),
         1 + max(args.n_col, len(args.col_seeds or ()), len(figures.PSI)))
     pixels = rows * columns * at_least(128 if args.film else 64, size, args.scale) ** 2
     most = MOST_PIXELS // 8 if args.film else MOST_PIXELS
@@ -185,6 +191,9 @@ def grids(args, size):
             found.append(("interpolation.png", ("n_row", "n_col", "seed", "space"), columns,
                           functools.partial(figures.interpolation, rows=rows, columns=columns,
                                             seed=seed, space=args.space)))
+        elif figure == "classes":
+            found.append(("classes.png", ("n_col", "seed"), columns, functools.partial(
+                figures.classes, seeds=range(seed, seed + columns))))
         elif figure == "truncation":
             found.append(("truncation.png", ("n_row", "seed"), len(figures.PSI), functools.partial(
                 figures.truncation, seeds=range(seed, seed + rows))))
@@ -220,10 +229,13 @@ def make_film(painter, args, path, made, bar):
 def parse_arguments(argv):
     parser = Parser(description=__doc__)
     parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
-    parser.add_argument("--figures", type=figures_argument, default=FIGURES[:3], metavar="LIST",
+    parser.add_argument("--figures", type=figures_argument, metavar="LIST",
                         help="which grids to write, of " + ",".join(FIGURES) + " (default "
-                        "samples,mixing,interpolation); truncation has ψ of its own, "
+                        "samples,mixing,interpolation, and classes, a row for each label, where "
+                        "there are up to 16); truncation has ψ of its own, "
                         + ", ".join(map(str, figures.PSI)))
+    parser.add_argument("--label", metavar="NAME|NUMBER", help="of a network with labels: paint "
+                        "pictures of this class only (default: of each seed a class that it draws)")
     parser.add_argument("--n_row", type=int, default=4, help="rows of each grid (default 4)")
     parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
     parser.add_argument("--seed", type=int, default=0,

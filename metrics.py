@@ -39,7 +39,6 @@ from weights import snapshot
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
-    snapshot.refuse_labels(header, args.checkpoint)
     check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)}")
     folder = PictureFolder(args.data, header["size"])
     folder.check()

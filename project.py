@@ -35,7 +35,6 @@ FRAMES = 60
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
-    snapshot.refuse_labels(header, args.checkpoint)
     target = read_picture(args.picture, header["size"], header["model"]["channels"])
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     name = os.path.join(out, os.path.splitext(os.path.basename(args.picture))[0] + "_projected")
@@ -86,8 +85,7 @@ class Projection:
         from backend import jt
         self.generator, self.size, self.alpha, self.network = generator, size, alpha, network
         self.steps, self.rng = steps, streams.rng("projection", seed)
-        latents = latents_of(range(2 ** 31 + seed, 2 ** 31 + seed + SAMPLES),
-                             generator.config.latent)
+        latents = latents_of(range(2 ** 31 + seed, 2 ** 31 + seed + SAMPLES), generator.config)
         w = styles_of(generator, latents, size, 1)[:, 0]
         self.deviation = float(np.sqrt(((w - w.mean(0)) ** 2).sum() / len(w)))
         self.target = jt.array(target[None]).stop_grad()

@@ -7,7 +7,7 @@ import numpy as np
 # A number says which; it is never given to another purpose.
 PURPOSES = {"order": 1, "mirror": 2, "step": 3, "grid": 4, "weights": 5, "noise": 6, "path": 7,
             "projection": 8, "patches": 9, "projections": 10, "subsets": 11, "parts": 12,
-            "attributes": 13, "augment": 14}
+            "attributes": 13, "augment": 14, "label": 15}
 VERSION = 2                     # stored with a run; 1 was [seed, purpose, place], which could meet
 
 

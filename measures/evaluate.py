@@ -188,7 +188,7 @@ class Real:
 
 def generated(generator, size, alpha, seeds):
     """uint8 [N, C, size, size]: what `seeds` look like, each with noise of its own."""
-    styles = styles_of(generator, latents_of(seeds, generator.config.latent), size, 1)
+    styles = styles_of(generator, latents_of(seeds, generator.config), size, 1)
     images = paint(generator, styles, size, alpha,
                    noise=lambda rows: random_noise([seeds[i] for i in rows], size,
                                                         generator.config.arch))

@@ -33,11 +33,13 @@ def path_length(network, generator, size, alpha, space, count, seed=0, crop=Fals
 def segments(network, generator, size, alpha, space, seeds, crop):
     """One LPIPS distance ÷ ε² for each seed."""
     from backend import jt
-    length = generator.config.latent
+    config = generator.config
     t = np.array([streams.rng("path", seed).random() for seed in seeds])[:, None]
-    a, b = latents_of(seeds, length), latents_of([2 ** 31 + seed for seed in seeds], length)
+    a, b = latents_of(seeds, config), latents_of([2 ** 31 + seed for seed in seeds], config)
+    b[:, config.latent:] = a[:, config.latent:]                 # a way within one class
     if space == "z":
-        ends = [slerp(a, b, t), slerp(a, b, t + EPSILON)]
+        ends = [np.concatenate([slerp(a[:, :config.latent], b[:, :config.latent], x),
+                                a[:, config.latent:]], 1) for x in (t, t + EPSILON)]
         styles = [styles_of(generator, z.astype("float32"), size, 1) for z in ends]
     else:
         first, last = (styles_of(generator, z, size, 1).astype("float64") for z in (a, b))

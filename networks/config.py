@@ -18,7 +18,7 @@ class ModelConfig:
     arch: str = "stylegan1"         # or "stylegan2", Karras et al. 2019
     size: int = 1024
     channels: int = 3
-    labels: int = 0                 # length of the label; 0: none. Only StyleGAN2's, so far
+    labels: int = 0                 # length of the label; 0: none
     latent: int = 512               # length of z
     dlatent: int = 0                # length of the style w; 0: as latent
     mapping_fmaps: int = 0          # width of the mapping layers between; 0: as latent
@@ -66,8 +66,6 @@ class ModelConfig:
             if getattr(self, name) > MOST_MAPPING_LAYERS:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted up to "
                                  f"{MOST_MAPPING_LAYERS}")
-        if self.labels and self.arch == "stylegan1":
-            raise ValueError(f"labels is {self.labels}, wanted 0 for StyleGAN1")
         for name in ("channels", "latent", "mapping_layers", "fmap_base", "fmap_max"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, wanted 1 or more")
@@ -93,9 +91,14 @@ class ModelConfig:
         return num_layers(self.size)
 
     @property
+    def embedded(self):
+        """How many numbers the mapping network makes of a label."""
+        return self.latent if self.arch == "stylegan1" else self.dlatent
+
+    @property
     def mapping_widths(self):
         """[latent, mapping_fmaps, … dlatent]: inputs of the mapping layers, and the last output."""
-        first = self.latent + (self.dlatent if self.labels else 0)
+        first = self.latent + (self.embedded if self.labels else 0)
         return [first] + [self.mapping_fmaps] * (self.mapping_layers - 1) + [self.dlatent]
 
     @property

@@ -70,8 +70,9 @@ class EqualLinear(EqualLayer):
         super().__init__((fan_out, fan_in), **options)
         self.end = bias_leaky_relu if activate else add_bias
 
-    def execute(self, x, weight, scale, bias):
-        return self.end(matmul(x, weight, transpose_b=True, scale=scale), bias)
+    def execute(self, x, weight, scale, bias=None):
+        x = matmul(x, weight, transpose_b=True, scale=scale)
+        return x if bias is None else self.end(x, bias)
 
 
 class EqualConv2d(EqualLayer):

@@ -3,7 +3,8 @@
 
 def generator_shapes(config):
     """{name: shape} of a StyledGenerator, in the order in which it computes."""
-    shapes = mapping_shapes("mapping", config.mapping_widths, config.labels, config.dlatent)
+    shapes = mapping_shapes("mapping", config.mapping_widths, config.labels, config.embedded,
+                            bias=config.arch == "stylegan2")
     shapes["w_avg"] = (config.dlatent,)
     return shapes | SYNTHESIS[config.arch](config)
 
@@ -20,8 +21,9 @@ def picture_layers(config):
     return [name for name in names if not name.startswith(("head", "mapping"))]
 
 
-def mapping_shapes(name, widths, labels, embedded):
-    shapes = layer_shapes(f"{name}.embed", (embedded, labels)) if labels else {}
+def mapping_shapes(name, widths, labels, embedded, bias=True):
+    """bias: whether the labels' embedding has one."""
+    shapes = layer_shapes(f"{name}.embed", (embedded, labels), bias) if labels else {}
     for i, (fan_in, fan_out) in enumerate(zip(widths, widths[1:])):
         shapes |= layer_shapes(f"{name}.layers.{i}", (fan_out, fan_in))
     return shapes
@@ -66,7 +68,7 @@ def discriminator1(config):
             between = below if config.widen_first else width
             shapes |= layer_shapes(f"block{size}.conv0", (between, width, 3, 3))
             shapes |= layer_shapes(f"block{size}.conv1", (below, between, 3, 3))
-    return shapes | head_shapes(config, config.d_width(2), 1)
+    return shapes | head_shapes(config, config.d_width(2), max(1, config.labels))
 
 
 def head_shapes(config, dense, scores):

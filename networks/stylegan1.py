@@ -120,14 +120,14 @@ class DiscriminatorBlock(nn.Module):
 
 
 class DiscriminatorHead(nn.Module):
-    """[N, d_width(4), 4, 4] → scores [N, 1]."""
+    """[N, d_width(4), 4, 4] → scores [N, 1], or one for each label."""
 
     def __init__(self, config):
         channels, dense = config.d_width(4), config.d_width(2)
         self.group = config.stddev_group
         self.conv = EqualConv2d(channels + (self.group != 1), channels, 3, activate=True)
         self.dense0 = EqualLinear(channels * 16, dense, activate=True)
-        self.dense1 = EqualLinear(dense, 1, gain=last_gain(config))
+        self.dense1 = EqualLinear(dense, max(1, config.labels), gain=last_gain(config))
 
     def execute(self, x):
         if self.group != 1:
@@ -137,7 +137,10 @@ class DiscriminatorHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [N, channels, size, size] of any size up to the full one → scores [N, 1]."""
+    """Images [N, channels, size, size] of any size up to the full one → scores [N, 1].
+
+    labels: [N, labels], where the network has them: they choose the score.
+    """
 
     def __init__(self, config):
         self.config = config
@@ -149,7 +152,7 @@ class Discriminator(nn.Module):
                 setattr(self, f"block{size}", DiscriminatorBlock(size, config))
         self.head = DiscriminatorHead(config)
 
-    def execute(self, images, alpha=1.0):
+    def execute(self, images, alpha=1.0, labels=None):
         size = images.shape[-1]
         x = getattr(self, f"from_rgb{size}")(images)
         for s in reversed(sizes_to(size)[1:]):
@@ -157,4 +160,5 @@ class Discriminator(nn.Module):
             if s == size and is_fading(alpha):
                 small = getattr(self, f"from_rgb{s // 2}")(downsample(images))
                 x = x + (small - x) * (1 - alpha)
-        return self.head(x)
+        scores = self.head(x)
+        return scores if labels is None else (scores * labels).sum(1, keepdims=True)

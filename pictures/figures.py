@@ -38,6 +38,13 @@ def interpolation(painter, rows, columns, seed, space):
     return painter.paint(np.concatenate(walks), seeds)
 
 
+def classes(painter, seeds):
+    """A row for each label, of the same seeds."""
+    labels = range(painter.generator.config.labels)
+    styles = np.concatenate([painter.styles_of(painter.latents(seeds, label)) for label in labels])
+    return painter.paint(styles, [*seeds] * len(labels))
+
+
 def truncation(painter, seeds):
     """[seeds, PSI]: towards the mean picture and out on its other side (figure 8)."""
     latents = painter.latents(seeds)

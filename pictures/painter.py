@@ -10,9 +10,18 @@ LEVELS = {"coarse": (4, 8), "middle": (16, 32), "fine": (64, 1024)}
 NOISES = ("const", "random", "none")
 
 
-def latents_of(seeds, length):
-    """One latent per seed, NumPy [N, length]: the same for a seed, whatever is beside it."""
-    return np.stack([np.random.RandomState(seed).randn(length) for seed in seeds]).astype("float32")
+def latents_of(seeds, config, label=None):
+    """One latent per seed, NumPy [N, latent + labels]: the same for a seed, whatever is beside it.
+
+    Behind each stands its label, where the network has some: `label`, a number from 0, or by
+    default one of all that the seed draws.
+    """
+    latents = np.stack([np.random.RandomState(seed).randn(config.latent) for seed in seeds])
+    if config.labels:
+        chosen = [streams.rng("label", seed).integers(config.labels) if label is None else label
+                  for seed in seeds]
+        latents = np.concatenate([latents, np.eye(config.labels)[chosen]], 1)
+    return latents.astype("float32")
 
 
 def random_noise(seeds, size, arch):
@@ -42,7 +51,7 @@ def at_once(size):
 
 
 def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
-    """NumPy latents [N, latent] → truncated styles [N, layers, dlatent].
+    """NumPy latents [N, latent + labels] → truncated styles [N, layers, dlatent].
 
     truncation_layers: how many, coarse ones first; by default truncated_layers.
     """
@@ -52,7 +61,9 @@ def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
         truncation_layers = truncated_layers(generator.config.arch, size)
 
     def compute(latents):
-        styles = model.broadcast_style(generator.mapping(jt.array(latents)), num_layers(size))
+        z, labels = np.split(latents, [generator.config.latent], 1)
+        w = generator.mapping(jt.array(z), jt.array(labels) if labels.size else None)
+        styles = model.broadcast_style(w, num_layers(size))
         return model.truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
 
     with jt.no_grad():
@@ -89,23 +100,24 @@ class Painter:
 
     header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
     as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
-    done: called with a number of pictures whenever so many are painted.
+    label: of all pictures, see latents_of. done: called with a number of pictures whenever so many
+    are painted.
     """
 
     def __init__(self, header, arrays, path, truncation_psi, truncation_layers=None,
-                 noise="const"):
+                 noise="const", label=None):
         from backend import jt
         self.generator = snapshot.make_generator(header, arrays, path)
         self.psi, self.truncation_layers = truncation_psi, truncation_layers
         self.size, self.alpha, self.noise = header["size"], header["alpha"], noise
-        self.arch = self.generator.config.arch
+        self.arch, self.label = self.generator.config.arch, label
         self.maps = len(noise_sides(self.size, self.arch))
         self.done = self.own_noise = None
         if "noise/0" in arrays:
             self.own_noise = [jt.array(arrays[f"noise/{i}"]) for i in range(self.maps)]
 
-    def latents(self, seeds):
-        return latents_of(seeds, self.generator.config.latent)
+    def latents(self, seeds, label=None):
+        return latents_of(seeds, self.generator.config, self.label if label is None else label)
 
     def styles(self, seeds):
         """One style per seed and layer, truncated: NumPy [N, layers, dlatent]."""
@@ -161,12 +173,15 @@ def slerp(a, b, t):
 
 
 def between(painter, a, b, t, space):
-    """The styles on the way from latent a to latent b, each [latent], at the places `t`.
+    """The styles on the way from latent a to latent b, each [latent + labels], at the places `t`.
 
     space: "z" along the sphere of latents, "w" straight from one style to the other.
     """
     t = np.asarray(t, "float32")
     if space == "z":
-        return painter.styles_of(slerp(a[None], b[None], t[:, None]).astype("float32"))
+        z = painter.generator.config.latent
+        on_sphere = slerp(a[None, :z], b[None, :z], t[:, None])
+        labels = a[None, z:] + (b - a)[None, z:] * t[:, None]
+        return painter.styles_of(np.concatenate([on_sphere, labels], 1).astype("float32"))
     first, last = painter.styles_of(np.stack([a, b]))
     return first + t[:, None, None] * (last - first)

@@ -11,7 +11,8 @@ bound, or an array is not known.
 
 StyleGAN2's arrays are listed in golden_stylegan2.py, those of the augmentation in golden_ada.py.
 Those of the official StyleGAN1: inputs z
-[N, latent], d_images [N, C, H, W] and mix_crossover; outputs
+[N, latent], d_images [N, C, H, W], mix_crossover and, of a network with labels, labels [N, labels]
+and d_labels (default labels); outputs
     w, ws, ws_psi0.7, dlatent_avg           styles of Gs (of G: G_w, …), one per layer in ws
     img_psi0.7, img_psi0.5_cutoff3, img_psi0.7_lod1.5       images of the full size
     mix_ws, mix_img                         psi 0.7, latent i below the crossover, i + 1 from it on
@@ -132,7 +133,7 @@ class OfficialOutputs:
 
     def compute(self, name):
         """(array, bound); (INPUT, 0) for what is no output, (None, 0) for what is not known."""
-        if re.fullmatch(r"z|labels|d_images|mix_crossover|.*names|.*version.*", name):
+        if re.fullmatch(r"z|(d_)?labels|d_images|mix_crossover|.*names|.*version.*", name):
             return INPUT, 0
         if found := re.fullmatch(r"(G_|Gs_)?(dlatent_avg|w|ws|img)(?:_psi([\d.]+))?"
                                  r"(?:_cutoff(\d+))?(?:_lod([\d.]+))?", name):
@@ -169,9 +170,16 @@ class OfficialOutputs:
         from backend import jt
         network = self.networks[prefix]
         with jt.no_grad():
-            w = network.mapping(jt.array(self.golden["z"][:count]))
+            w = network.mapping(jt.array(self.golden["z"][:count]), self.labels("labels", count))
             styles = model.broadcast_style(w, self.config.layers)
             return model.truncate(styles, network.w_avg, psi, cutoff).numpy()
+
+    def labels(self, name, count):
+        from backend import jt
+        if not self.config.labels:
+            return None
+        found = self.golden[name if name in self.golden else "labels"][:count]
+        return jt.array(found.astype("float32"))
 
     def images(self, prefix, styles, lod=None):
         """Pictures of the full size, like those of the official network at any level of detail."""
@@ -212,7 +220,8 @@ class OfficialOutputs:
         levels, alpha = fading(lod)
         for _ in range(levels):
             images = downsample(images)
-        return self.networks["discriminator"](images, fade(alpha))
+        return self.networks["discriminator"](images, fade(alpha),
+                                              self.labels("d_labels", images.shape[0]))
 
     def scores(self, images, lod):
         from backend import jt

@@ -57,9 +57,11 @@ class Weights:
         return self.values[layer + ".bias"].reshape(shape)
 
 
-def generator(network, z, size, alpha=1.0, noise=None):
+def generator(network, z, size, alpha=1.0, noise=None, labels=None):
     """The official synthesis, layer by layer: epilogue = noise, bias, lrelu, norm, style."""
     p = Weights(network)
+    if labels is not None:
+        z = np.concatenate([z, labels @ p["mapping.embed.weight"].T], 1)
     w = z / np.sqrt((z ** 2).mean(1, keepdims=True) + 1e-8)
     for i in range(network.config.mapping_layers):
         layer = f"mapping.layers.{i}"
@@ -106,7 +108,7 @@ def stddev_channel(x):
     return values.reshape(n, 1, 1, 1) * np.ones((1, 1, 4, 4))
 
 
-def discriminator(network, images, alpha=1.0):
+def discriminator(network, images, alpha=1.0, labels=None):
     p = Weights(network)
 
     def from_rgb(x):
@@ -125,7 +127,8 @@ def discriminator(network, images, alpha=1.0):
     x = np.concatenate([x, stddev_channel(x)], 1)
     x = lrelu(conv2d(x, p.scaled("head.conv"), padding=1) + p.bias("head.conv")).reshape(len(x), -1)
     x = lrelu(x @ p.scaled("head.dense0").T + p["head.dense0.bias"])
-    return x @ p.scaled("head.dense1", gain=1).T + p["head.dense1.bias"]
+    x = x @ p.scaled("head.dense1", gain=1).T + p["head.dense1.bias"]
+    return x if labels is None else (x * labels).sum(1, keepdims=True)
 
 
 def second_difference(f, arrays, u, d, step=1e-4):

@@ -134,7 +134,8 @@ def official_networks(config, options=None, d_options=None, lod=0.0, fused="auto
 
 def minimal_options(config):
     """What a trainer passes: what the data decide, and what differs from the defaults."""
-    options = {"num_channels": config.channels, "resolution": config.size, "label_size": 0}
+    options = {"num_channels": config.channels, "resolution": config.size,
+               "label_size": config.labels}
     for name, field, default in (
             ("latent_size", "latent", 512), ("dlatent_size", "dlatent", 512),
             ("mapping_fmaps", "mapping_fmaps", 512), ("mapping_layers", "mapping_layers", 8),

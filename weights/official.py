@@ -15,7 +15,7 @@ from weights.unpickle import Weights, renamed, values
 
 # What the official build functions can do besides, with the only value that is done here.
 FIXED = dict(
-    label_size=0, use_wscale=True, normalize_latents=True, mapping_nonlinearity="lrelu",
+    use_wscale=True, normalize_latents=True, mapping_nonlinearity="lrelu",
     nonlinearity="lrelu", use_styles=True, const_input_layer=True, use_noise=True,
     use_pixel_norm=False, use_instance_norm=True, mbstd_num_features=1, dtype="float32")
 
@@ -60,8 +60,7 @@ def official_config(networks, G):
     G_options, D_options = (options_of(network) for network in networks[:2])
     for name, value in (G_options | D_options).items():
         if name in FIXED and value != FIXED[name]:
-            more = " (labels come later)" if name == "label_size" else ""
-            raise Refused(f"{name} is {ascii(value)[:40]}, only {FIXED[name]} is supported{more}")
+            raise Refused(f"{name} is {ascii(value)[:40]}, only {FIXED[name]} is supported")
     for options in G_options, D_options:
         blur = options.get("blur_filter", [1, 2, 1])
         if blur is None or [float(b) for b in blur] != [1, 2, 1]:
@@ -86,8 +85,14 @@ def official_config(networks, G):
     if not mapping or not sizes or rgb is None:
         raise Refused("generator: mapping/Dense0/weight, synthesis/4x4/Const/const or "
                       "synthesis/ToRGB_lod0/weight is missing")
+    labels = len(G.get("mapping/LabelConcat/weight", ()))
+    for options in G_options, D_options:
+        if options.get("label_size", 0) != labels:
+            raise Refused(f"label_size is {ascii(options.get('label_size', 0))[:40]}, wanted "
+                          f"{labels}, the length of the labels that the mapping network knows")
     config = ModelConfig(
-        size=max(sizes), channels=rgb.shape[-1], latent=mapping[0][0],
+        size=max(sizes), channels=rgb.shape[-1], labels=labels,
+        latent=mapping[0][0] // 2 if labels else mapping[0][0],
         mapping_fmaps=mapping[0][-1], dlatent=mapping[-1][-1], mapping_layers=len(mapping),
         mapping_lrmul=G_options.get("mapping_lrmul", 0.01), fmap_decay=decay,
         stddev_group=max(1, D_options.get("mbstd_group_size", 4)), **widths)
@@ -107,6 +112,7 @@ def options_of(network):
 
 # Ours → official, one after the other; {lod}: levels of detail below the full size.
 NAMES = (
+    (r"^mapping\.embed", "mapping/LabelConcat"),
     (r"^mapping\.layers\.(\d+)", r"mapping/Dense\1"),
     (r"^w_avg", "dlatent_avg"),
     (r"^synthesis\.block4\.(const)", r"synthesis/4x4/Const/\1"),

@@ -59,11 +59,18 @@ def load_any(path, size=None):
     return header, arrays
 
 
-def refuse_labels(header, path):
-    """Raise UserError for a network that paints by label, where none can be chosen."""
-    if count := header["model"]["labels"]:
-        raise UserError(f"{path}: a network with {counted(count, 'label')}, none of which can be "
-                        "chosen yet: wanted one without")
+def label_of(text, header, path):
+    """The number of a label, typed as such or as the name of a class. Raises UserError."""
+    count, names = header["model"]["labels"], header.get("classes") or []
+    if not count:
+        raise UserError(f"--label {text}: {path} is a network without labels: leave --label out")
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < count:
+        return int(text)
+    raise UserError(f"--label {text}: wanted a number from 0 to {count - 1}" +
+                    (f", or one of {short(', '.join(names), 200)[1:-1]}" if names else
+                     f": {path} does not name its classes"))
 
 
 def check_arrays(arrays, config, path, needed=()):
@@ -151,6 +158,9 @@ def check_header(header, count, path):
     if not all(isinstance(header[n], (int, float)) and 0 <= header[n] < LARGEST
                for n in ("images_seen", "size", "alpha")):
         raise UserError(f"{path}: images_seen, size or alpha in its header is not a number")
+    names = header.get("classes", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{path}: the names of its classes are no list of names")
 
 
 def network_arrays(network, prefix):

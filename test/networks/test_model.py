@@ -1,4 +1,5 @@
 """The networks against float64 NumPy, and the promises of its layers."""
+import dataclasses
 import math
 
 import numpy as np
@@ -53,6 +54,20 @@ def test_discriminator_equals_float64_reference(networks, count, size, alpha):
     x = np.random.RandomState(4).randn(count, 3, size, size)
     scores = networks[1](jt.array(x.astype("float32")), inputs.fade(alpha))
     assert relative(scores, reference.discriminator(networks[1], x, alpha)) < 2e-5
+
+
+def test_networks_with_labels_equal_float64_reference():
+    """Labels of one class, of several by halves, and of none."""
+    config = dataclasses.replace(CONFIG, labels=3, dlatent=10)
+    G, D = fill(model.StyledGenerator(config), 1), fill(model.Discriminator(config), 2)
+    labels = np.array([[1, 0, 0], [0, 0, 1], [0, 0.5, 0.5], [0, 0, 0]])
+    z = np.random.RandomState(3).randn(4, CONFIG.latent)
+    ours = jt.array(labels.astype("float32"))
+    image = G(jt.array(z.astype("float32")), 8, labels=ours, noise=[None] * 4)
+    assert relative(image, reference.generator(G, z, 8, labels=labels)) < 2e-5
+    scores = D(image, labels=ours)
+    wanted = reference.discriminator(D, image.numpy().astype("float64"), labels=labels)
+    assert relative(scores, wanted) < 2e-5 and scores.numpy()[3] == 0
 
 
 @pytest.mark.parametrize("channels", [6, 160])
@@ -172,10 +187,12 @@ def test_parameters_in_use_leave_out_larger_sizes():
     ModelConfig(size=16, channels=4, latent=8, dlatent=6, mapping_fmaps=5, mapping_layers=3,
                 fmap_base=100, fmap_decay=0.7, fmap_max=30, d_fmap_base=80, d_fmap_max=20,
                 stddev_group=1),
+    ModelConfig(size=8, labels=3, latent=8, dlatent=6, mapping_layers=1, fmap_max=8),
     ModelConfig(arch="stylegan2", size=32, latent=8, fmap_base=128, fmap_max=16, d_fmap_max=12),
     ModelConfig(arch="stylegan2", size=4, channels=1, labels=3, latent=8, dlatent=6, fmap_max=8,
                 d_residual=False, d_mapping_layers=2)],
-    ids=["official", "4", "port", "other widths", "StyleGAN2", "StyleGAN2 with labels"])
+    ids=["official", "4", "port", "other widths", "labels", "StyleGAN2",
+         "StyleGAN2 with labels"])
 def test_shapes_without_jittor_are_those_of_the_networks(config):
     for network, shapes in ((model.StyledGenerator, generator_shapes),
                             (model.Discriminator, discriminator_shapes)):

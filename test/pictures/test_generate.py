@@ -17,15 +17,20 @@ from weights import snapshot
 CONFIG = ModelConfig(size=16, latent=16, fmap_max=16)
 
 
+def save_random(path, config, **header):
+    """Random weights, so that every layer, noise, label and psi shows in the pictures."""
+    rng = np.random.RandomState(0)
+    arrays = {f"ema/{name}": rng.standard_normal(shape).astype("float32") *
+              (100 if name.startswith("mapping.layers") and "weight" in name else 0.3)
+              for name, shape in generator_shapes(config).items()}
+    snapshot.save(str(path), {"images_seen": 0, "size": config.size, "alpha": 1.0,
+                              "model": vars(config)} | header, arrays)
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """With x.model: random weights, so that every layer, noise and psi shows in the pictures."""
-    folder, rng = tmp_path_factory.mktemp("generate"), np.random.RandomState(0)
-    arrays = {f"ema/{name}": rng.standard_normal(shape).astype("float32") *
-              (100 if name.startswith("mapping") and "weight" in name else 0.3)
-              for name, shape in generator_shapes(CONFIG).items()}
-    snapshot.save(str(folder / "x.model"), {"images_seen": 0, "size": 16, "alpha": 1.0,
-                                            "model": vars(CONFIG)}, arrays)
+    folder = tmp_path_factory.mktemp("generate")
+    save_random(folder / "x.model", CONFIG)
     return folder
 
 
@@ -324,3 +329,41 @@ def test_many_pictures_need_no_more_memory_than_a_few(folder, tmp_path):
 def test_what_fits_into_no_memory_and_no_picture_is_one_line(make, flags):
     with pytest.raises(UserError, match="wanted"):
         make(*flags)
+
+
+@pytest.mark.parametrize("config", [ModelConfig(size=16, labels=3, latent=16, fmap_max=16),
+                                    ModelConfig(arch="stylegan2", size=16, labels=3, latent=16,
+                                                fmap_max=16)], ids=lambda config: config.arch)
+def test_a_label_chooses_what_is_painted(config, tmp_path, capsys):
+    path, out = str(tmp_path / "l.model"), str(tmp_path / "out")
+    save_random(path, config, classes=["cat", "dog", "1"])
+
+    def paint(*flags):
+        assert generate.main([path, "--out", out, "--overwrite", *flags]) == 0
+        return {name: np.asarray(Image.open(os.path.join(out, name))) for name in os.listdir(out)}
+    made = paint("--n_col", "4")
+    rows = cells(made["classes.png"])
+    assert rows.shape[:2] == (3, 4) and {"samples.png", "mixing_coarse.png"} < made.keys()
+    for row, label in zip(rows, ("0", "dog", "2")):
+        alone = paint("--seeds", "0-3", "--label", label)
+        assert all((alone[f"seed00000{i}.png"] == row[i]).all() for i in range(4))
+    assert (paint("--seeds", "0-3", "--label", "1")["seed000000.png"] == rows[2, 0]).all()  # a name
+    assert len({row.tobytes() for row in rows}) == 3
+    drawn = paint("--seeds", "0-3")                     # each seed has a class of its own
+    classes = [next(k for k in range(3) if (drawn[f"seed00000{i}.png"] == rows[k, i]).all())
+               for i in range(4)]
+    assert len(set(classes)) > 1
+    for space in "z", "w":                              # from one class to another
+        assert generate.main([path, "--out", out, "--overwrite", "--seeds", "0-2", "--film", "gif",
+                              "--frames", "2", "--space", space]) == 0
+    for label, said in ("3", "a number from 0 to 2, or one of cat, dog, 1"), ("Cat", "wanted"):
+        with pytest.raises(UserError, match=f"--label {label}: .*{said}"):
+            generate.main([path, "--out", out, "--label", label])
+    capsys.readouterr()
+
+
+def test_a_label_for_a_network_without_any_is_refused(folder):
+    for flags, said in (["--label", "0"], "network without labels"), \
+            (["--figures", "classes"], "network without labels"):
+        with pytest.raises(UserError, match=said):
+            generate.main([str(folder / "x.model"), *flags])

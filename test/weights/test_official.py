@@ -68,7 +68,8 @@ def test_pickles_of_numpy_2_are_read(tmp_path, small_networks, protocol, functio
     ModelConfig(size=16, latent=8, dlatent=6, mapping_fmaps=10, mapping_layers=3, fmap_decay=0.7,
                 fmap_max=12, stddev_group=8),
     ModelConfig(size=16, channels=4, latent=8, fmap_max=8, stddev_group=1),
-], ids=lambda c: f"{c.size}-{c.channels}-{c.stddev_group}")
+    ModelConfig(size=8, labels=5, latent=8, dlatent=6, mapping_fmaps=10, fmap_max=8),
+], ids=lambda c: f"{c.size}-{c.channels}-{c.stddev_group}-{c.labels}")
 def test_official_networks_of_any_shape_are_read(tmp_path, config):
     networks = official_networks(config)
     header, arrays = read_bytes(tmp_path, official_pickle(networks))
@@ -125,7 +126,7 @@ def test_a_network_that_still_grows_says_its_size_and_alpha(tmp_path, lod, size,
 
 
 @pytest.mark.parametrize("options, message", [
-    ({"label_size": 10}, "label_size is 10, only 0 is supported .labels"),
+    ({"label_size": 10}, "label_size is 10, wanted 0"),
     ({"use_noise": False}, "use_noise is False"),
     ({"blur_filter": None}, "blur_filter is None"),
     ({"blur_filter": [1, 3, 3, 1]}, "blur_filter"),
