@@ -104,7 +104,8 @@ def main(argv=None):
 def check_extent(args, size, labels):
     """Raise UserError for pictures that would not fit into any memory."""
     rows, columns = (1, 1) if args.seeds or args.w else (
-        1 + max(args.n_row, len(args.row_seeds or ()), labels * ("classes" in args.figures)),
+        1 + max(args.n_row, len(args.row_seeds or ()), labels * ("classes" in args.figures and
+                                                               not args.film)),
         1 + max(args.n_col, len(args.col_seeds or ()), len(figures.PSI)))
     pixels = rows * columns * at_least(128 if args.film else 64, size, args.scale) ** 2
     most = MOST_PIXELS // 8 if args.film else MOST_PIXELS
@@ -293,6 +294,8 @@ def parse_arguments(argv):
         ("--w", args.w and args.film)) if found]
     if len(only) > 1:
         parser.error(f"{' and '.join(only)}: each writes something else, type one of them")
+    if args.w and not args.seeds and args.label is not None:
+        parser.error("--label: what --w paints has its styles already, leave --label out")
     if args.film == "mp4":
         film.ffmpeg()
     return args

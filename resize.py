@@ -96,10 +96,14 @@ def main():
               "to photos and type python resize.py photos")
 
     if args.zip:
-        with archive.writing(args.zip) as made:
+        with naming(args.zip), archive.writing(args.zip) as made:
             if own_size:
                 copy_own_size(made, files, own_size, set(odd), extents)
             results = resize_all(args, target, None, files, sizes, made)
+            if all(outcome.kind == "unreadable" for outcome in results.values()):
+                name, outcome = next(iter(results.items()))
+                raise UserError(f"{args.path}: not one of its pictures can be read (such as "
+                                f"{name}: {outcome.reason}), so {args.zip} was not written")
     else:
         try:
             with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:

@@ -20,7 +20,9 @@ def latents_of(seeds, config, label=None):
     if config.labels:
         chosen = [streams.rng("label", seed).integers(config.labels) if label is None else label
                   for seed in seeds]
-        latents = np.concatenate([latents, np.eye(config.labels)[chosen]], 1)
+        labels = np.zeros((len(seeds), config.labels))
+        labels[np.arange(len(seeds)), chosen] = 1
+        latents = np.concatenate([latents, labels], 1)
     return latents.astype("float32")
 
 
