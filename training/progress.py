@@ -185,16 +185,19 @@ def say_what_changed(training, header):
 def dry_run(config, schedule, s):
     """Print what a run would do. Nothing is written or compiled."""
     passes = estimate.passes(s)
-    print("size  from images  fade until     batch  learning rate  GFLOP/image")
+    grows = config.arch == "stylegan1"
+    print(f"size  from images{'  fade until' * grows}     batch  learning rate  GFLOP/image")
     for size in schedule.sizes:
         start = schedule.border(size)
         phase = schedule.at(start)
-        print(f"{size:4}  {start:11,}  {fade_end(schedule, size):11,}  {schedule.batch[size]:8}  "
-              f"{rates(phase):>13}  {estimate.training_gflop(config, size, passes):11.1f}")
+        fades = f"  {fade_end(schedule, size):11,}" if grows else ""
+        print(f"{size:4}  {start:11,}{fades}  {schedule.batch[size]:8}  {rates(phase):>13}"
+              f"  {estimate.training_gflop(config, size, passes):11.1f}")
     print(f"end   {schedule.total_images:11,}")
     for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",
                                                                 discriminator_shapes):
-        print(f"{kind}: {sum(map(math.prod, shapes(config).values())):,} parameters")
+        count = sum(math.prod(shape) for name, shape in shapes(config).items() if name != "w_avg")
+        print(f"{kind}: {count:,} parameters")
     memory = estimate.memory_gib(config, schedule, s["grad_accum"] * mpi.SIZE)
     print(f"memory: about {memory:.1f} GiB (a guess)")
     tflop = estimate.run_gflop(config, schedule, passes) / 1000

@@ -299,6 +299,8 @@ def test_dry_run_prints_the_schedule_and_makes_nothing(symbols, tmp_path):
     _, output, _ = command("train.py", symbols, "--dry_run", cwd=tmp_path)
     assert re.search(r"^\s*16\s+600,000\s+1,200,000\s+128", output, re.M)
     assert "parameters" in output and "GiB" in output and os.listdir(tmp_path) == []
+    _, output, _ = command("train.py", symbols, "--dry_run", "--arch", "stylegan2", cwd=tmp_path)
+    assert re.search(r"^\s*32\s+0\s+32\s+0.002", output, re.M) and "fade" not in output
 
 
 def test_help_answers_without_jittor():

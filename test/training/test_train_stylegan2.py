@@ -147,6 +147,7 @@ def test_train_generate_and_transfer(symbols, tmp_path):
     (["--init_size", 8], "--init_size is of --arch stylegan1"),
     (["--loss", "relativistic"], "--loss is of --arch stylegan1"),
     (["--preset", "cifar", "--arch", "stylegan1"], "--preset cifar is a recipe of StyleGAN2"),
+    (["--pl_weight", 0, "--pl_interval", 4], "--pl_interval is of the path length penalty"),
     (["--pl_weight", 1, "--arch", "stylegan1"], "--pl_weight is of --arch stylegan2"),
     (["--freeze_d", 2], "--freeze_d keeps layers of the weights of --init"),
     (["--pl_interval", 0], "--pl_interval: found 0"),
