@@ -45,6 +45,9 @@ class PictureFolder:
                 with os.scandir(self.path) as entries:
                     names = sorted(entry.name for entry in entries)
         except OSError:
+            if not os.path.exists(root):
+                raise UserError(f"{root}: no such folder or .zip: type where the pictures are "
+                                "now") from None
             raise UserError(f"{self.path}: no such folder, wanted pictures of {size}×{size}: "
                             f"{what_to_type(root, size)}") from None
         self.places = [i for i, name in enumerate(names)        # among all files that are there
@@ -132,8 +135,8 @@ def available_sizes(root):
                         "pictures into a folder, say photos, and type python resize.py photos"
                         ) from None
     except OSError as error:
-        raise UserError(f"{root}: {error.strerror}; wanted a folder that holds 8/, 16/ …, as "
-                        "python resize.py makes them from a folder of pictures") from None
+        raise UserError(f"{root}: {error.strerror}; wanted a folder or a .zip that holds 8/, "
+                        "16/ …, as python resize.py makes them from pictures") from None
     return sorted(size for size in map(power_of_two, names) if size and size <= 1024)
 
 

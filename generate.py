@@ -289,11 +289,13 @@ def parse_arguments(argv):
     if bool(args.row_seeds) != bool(args.col_seeds):
         parser.error("--row_seeds and --col_seeds belong together: type both")
     only = [flag for flag, found in (
-        ("--film", args.film), ("--row_seeds", args.row_seeds),
+        ("--film", args.film), ("--row_seeds", args.row_seeds), ("--figures", args.figures),
         ("--seeds" if args.seeds else "--w", (args.seeds or args.w) and not args.film),
         ("--w", args.w and args.film)) if found]
     if len(only) > 1:
         parser.error(f"{' and '.join(only)}: each writes something else, type one of them")
+    if args.label is not None and "classes" in (args.figures or ()):
+        parser.error("--label: --figures classes has a row for each label, leave one of them out")
     if args.w and not args.seeds and args.label is not None:
         parser.error("--label: what --w paints has its styles already, leave --label out")
     if args.film == "mp4":

@@ -19,12 +19,12 @@ import shlex
 import statistics
 from typing import NamedTuple
 
-from PIL import Image, ImageColor
+from PIL import Image, ImageColor, UnidentifiedImageError
 from tqdm import tqdm
 
 from backend import archive
 from backend.errors import UserError, counted
-from backend.files import naming, replacing, scratch_folder
+from backend.files import make_folder, naming, remove_leftovers, replacing, scratch_folder
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
@@ -72,12 +72,14 @@ def main():
     files, others = find_archived(source) if packed else find_pictures(source, own_size is None)
     if not files:
         sizes = [] if own_size else available_sizes(source)
+        if sizes and packed:
+            raise UserError(f"{args.path}: holds {', '.join(map(str, sizes))} already: type python "
+                            f"train.py {shlex.quote(args.path)}")
         larger = shlex.quote(os.path.join(args.path, str(max(sizes)))) if sizes else ""
+        flags = f" --zip {shlex.quote(args.zip)}" if args.zip else ""
         raise UserError(f"{args.path}: no pictures in it that can be read" +
                         (f"; found {by_ending(others)}" if others else "") +
-                        ("; it holds sizes already, as python train.py wants them"
-                         if sizes and packed else
-                         f"; for sizes below {max(sizes)}, type python resize.py {larger}"
+                        (f"; for sizes below {max(sizes)}, type python resize.py {larger}{flags}"
                          if sizes else ""))
     extents = {}
     for name, file in files.items():
@@ -97,8 +99,7 @@ def main():
 
     if args.zip:
         with naming(args.zip), archive.writing(args.zip) as made:
-            if own_size:
-                copy_own_size(made, files, own_size, set(odd), extents)
+            copied = own_size and copy_own_size(made, files, own_size, set(odd), extents)
             results = resize_all(args, target, None, files, sizes, made)
             if all(outcome.kind == "unreadable" for outcome in results.values()):
                 name, outcome = next(iter(results.items()))
@@ -112,8 +113,8 @@ def main():
                 results = resize_all(args, target, scratch, files, sizes)
         except OSError as error:
             raise UserError(f"{error.filename or target}: {error.strerror}") from None
-    if args.zip and own_size:
-        sizes = [own_size, *sizes]
+            if copied:
+                sizes = [own_size, *sizes]
     return report(args, results, others, target, sizes)
 
 
@@ -158,6 +159,9 @@ def check_outputs(args, source):
     for flag, path in ("--zip", args.zip), ("--report", args.report):
         if path and (os.path.isdir(path) or not os.path.isdir(os.path.dirname(path) or ".")):
             raise UserError(f"{flag} {path}: wanted a file in a folder that is there")
+        if path:
+            make_folder(os.path.dirname(path) or ".", flag)
+            remove_leftovers(path)
     if args.zip and os.path.exists(args.zip):
         if os.path.isfile(source) and os.path.samefile(args.zip, source):
             raise UserError(f"--zip {args.zip}: that is what is read: type another name")
@@ -172,8 +176,9 @@ def find_archived(path):
     """({name: Member} of all pictures, names of all other files) of an archive, without hidden
     ones, and those in size folders that it has for training."""
     pictures, others, outside = {}, [], []
-    sizes = archived_sizes(path)
-    ready = {there.folder for there in sizes.values()} if len(sizes) > 1 else ()
+    ready = {there.folder for size, there in archived_sizes(path).items()
+             if has_size(there.member(0), size)}
+    ready = ready if len(ready) > 1 else ()
     for folder, there in sorted(archive.contents(path).items()):
         for member in there.members():
             parts = member.name.replace("\\", "/").split("/")
@@ -187,8 +192,8 @@ def find_archived(path):
             else:
                 others.append(member.name)
     if outside:
-        print(f"{path}: {counted(len(outside), 'name')} that lead out of it (such as "
-              f"{outside[0]}): left out")
+        print(f"{path}: left out {counted(len(outside), 'picture')} whose name leads out of it "
+              f"(such as {outside[0]})")
     return pictures, others
 
 
@@ -202,12 +207,29 @@ def find_pictures(source, skip_sizes):
         at_top = os.path.abspath(folder) == os.path.abspath(source)
         subfolders[:] = [s for s in subfolders if not s.startswith(".")
                          and not holds_masks(os.path.join(folder, s))
-                         and not (at_top and skip_sizes and power_of_two(s))]
+                         and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
         for name in names:
             if not name.startswith("."):
                 found = pictures if name.lower().endswith(readable()[1]) else others
                 found.append(os.path.relpath(os.path.join(folder, name), source))
     return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
+
+
+def holds_size(folder):
+    """Whether it is one of those that train.py reads: 8/ with a first picture of 8×8, and no class
+    that is called 8."""
+    size = power_of_two(os.path.basename(folder))
+    first = size and next((name for name in sorted(os.listdir(folder))
+                           if name.lower().endswith(PICTURES) and not name.startswith(".")), None)
+    return bool(first) and has_size(os.path.join(folder, first), size)
+
+
+def has_size(file, size):
+    try:
+        with open_picture(opened(file)) as picture:
+            return picture.size == (size, size)
+    except Exception:                   # Pillow raises many kinds
+        return False
 
 
 def holds_masks(folder):
@@ -261,11 +283,14 @@ def target_name(name):
 
 
 def copy_own_size(made, files, size, odd, extents):
-    """The pictures of data/128 as they are, those that training at 128 finds there."""
+    """The pictures of data/128 as they are, those that training at 128 finds there; how many."""
+    count = 0
     for name, path in files.items():
         if name in extents and name not in odd and os.sep not in name:
             with naming(path), open(path, "rb") as file:
                 made.add(f"{size}/{name}", file.read())
+            count += 1
+    return count
 
 
 def resize_all(args, target, scratch, files, sizes, made=None):
@@ -300,6 +325,13 @@ def resize_picture(job):
         with open_picture(io.BytesIO(data)) as picture:
             extent, picture = picture.size, to_rgb(picture, job.background)
         square = make_square(picture, job.fit, job.background)
+    except UnidentifiedImageError:
+        return Outcome("unreadable", "not a picture, or a damaged one" if data else "empty")
+    except Image.DecompressionBombError:
+        return Outcome("unreadable", f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: make it "
+                       "smaller first")
+    except OSError as error:
+        return Outcome("unreadable", error.strerror or str(error))
     except Exception as error:          # Pillow raises many kinds for broken files
         return Outcome("unreadable", f"{type(error).__name__}: {error}")
     traits, pngs = oddities.traits(data, extent, picture, square), []
@@ -331,7 +363,8 @@ def report(args, results, others, target, sizes):
             print(f"  {'skipped' if outcome.kind == 'unreadable' else 'NOT WRITTEN'} {name}: "
                   f"{outcome.reason}")
     if others:
-        print(f"  no pictures that can be read: {by_ending(others)}")
+        print(f"  no pictures that can be read: {by_ending(others)}" +
+              "; labels are not used yet" * any(name.endswith("dataset.json") for name in others))
     odd = [(name, "unreadable", outcome.reason) for name, outcome in results.items()
            if outcome.kind == "unreadable"]
     odd += oddities.find({name: outcome.traits for name, outcome in results.items()
@@ -339,7 +372,8 @@ def report(args, results, others, target, sizes):
     for line in oddities.lines(odd, args.fit):
         print(f"  {line}")
     if args.report:
-        oddities.write(args.report, odd)
+        with naming(args.report):
+            oddities.write(args.report, odd)
         print(f"  {args.report}: {counted(len(odd), 'line')}")
     if count["unreadable"] == len(results):
         raise UserError("not one of the pictures can be read")

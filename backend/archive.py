@@ -52,8 +52,9 @@ class Member(NamedTuple):
         if max(self.packed, self.size) > MOST_BYTES:
             raise OSError(f"claims to be {self.size:,} bytes, packed {self.packed:,}")
         if self.method not in (STORED, DEFLATED):
-            raise OSError("encrypted" if self.method == ENCRYPTED else
-                          f"packed in a way that is not known (method {self.method})")
+            how = "encrypted" if self.method == ENCRYPTED else \
+                f"packed in a way that is not known (method {self.method})"
+            raise OSError(f"{how}: unpack the archive into a folder")
         file = opened(self.archive).fileno()
         head = os.pread(file, struct.calcsize(LOCAL), self.at)
         if head[:4] != b"PK\3\4" or len(head) < struct.calcsize(LOCAL):

@@ -1,5 +1,6 @@
 """Files that are never half-written, and what the system says of them as one line."""
 import contextlib
+import glob
 import os
 import shutil
 import tempfile
@@ -65,6 +66,26 @@ def replacing(path, through=None):
         with contextlib.suppress(OSError):
             os.remove(temporary)
         raise
+
+
+def remove_leftovers(path):
+    """What `replacing` has left beside `path` in processes that were killed."""
+    folder, name = os.path.split(os.path.abspath(path))
+    for leftover in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")):
+        process = leftover.split(".")[-2]
+        if process.isdigit() and not is_alive(int(process)):
+            with contextlib.suppress(OSError):
+                os.remove(leftover)
+
+
+def is_alive(process):
+    try:
+        os.kill(process, 0)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    except OverflowError:
+        return False
+    return True
 
 
 def sync_folder(folder):

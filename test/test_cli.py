@@ -43,7 +43,7 @@ def test_a_mistyped_flag_is_answered_with_the_one_that_was_meant(monkeypatch, co
      "paper256, paper512, paper1024, cifar, small; did you mean small?"),
     ("generate", ["x", "--noise", "cosnt"], "did you mean const?"),
     ("generate", ["x", "--figures", "samples,mixin"], "--figures: found mixin, wanted one of "
-     "samples, mixing, interpolation, truncation, noise; did you mean mixing?"),
+     "samples, mixing, interpolation, truncation, noise, classes; did you mean mixing?"),
     ("metrics", ["x", "y", "--metrics", "mssim"], "did you mean ms_ssim?"),
     ("resize", ["My", "Photos"], "Photos: one word too many (a name with spaces wants quotes)"),
     ("resize", ["x", "--qqq"], "--qqq: no such flag; resize.py --help"),

@@ -2,6 +2,7 @@
 import csv
 import os
 import random
+import shutil
 import zipfile
 
 import numpy as np
@@ -295,3 +296,32 @@ def test_an_archive_holds_the_size_that_it_was_made_from_as_it_was(tmp_path):
     wanted = {f"{size}/{name}": (tmp_path / f"data/{size}" / name).read_bytes()
               for size in (8, 16, 32) for name in os.listdir(tmp_path / f"data/{size}")}
     assert found == wanted
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_folder_of_a_class_is_not_taken_for_a_size(tmp_path, packed):
+    """As MNIST's and CIFAR's are called: 0 to 9."""
+    for label in "0", "4", "8":
+        os.makedirs(tmp_path / "photos" / label)
+        picture(32, 32, seed=int(label)).save(tmp_path / "photos" / label / "a.png")
+    source = "photos"
+    if packed:
+        source = "photos.zip"
+        with zipfile.ZipFile(tmp_path / source, "w") as file:
+            for label in "0", "4", "8":
+                file.write(tmp_path / "photos" / label / "a.png", f"{label}/a.png")
+        shutil.rmtree(tmp_path / "photos")
+    _, said, _ = command("resize.py", source, "--zip", "data.zip", cwd=tmp_path)
+    assert said.startswith("3 pictures: 3 written")
+    with zipfile.ZipFile(tmp_path / "data.zip") as file:
+        assert sum(name.startswith("16/") for name in file.namelist()) == 3
+
+
+def test_what_killed_runs_have_left_is_cleared_away(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    picture().save(tmp_path / "photos/a.png")
+    (tmp_path / ".data.zip.4194999.tmp").write_bytes(b"half")       # beyond any process's number
+    mine = tmp_path / f".data.zip.{os.getpid()}.tmp"
+    mine.write_bytes(b"half")
+    command("resize.py", "photos", "--zip", "data.zip", cwd=tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [mine.name, "data.zip", "photos"]

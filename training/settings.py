@@ -55,8 +55,8 @@ def new_run(typed, init=None):
     elif init and "init_size" not in typed and settings["max_size"] < settings["init_size"]:
         raise UserError(too_small(typed, init, settings["max_size"]))
     if "pl_interval" in typed and not settings["pl_weight"]:
-        raise UserError("--pl_interval is of the path length penalty, which has weight 0 here: type "
-                        "--pl_weight 2 too, or leave --pl_interval out")
+        raise UserError("--pl_interval is of the path length penalty, which has weight 0 here: "
+                        "type --pl_weight 2 too, or leave --pl_interval out")
     # In full, for another number of processes goes on with the same batches.
     settings["batch"] = table_text(batches(settings, schedule.default_batch(mpi.SIZE)))
     check_features(typed, settings)

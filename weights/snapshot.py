@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 
 import numpy as np
 
@@ -63,12 +64,13 @@ def label_of(text, header, path):
     """The number of a label, typed as such or as the name of a class. Raises UserError."""
     count, names = header["model"]["labels"], header.get("classes") or []
     if not count:
-        raise UserError(f"--label {text}: {path} is a network without labels: leave --label out")
+        raise UserError(f"--label {shlex.quote(text)}: {path} is a network without labels: leave "
+                        "--label out")
     if text in names:
         return names.index(text)
     if text.isdecimal() and int(text) < count:
         return int(text)
-    raise UserError(f"--label {text}: wanted a number from 0 to {count - 1}" +
+    raise UserError(f"--label {shlex.quote(text)}: wanted a number from 0 to {count - 1}" +
                     (f", or one of {short(', '.join(names), 200)[1:-1]}" if names else
                      f": {path} does not name its classes"))
 

@@ -198,7 +198,7 @@ def test_data_sets_of_other_projects_are_resized(tmp_path):
     assert sorted(os.listdir(tmp_path)) == ["ada", "ada.zip"]
     assert sorted(os.listdir(tmp_path / "ada")) == ["16", "32", "8"]
     assert len(os.listdir(tmp_path / "ada/32")) == 8 and "1 .json (such as dataset.json)" in said
-    assert "3 names that lead out of it" in said
+    assert "left out 3 pictures whose name leads out of it" in said
     command("resize.py", path, "--zip", "data.zip", cwd=tmp_path)
     assert PictureFolder(str(tmp_path / "data.zip"), 32).names == sorted(
         os.listdir(tmp_path / "ada/32"))
