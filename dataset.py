@@ -76,8 +76,8 @@ class PictureFolder:
             try:
                 with Image.open(opened(path)) as picture:
                     check_size(path, picture.size, self.size)
-            except OSError as error:
-                raise UserError(f"{path}: cannot be read ({error}): delete it") from None
+            except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+                raise UserError(f"{path}: cannot be read ({error}): leave it out") from None
 
     def fingerprint(self):
         """{"count": number of pictures, "names": hash of their names}."""
@@ -102,13 +102,15 @@ def opened(file):
 
 def archived_sizes(path):
     """{size: its Contents} of an archive: 8/, 16/ … at its top or in a folder of it."""
-    found = {}
-    for folder, there in sorted(contents(path).items(), key=lambda item: item[0].count("/")):
-        name = folder.rpartition("/")[2]
+    found = {}                                          # by the folder that they are in
+    for folder, there in contents(path).items():
+        above, _, name = folder.rpartition("/")
         size = power_of_two(name)
         if size and size <= 1024 and name == str(size):
-            found.setdefault(size, there)
-    return found
+            found.setdefault(above, {})[size] = there
+    highest = min(found, default=None, key=lambda above: (
+        above.count("/") + bool(above), -len(found[above]), above))
+    return found.get(highest, {})
 
 
 def is_held(name, share):

@@ -9,10 +9,12 @@ Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif)
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
 first one. Other files are listed; masks that avatars.py drew are left out. Running it again does
 only what is missing (but for --zip). At the end stands what was found to be odd: pictures that are
-not square, that are there twice, or that show next to nothing.
+not square, that are there twice, or that show next to nothing, of those that it read.
 """
+import contextlib
 import hashlib
 import io
+import itertools
 import os
 import re
 import shlex
@@ -105,6 +107,8 @@ def main():
                 name, outcome = next(iter(results.items()))
                 raise UserError(f"{args.path}: not one of its pictures can be read (such as "
                                 f"{name}: {outcome.reason}), so {args.zip} was not written")
+        if copied:
+            sizes = [own_size, *sizes]
     else:
         try:
             with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
@@ -113,8 +117,6 @@ def main():
                 results = resize_all(args, target, scratch, files, sizes)
         except OSError as error:
             raise UserError(f"{error.filename or target}: {error.strerror}") from None
-            if copied:
-                sizes = [own_size, *sizes]
     return report(args, results, others, target, sizes)
 
 
@@ -176,8 +178,9 @@ def find_archived(path):
     """({name: Member} of all pictures, names of all other files) of an archive, without hidden
     ones, and those in size folders that it has for training."""
     pictures, others, outside = {}, [], []
-    ready = {there.folder for size, there in archived_sizes(path).items()
-             if has_size(there.member(0), size)}
+    ready = {there.folder for size, there in archived_sizes(path).items() if are_of(size, (
+        member for name, member in zip(there.names, there.members())
+        if name.lower().endswith(PICTURES) and not name.startswith(".")))}
     ready = ready if len(ready) > 1 else ()
     for folder, there in sorted(archive.contents(path).items()):
         for member in there.members():
@@ -185,7 +188,7 @@ def find_archived(path):
             if folder in ready or any(part.startswith(".") and part.strip(".") or
                                       part == "__MACOSX" for part in parts):
                 continue
-            if ".." in parts or member.name.startswith("/"):
+            if ".." in parts or member.name.startswith("/") or "\0" in member.name:
                 outside.append(member.name)
             elif member.name.lower().endswith(readable()[1]):
                 pictures[member.name] = member
@@ -219,17 +222,21 @@ def holds_size(folder):
     """Whether it is one of those that train.py reads: 8/ with a first picture of 8×8, and no class
     that is called 8."""
     size = power_of_two(os.path.basename(folder))
-    first = size and next((name for name in sorted(os.listdir(folder))
-                           if name.lower().endswith(PICTURES) and not name.startswith(".")), None)
-    return bool(first) and has_size(os.path.join(folder, first), size)
-
-
-def has_size(file, size):
-    try:
-        with open_picture(opened(file)) as picture:
-            return picture.size == (size, size)
-    except Exception:                   # Pillow raises many kinds
+    if not size:
         return False
+    with contextlib.suppress(OSError):
+        return are_of(size, (os.path.join(folder, name) for name in sorted(os.listdir(folder))
+                             if name.lower().endswith(PICTURES) and not name.startswith(".")))
+    return True
+
+
+def are_of(size, files):
+    """Whether most of the first few pictures that can be read have that size, or none can."""
+    found = []
+    for file in itertools.islice(files, 20):
+        with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
+            found.append(picture.size == (size, size))          # Pillow raises many kinds
+    return 2 * sum(found) >= len(found)
 
 
 def holds_masks(folder):
@@ -275,7 +282,7 @@ def target_name(name):
 
     a.png keeps its name; others carry eight digits of a hash: a.jpg → a-0c9a5d21.png.
     """
-    if os.sep not in name and name.endswith(".png"):
+    if os.sep not in name and name.endswith(".png") and len(os.fsencode(name)) < 250:
         return name
     digits = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
     stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(name)[0].replace(os.sep, "_"))

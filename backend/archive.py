@@ -63,7 +63,7 @@ class Member(NamedTuple):
         data = os.pread(file, self.packed, start)
         if self.method == DEFLATED:
             with contextlib.suppress(zlib.error):               # the checksum will say it
-                data = zlib.decompressobj(-15).decompress(data, self.size)
+                data = zlib.decompressobj(-15).decompress(data, self.size + 1)
         if len(data) != self.size or zlib.crc32(data) != self.crc:
             raise OSError("is not what was packed: its bytes are damaged")
         return data
@@ -82,7 +82,8 @@ class Contents:
         self.names, self.rows = [], bytearray()                 # a ROW each
 
     def sort(self):
-        order = sorted(range(len(self.names)), key=self.names.__getitem__)
+        last = {name: i for i, name in enumerate(self.names)}   # of two with a name, as unzip does
+        order = [last[name] for name in sorted(last)]
         self.names = [self.names[i] for i in order]
         self.rows = np.frombuffer(self.rows, f"V{ROW.size}")[order].tobytes()
 
@@ -139,7 +140,7 @@ def entries(file, path):
         at += size + named + extra + comment
         if at > len(buffer) or where >= 1 << 62:
             raise damaged
-        yield (name.decode("utf-8" if flags & UTF8 else "cp437", "replace"),
+        yield (name.decode("utf-8" if flags & UTF8 else "cp437", "surrogateescape"),
                (where + shift, packed, unpacked, crc, ENCRYPTED if flags & 1 else method))
 
 
@@ -167,8 +168,8 @@ def find_directory(file, path):
     _, _, _, _, count, length, start, _ = struct.unpack_from(END, tail, there)
     end = end - len(tail) + there
     locator = tail[max(0, there - struct.calcsize(LOCATOR64)):there]
-    if (count == 0xffff or 0xffffffff in (length, start)) and locator[:4] == b"PK\6\7":
-        end = struct.unpack(LOCATOR64, locator)[2]
+    if locator[:4] == b"PK\6\7" and len(locator) == struct.calcsize(LOCATOR64):
+        end = struct.unpack(LOCATOR64, locator)[2]      # also where END's numbers would do
         file.seek(min(end, 1 << 62))
         record = file.read(struct.calcsize(END64))
         if record[:4] != b"PK\6\6" or len(record) < struct.calcsize(END64):
@@ -201,7 +202,8 @@ class Writer:
         self.file, self.directory, self.count = file, directory, 0
 
     def add(self, name, data):
-        name, where, crc = name.encode(), self.file.tell(), zlib.crc32(data)
+        name, where = name.encode("utf-8", "surrogateescape"), self.file.tell()
+        crc = zlib.crc32(data)
         extra = struct.pack("<2HQ", 1, 8, where) if where >= 0xffffffff else b""
         version = NEEDED64 if extra else NEEDED
         both = (UTF8, STORED, 0, DATE, crc, len(data), len(data), len(name))

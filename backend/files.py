@@ -4,8 +4,11 @@ import glob
 import os
 import shutil
 import tempfile
+import time
 
 from backend.errors import UserError
+
+STALE = 600                     # seconds
 
 
 @contextlib.contextmanager
@@ -69,12 +72,14 @@ def replacing(path, through=None):
 
 
 def remove_leftovers(path):
-    """What `replacing` has left beside `path` in processes that were killed."""
+    """What `replacing` has left beside `path` in processes that were killed; what was written to
+    lately may be another machine's."""
     folder, name = os.path.split(os.path.abspath(path))
     for leftover in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")):
         process = leftover.split(".")[-2]
-        if process.isdigit() and not is_alive(int(process)):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            if process.isdecimal() and time.time() - os.path.getmtime(leftover) > STALE and \
+                    not is_alive(int(process)):
                 os.remove(leftover)
 
 

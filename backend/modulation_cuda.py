@@ -46,7 +46,8 @@ SCALE_GRADIENT = by_plane("scale_gradient", "dy x scale", "dx", OF_PLANE, """
 EPILOGUE = by_plane("modulated_epilogue", "x scale noise strength bias", "y",
                     OF_PLANE + " const float s = strength[0], b = bias[c];", """
         const float a = x[at] * factor + s * noise[of_noise] + b;
-        y[at] = fminf(fmaxf((a > 0 ? a : 0.2f * a) * GAIN, -CLAMP), CLAMP);""")
+        const float wanted = (a > 0 ? a : 0.2f * a) * GAIN;
+        y[at] = wanted < -CLAMP ? -CLAMP : wanted > CLAMP ? CLAMP : wanted;""")   # NaN stays NaN
 
 SLOPE = """
         const float slope = fabsf(y[at]) < CLAMP ? (y[at] > 0 ? GAIN : 0.2f * GAIN) : 0;

@@ -14,6 +14,7 @@ import concurrent.futures
 import contextlib
 import ctypes
 import functools
+import itertools
 import multiprocessing
 import os
 import re
@@ -29,6 +30,7 @@ SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM", "SI
            if hasattr(signal, name)]
 # Jittor itself ends its helpers with SIGTERM while it starts.
 WHILE_JITTOR_STARTS = SIGNALS[:2]
+AHEAD = 64                      # chunks of work that helpers are given before they are asked for
 _handle = _taker = None
 _interrupted = False
 
@@ -158,9 +160,12 @@ def helpers(count):
 def results(executor, function, items, chunksize):
     # Not executor.map, which cancels what is left after an error: where Python 3.11 finds a
     # helper dead just then, it waits for ever.
-    waiting = collections.deque(executor.submit(call_with_each, function, items[i:i + chunksize])
-                                for i in range(0, len(items), chunksize))
-    while waiting:
+    waiting, chunks = collections.deque(), iter(range(0, len(items), chunksize))
+    while True:
+        for i in itertools.islice(chunks, AHEAD - len(waiting)):    # not all: results take memory
+            waiting.append(executor.submit(call_with_each, function, items[i:i + chunksize]))
+        if not waiting:
+            return
         yield from waiting.popleft().result()
 
 

@@ -11,6 +11,7 @@ from conftest import command
 from PIL import Image
 
 import resize
+from dataset import PictureFolder
 
 
 def picture(width=40, height=40, mode="RGB", seed=0):
@@ -290,7 +291,8 @@ def test_an_archive_holds_the_size_that_it_was_made_from_as_it_was(tmp_path):
     picture(32, 32, seed=5).save(tmp_path / "data/32/x.jpg")
     command("resize.py", "data/32", cwd=tmp_path)
     for more in [], ["--force"]:
-        command("resize.py", "data/32", "--zip", "data.zip", *more, cwd=tmp_path)
+        _, said, _ = command("resize.py", "data/32", "--zip", "data.zip", *more, cwd=tmp_path)
+        assert "sizes 8, 16, 32 in data.zip" in said
     with zipfile.ZipFile(tmp_path / "data.zip") as file:
         found = {name: file.read(name) for name in file.namelist()}
     wanted = {f"{size}/{name}": (tmp_path / f"data/{size}" / name).read_bytes()
@@ -323,5 +325,38 @@ def test_what_killed_runs_have_left_is_cleared_away(tmp_path):
     (tmp_path / ".data.zip.4194999.tmp").write_bytes(b"half")       # beyond any process's number
     mine = tmp_path / f".data.zip.{os.getpid()}.tmp"
     mine.write_bytes(b"half")
+    young = tmp_path / ".data.zip.4194998.tmp"
+    young.write_bytes(b"half")
+    for path in mine, tmp_path / ".data.zip.4194999.tmp":
+        os.utime(path, (0, 0))
     command("resize.py", "photos", "--zip", "data.zip", cwd=tmp_path)
-    assert sorted(os.listdir(tmp_path)) == [mine.name, "data.zip", "photos"]
+    assert {*os.listdir(tmp_path)} == {mine.name, young.name, "data.zip", "photos"}
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_sizes_are_known_although_their_first_file_is_none(tmp_path, packed):
+    os.makedirs(tmp_path / "photos")
+    picture().save(tmp_path / "photos/a.png")
+    command("resize.py", "photos", cwd=tmp_path)
+    for size in "8", "16":
+        (tmp_path / "photos" / size / "0.png").write_bytes(b"")
+        (tmp_path / "photos" / size / ".DS_Store").write_bytes(b"")
+    source = "photos"
+    if packed:
+        source = "photos.zip"
+        shutil.make_archive(str(tmp_path / "photos"), "zip", tmp_path / "photos")
+    _, said, _ = command("resize.py", source, "--zip", "data.zip", cwd=tmp_path)
+    assert said.startswith("1 picture: 1 written")
+
+
+def test_names_that_are_no_text_go_into_an_archive_and_come_back(tmp_path):
+    os.makedirs(tmp_path / "data/16")
+    name = os.fsdecode(b"\xff.png")
+    for i, other in enumerate((name, "a.png")):
+        picture(16, 16, seed=i).save(tmp_path / "data/16" / other)
+    command("resize.py", "data/16", cwd=tmp_path)
+    command("resize.py", "data/16", "--zip", "data.zip", cwd=tmp_path)
+    for size in 8, 16:
+        one, other = (PictureFolder(str(tmp_path / root), size) for root in ("data", "data.zip"))
+        assert one.names == other.names and name in one.names
+        assert one.fingerprint() == other.fingerprint()

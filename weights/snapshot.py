@@ -62,13 +62,13 @@ def load_any(path, size=None):
 
 def label_of(text, header, path):
     """The number of a label, typed as such or as the name of a class. Raises UserError."""
-    count, names = header["model"]["labels"], header.get("classes") or []
+    count, names = header["model"]["labels"], header.get("classes", [])
     if not count:
         raise UserError(f"--label {shlex.quote(text)}: {path} is a network without labels: leave "
                         "--label out")
     if text in names:
         return names.index(text)
-    if text.isdecimal() and int(text) < count:
+    if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) < count:
         return int(text)
     raise UserError(f"--label {shlex.quote(text)}: wanted a number from 0 to {count - 1}" +
                     (f", or one of {short(', '.join(names), 200)[1:-1]}" if names else
@@ -161,8 +161,9 @@ def check_header(header, count, path):
                for n in ("images_seen", "size", "alpha")):
         raise UserError(f"{path}: images_seen, size or alpha in its header is not a number")
     names = header.get("classes", [])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{path}: the names of its classes are no list of names")
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or \
+            "classes" in header and len(names) != header["model"].get("labels", 0):
+        raise UserError(f"{path}: the names of its classes are no names, one for each label")
 
 
 def network_arrays(network, prefix):
