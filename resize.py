@@ -14,7 +14,6 @@ not square, that are there twice, or that show next to nothing, of those that it
 import contextlib
 import hashlib
 import io
-import itertools
 import os
 import re
 import shlex
@@ -30,11 +29,11 @@ from backend.files import make_folder, naming, remove_leftovers, replacing, scra
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
-from dataset import PICTURES, archived_sizes, available_sizes, opened
+from dataset import PICTURES, available_sizes, opened
 from networks.config import power_of_two
-from pictures import oddities, origin
+from pictures import finding, oddities
 from pictures.grid import png
-from pictures.reading import make_square, open_picture, readable, to_rgb
+from pictures.reading import make_square, open_picture, to_rgb
 
 
 class Job(NamedTuple):
@@ -71,25 +70,12 @@ def main():
                           source[:-4] if packed else source)
     check_outputs(args, source)
 
-    files, others = find_archived(source) if packed else find_pictures(source, own_size is None)
+    files, others = finding.find_archived(source) if packed else \
+        finding.find_pictures(source, skip_sizes=own_size is None)
     if not files:
-        sizes = [] if own_size else available_sizes(source)
-        if sizes and packed:
-            raise UserError(f"{args.path}: holds {', '.join(map(str, sizes))} already: type python "
-                            f"train.py {shlex.quote(args.path)}")
-        larger = shlex.quote(os.path.join(args.path, str(max(sizes)))) if sizes else ""
-        flags = f" --zip {shlex.quote(args.zip)}" if args.zip else ""
-        raise UserError(f"{args.path}: no pictures in it that can be read" +
-                        (f"; found {by_ending(others)}" if others else "") +
-                        (f"; for sizes below {max(sizes)}, type python resize.py {larger}{flags}"
-                         if sizes else ""))
-    extents = {}
-    for name, file in files.items():
-        try:
-            with open_picture(opened(file)) as picture:
-                extents[name] = picture.size
-        except Exception:               # reported with its reason when it is read below
-            continue
+        raise UserError(f"{args.path}: " + what_instead(args, [] if own_size else
+                                                        available_sizes(source), packed, others))
+    extents = read_extents(files)
     sizes = choose_sizes(args, own_size, extents.values())
     odd = [n for n, extent in extents.items() if own_size and (
         extent != (own_size, own_size) or not n.lower().endswith(PICTURES))]
@@ -98,26 +84,62 @@ def main():
               f"{own_size}×{own_size} or not {' '.join(PICTURES)} (such as {odd[0]}): good for the "
               f"smaller sizes, but training at {own_size} needs them in another folder: move them "
               "to photos and type python resize.py photos")
-
     if args.zip:
-        with naming(args.zip), archive.writing(args.zip) as made:
-            copied = own_size and copy_own_size(made, files, own_size, set(odd), extents)
-            results = resize_all(args, target, None, files, sizes, made)
-            if all(outcome.kind == "unreadable" for outcome in results.values()):
-                name, outcome = next(iter(results.items()))
-                raise UserError(f"{args.path}: not one of its pictures can be read (such as "
-                                f"{name}: {outcome.reason}), so {args.zip} was not written")
-        if copied:
-            sizes = [own_size, *sizes]
+        as_they_are = {name: files[name] for name in extents.keys() - set(odd)
+                       if own_size and os.sep not in name}
+        results = into_archive(args, files, sizes, own_size, as_they_are)
+        sizes = [own_size, *sizes] if as_they_are else sizes
     else:
-        try:
-            with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
-                for size in sizes:
-                    os.makedirs(os.path.join(target, str(size)), exist_ok=True)
-                results = resize_all(args, target, scratch, files, sizes)
-        except OSError as error:
-            raise UserError(f"{error.filename or target}: {error.strerror}") from None
+        results = into_folders(args, files, sizes, target)
     return report(args, results, others, target, sizes)
+
+
+def what_instead(args, sizes, packed, others):
+    """What is in a place without pictures, and what to type."""
+    if sizes and packed:
+        return (f"holds {', '.join(map(str, sizes))} already: type python train.py "
+                f"{shlex.quote(args.path)}")
+    larger = shlex.quote(os.path.join(args.path, str(max(sizes)))) if sizes else ""
+    flags = f" --zip {shlex.quote(args.zip)}" if args.zip else ""
+    return ("no pictures in it that can be read" +
+            (f"; found {by_ending(others)}" if others else "") +
+            (f"; for sizes below {max(sizes)}, type python resize.py {larger}{flags}"
+             if sizes else ""))
+
+
+def read_extents(files):
+    """{name: (width, height)}, without those that cannot be read, which are reported with their
+    reasons when they are to be resized."""
+    extents = {}
+    for name, file in files.items():
+        with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
+            extents[name] = picture.size
+    return extents
+
+
+def into_archive(args, files, sizes, own_size, as_they_are):
+    """{name: Outcome}; as_they_are: {name: path} of what goes into own_size/ unchanged."""
+    with naming(args.zip), archive.writing(args.zip) as made:
+        for name in sorted(as_they_are):
+            with naming(as_they_are[name]), open(as_they_are[name], "rb") as file:
+                made.add(f"{own_size}/{name}", file.read())
+        results = resize_all(args, "", None, files, sizes, made)
+        if all(outcome.kind == "unreadable" for outcome in results.values()):
+            name, outcome = next(iter(results.items()))
+            raise UserError(f"{args.path}: not one of its pictures can be read (such as {name}: "
+                            f"{outcome.reason}), so {args.zip} was not written")
+    return results
+
+
+def into_folders(args, files, sizes, target):
+    """{name: Outcome}."""
+    try:
+        with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
+            for size in sizes:
+                os.makedirs(os.path.join(target, str(size)), exist_ok=True)
+            return resize_all(args, target, scratch, files, sizes)
+    except OSError as error:
+        raise UserError(f"{error.filename or target}: {error.strerror}") from None
 
 
 def parse_arguments():
@@ -174,79 +196,6 @@ def check_outputs(args, source):
                         "another name")
 
 
-def find_archived(path):
-    """({name: Member} of all pictures, names of all other files) of an archive, without hidden
-    ones, and those in size folders that it has for training."""
-    pictures, others, outside = {}, [], []
-    ready = {there.folder for size, there in archived_sizes(path).items() if are_of(size, (
-        member for name, member in zip(there.names, there.members())
-        if name.lower().endswith(PICTURES) and not name.startswith(".")))}
-    ready = ready if len(ready) > 1 else ()
-    for folder, there in sorted(archive.contents(path).items()):
-        for member in there.members():
-            parts = member.name.replace("\\", "/").split("/")
-            if folder in ready or any(part.startswith(".") and part.strip(".") or
-                                      part == "__MACOSX" for part in parts):
-                continue
-            if ".." in parts or member.name.startswith("/") or "\0" in member.name:
-                outside.append(member.name)
-            elif member.name.lower().endswith(readable()[1]):
-                pictures[member.name] = member
-            else:
-                others.append(member.name)
-    if outside:
-        print(f"{path}: left out {counted(len(outside), 'picture')} whose name leads out of it "
-              f"(such as {outside[0]})")
-    return pictures, others
-
-
-def find_pictures(source, skip_sizes):
-    """({relative path: path} of all pictures, sorted, and the relative paths of all other files).
-
-    Hidden ones, size folders at the top and avatars.py's masks are not walked.
-    """
-    pictures, others = [], []
-    for folder, subfolders, names in os.walk(source):
-        at_top = os.path.abspath(folder) == os.path.abspath(source)
-        subfolders[:] = [s for s in subfolders if not s.startswith(".")
-                         and not holds_masks(os.path.join(folder, s))
-                         and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
-        for name in names:
-            if not name.startswith("."):
-                found = pictures if name.lower().endswith(readable()[1]) else others
-                found.append(os.path.relpath(os.path.join(folder, name), source))
-    return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
-
-
-def holds_size(folder):
-    """Whether it is one of those that train.py reads: 8/ with a first picture of 8×8, and no class
-    that is called 8."""
-    size = power_of_two(os.path.basename(folder))
-    if not size:
-        return False
-    with contextlib.suppress(OSError):
-        return are_of(size, (os.path.join(folder, name) for name in sorted(os.listdir(folder))
-                             if name.lower().endswith(PICTURES) and not name.startswith(".")))
-    return True
-
-
-def are_of(size, files):
-    """Whether most of the first few pictures that can be read have that size, or none can."""
-    found = []
-    for file in itertools.islice(files, 20):
-        with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
-            found.append(picture.size == (size, size))          # Pillow raises many kinds
-    return 2 * sum(found) >= len(found)
-
-
-def holds_masks(folder):
-    """Whether it is one of avatars.py's, that show which part is where."""
-    if not folder.endswith("_masks"):
-        return False
-    first = next((name for name in sorted(os.listdir(folder)) if name.endswith(".png")), "")
-    return "masks" in (origin.read(os.path.join(folder, first)) or {})
-
-
 def by_ending(names):
     """"2 .heic (such as a.heic), 1 .txt (such as b.txt)"."""
     kinds = {}
@@ -289,22 +238,11 @@ def target_name(name):
     return f"{stem[-100:]}-{digits}.png"
 
 
-def copy_own_size(made, files, size, odd, extents):
-    """The pictures of data/128 as they are, those that training at 128 finds there; how many."""
-    count = 0
-    for name, path in files.items():
-        if name in extents and name not in odd and os.sep not in name:
-            with naming(path), open(path, "rb") as file:
-                made.add(f"{size}/{name}", file.read())
-            count += 1
-    return count
-
-
 def resize_all(args, target, scratch, files, sizes, made=None):
     """{name: Outcome}; made: an archive that the pictures go into."""
     jobs = []
     for name, file in files.items():
-        paths = [os.path.join("" if made else target, str(s), target_name(name)) for s in sizes]
+        paths = [os.path.join(target, str(s), target_name(name)) for s in sizes]
         missing = [made or args.force or not os.path.isfile(p) for p in paths]
         jobs.append(Job(file, sizes, paths, list(map(bool, missing)), args.fit, args.background,
                         scratch))

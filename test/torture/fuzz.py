@@ -189,6 +189,7 @@ def archives():
 
     import dataset
     import resize
+    from pictures import finding
     files = []
     for name, packing in ("stored.zip", zipfile.ZIP_STORED), ("packed.zip", zipfile.ZIP_DEFLATED):
         data = io.BytesIO()
@@ -206,7 +207,7 @@ def archives():
             folder = dataset.PictureFolder(path, size)
             folder.check()
             dataset.load_batch(folder.files(range(4), 0), [False] * 4, size, 3)
-        for file in resize.find_archived(path)[0].values():
+        for file in finding.find_archived(path)[0].values():
             resize.resize_picture(resize.Job(file, [8], ["8.png"], [True], "crop",
                                              (255, 255, 255), None))
     return read, files

@@ -1,0 +1,84 @@
+"""Which files of a folder, or of an archive, are pictures that resize.py makes others of."""
+import contextlib
+import itertools
+import os
+
+from backend import archive
+from backend.errors import counted
+from dataset import PICTURES, archived_sizes, opened
+from networks.config import power_of_two
+from pictures import origin
+from pictures.reading import open_picture, readable
+
+
+def find_pictures(source, skip_sizes):
+    """({relative path: path} of all pictures, sorted, and the relative paths of all other files).
+
+    Hidden ones, size folders at the top and avatars.py's masks are not walked.
+    """
+    pictures, others = [], []
+    for folder, subfolders, names in os.walk(source):
+        at_top = os.path.abspath(folder) == os.path.abspath(source)
+        subfolders[:] = [s for s in subfolders if not s.startswith(".")
+                         and not holds_masks(os.path.join(folder, s))
+                         and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
+        for name in names:
+            if not name.startswith("."):
+                found = pictures if name.lower().endswith(readable()[1]) else others
+                found.append(os.path.relpath(os.path.join(folder, name), source))
+    return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
+
+
+def find_archived(path):
+    """({name: Member} of all pictures, names of all other files) of an archive, without hidden
+    ones, and those in size folders that it has for training."""
+    pictures, others, outside = {}, [], []
+    ready = {there.folder for size, there in archived_sizes(path).items() if are_of(size, (
+        member for name, member in zip(there.names, there.members())
+        if name.lower().endswith(PICTURES) and not name.startswith(".")))}
+    ready = ready if len(ready) > 1 else ()
+    for folder, there in sorted(archive.contents(path).items()):
+        for member in there.members():
+            parts = member.name.replace("\\", "/").split("/")
+            if folder in ready or any(part.startswith(".") and part.strip(".") or
+                                      part == "__MACOSX" for part in parts):
+                continue
+            if ".." in parts or member.name.startswith("/") or "\0" in member.name:
+                outside.append(member.name)
+            elif member.name.lower().endswith(readable()[1]):
+                pictures[member.name] = member
+            else:
+                others.append(member.name)
+    if outside:
+        print(f"{path}: left out {counted(len(outside), 'picture')} whose name leads out of it "
+              f"(such as {outside[0]})")
+    return pictures, others
+
+
+def holds_size(folder):
+    """Whether it is one of those that train.py reads: 8/ with pictures of 8×8, and not a class
+    that is called 8."""
+    size = power_of_two(os.path.basename(folder))
+    if not size:
+        return False
+    with contextlib.suppress(OSError):
+        return are_of(size, (os.path.join(folder, name) for name in sorted(os.listdir(folder))
+                             if name.lower().endswith(PICTURES) and not name.startswith(".")))
+    return True
+
+
+def are_of(size, files):
+    """Whether most of the first few pictures that can be read have that size, or none can."""
+    found = []
+    for file in itertools.islice(files, 20):
+        with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
+            found.append(picture.size == (size, size))          # Pillow raises many kinds
+    return 2 * sum(found) >= len(found)
+
+
+def holds_masks(folder):
+    """Whether it is one of avatars.py's, that show which part is where."""
+    if not folder.endswith("_masks"):
+        return False
+    first = next((name for name in sorted(os.listdir(folder)) if name.endswith(".png")), "")
+    return "masks" in (origin.read(os.path.join(folder, first)) or {})
