@@ -49,6 +49,13 @@ class Member(NamedTuple):
 
     def read(self):
         """Its bytes. Raises OSError where they are not there or not what they were."""
+        try:
+            return self.unpack()
+        except OSError:                     # another archive may be there since it was opened
+            opened.cache_clear()
+            return self.unpack()
+
+    def unpack(self):
         if max(self.packed, self.size) > MOST_BYTES:
             raise OSError(f"claims to be {self.size:,} bytes, packed {self.packed:,}")
         if self.method not in (STORED, DEFLATED):

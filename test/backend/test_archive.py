@@ -157,6 +157,17 @@ def test_a_member_of_a_thousand_times_its_bytes_is_not_unpacked_further_than_it_
     tracemalloc.stop()
 
 
+def test_an_archive_that_was_replaced_since_it_was_opened_is_opened_again(tmp_path):
+    """A loader's processes are only told where a picture is."""
+    path = zipped(tmp_path / "x.zip", {"8/a.png": png(1)})
+    assert archive.contents(path)["8"].member(0).read() == png(1)
+    other = zipped(tmp_path / "y.zip", {"8/0.png": png(2), "8/a.png": png(3)})
+    member = archive.contents(other)["8"].member(1)
+    assert archive.opened(path)
+    os.replace(other, path)
+    assert member._replace(archive=path).read() == png(3)
+
+
 def test_sizes_are_those_of_one_folder(tmp_path):
     path = zipped(tmp_path / "x.zip", {f"{name}/{s}/a.png": png(0, s) for name, s in (
         ("train", 8), ("test", 16), ("test", 8), ("train", 32), ("deep/er", 64))} |
