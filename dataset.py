@@ -51,7 +51,7 @@ class PictureFolder:
             raise UserError(f"{self.path}: no such folder, wanted pictures of {size}×{size}: "
                             f"{what_to_type(root, size)}") from None
         self.places = [i for i, name in enumerate(names)        # among all files that are there
-                       if name.lower().endswith(PICTURES) and not name.startswith(".")]
+                       if is_picture(name)]
         self.names = [names[i] for i in self.places]
         if not self.names:
             raise UserError(f"{self.path}: no pictures in it, wanted some of {size}×{size}: "
@@ -111,6 +111,11 @@ def archived_sizes(path):
     highest = min(found, default=None, key=lambda above: (
         above.count("/") + bool(above), -len(found[above]), above))
     return found.get(highest, {})
+
+
+def is_picture(name):
+    """Whether a file of this name is taken for a picture to train on."""
+    return name.lower().endswith(PICTURES) and not name.startswith(".")
 
 
 def is_held(name, share):

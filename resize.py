@@ -18,7 +18,7 @@ import os
 import re
 import shlex
 import statistics
-from typing import NamedTuple
+from typing import NamedTuple, Optional
 
 from PIL import Image, ImageColor, UnidentifiedImageError
 from tqdm import tqdm
@@ -45,15 +45,15 @@ class Job(NamedTuple):
     missing: list
     fit: str
     background: tuple
-    scratch: str | None
+    scratch: Optional[str]
 
 
 class Outcome(NamedTuple):
     """kind: "written", "present", "unreadable" or "unwritten"."""
 
     kind: str
-    reason: str | None = None
-    traits: tuple | None = None     # see pictures/oddities.py
+    reason: Optional[str] = None
+    traits: Optional[tuple] = None  # see pictures/oddities.py
     pngs: tuple = ()            # for an archive
 
 

@@ -118,7 +118,7 @@ def power_of_two(text):
     """8, 16, … as an int, or None where `text` is not such a number."""
     if not (text.isascii() and text.isdecimal() and len(text) < 10):
         return None
-    return int(text) if int(text) >= 4 and int(text).bit_count() == 1 else None
+    return int(text) if int(text) >= 4 and bin(int(text)).count("1") == 1 else None
 
 
 def sizes_to(size):

@@ -5,7 +5,7 @@ import os
 
 from backend import archive
 from backend.errors import counted
-from dataset import PICTURES, archived_sizes, opened
+from dataset import archived_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import origin
 from pictures.reading import open_picture, readable
@@ -35,7 +35,7 @@ def find_archived(path):
     pictures, others, outside = {}, [], []
     ready = {there.folder for size, there in archived_sizes(path).items() if are_of(size, (
         member for name, member in zip(there.names, there.members())
-        if name.lower().endswith(PICTURES) and not name.startswith(".")))}
+        if is_picture(name)))}
     ready = ready if len(ready) > 1 else ()
     for folder, there in sorted(archive.contents(path).items()):
         for member in there.members():
@@ -63,7 +63,7 @@ def holds_size(folder):
         return False
     with contextlib.suppress(OSError):
         return are_of(size, (os.path.join(folder, name) for name in sorted(os.listdir(folder))
-                             if name.lower().endswith(PICTURES) and not name.startswith(".")))
+                             if is_picture(name)))
     return True
 
 
