@@ -5,6 +5,7 @@ the pictures' names alone: not on the number of workers, nor on where the stream
 Nothing here imports Jittor.
 """
 import concurrent.futures
+import copy
 import functools
 import hashlib
 import io
@@ -15,7 +16,7 @@ import shlex
 import numpy as np
 from PIL import Image
 
-from backend import streams
+from backend import labels, streams
 from backend.archive import Member, contents, is_archive
 from backend.errors import UserError
 from backend.signals import start_worker
@@ -29,11 +30,12 @@ class PictureFolder:
     """The pictures of one size in `root`/<size>, a folder or in an archive. Holds their names only.
 
     holdout: the share of them that is left out, or, where `held`, what is there instead; a
-    picture's name decides, so that it is the same one at all sizes. Raises UserError for a missing
-    or empty folder.
+    picture's name decides, so that it is the same one at all sizes. labelled: whether `labels`, the
+    class of each picture, is wanted, int32 [pictures]; else None. Raises UserError for a missing or
+    empty folder, and where a label is missing.
     """
 
-    def __init__(self, root, size, holdout=0.0, held=False):
+    def __init__(self, root, size, holdout=0.0, held=False, labelled=False):
         self.path, self.size = os.path.join(root, str(size)), size
         self.archived = archived_sizes(root).get(size) if is_archive(root) else None
         try:
@@ -64,6 +66,8 @@ class PictureFolder:
             if not self.names:
                 raise UserError(f"--holdout {holdout:g}: that is {'none' if held else 'all'} of "
                                 f"the {count} pictures in {self.path}: type another share")
+        self.labels = labels.of_pictures(read_labels(root), self.names, self.path) if labelled \
+            else None
 
     def __len__(self):
         return len(self.names)
@@ -80,19 +84,33 @@ class PictureFolder:
                 raise UserError(f"{path}: cannot be read ({error}): leave it out") from None
 
     def fingerprint(self):
-        """{"count": number of pictures, "names": hash of their names}."""
-        return {"count": len(self),
-                "names": hashlib.sha1("\n".join(self.names).encode(errors="replace")).hexdigest()}
+        """{"count": number of pictures, "names": hash of their names}, "labels": of their labels,
+        where there are."""
+        found = {"count": len(self),
+                 "names": hashlib.sha1("\n".join(self.names).encode(errors="replace")).hexdigest()}
+        return found if self.labels is None else \
+            found | {"labels": hashlib.sha1(self.labels.tobytes()).hexdigest()}
 
     def file(self, i):
         """The path of a picture, or the Member of an archive that it is."""
         return self.archived.member(self.places[i]) if self.archived else \
             os.path.join(self.path, self.names[i])
 
+    def indices(self, positions, seed):
+        """Which pictures are at these positions of the endless shuffle."""
+        return [int(shuffled(len(self), i // len(self), seed)[i % len(self)]) for i in positions]
+
+    def of_class(self, number):
+        """A PictureFolder of only those of one class; there may be none."""
+        some = copy.copy(self)
+        kept = np.flatnonzero(self.labels == number)
+        some.names, some.places = ([whole[i] for i in kept] for whole in (self.names, self.places))
+        some.labels = self.labels[kept]
+        return some
+
     def files(self, positions, seed):
-        """Those at these positions of the endless shuffle."""
-        return [self.file(shuffled(len(self), i // len(self), seed)[i % len(self)])
-                for i in positions]
+        """Those at these positions."""
+        return [self.file(i) for i in self.indices(positions, seed)]
 
 
 def opened(file):
@@ -102,6 +120,11 @@ def opened(file):
 
 def archived_sizes(path):
     """{size: its Contents} of an archive: 8/, 16/ … at its top or in a folder of it."""
+    return archived_place(path)[1]
+
+
+def archived_place(path):
+    """(the folder of an archive in which 8/, 16/ … are, {size: its Contents})."""
     found = {}                                          # by the folder that they are in
     for folder, there in contents(path).items():
         above, _, name = folder.rpartition("/")
@@ -110,7 +133,30 @@ def archived_sizes(path):
             found.setdefault(above, {})[size] = there
     highest = min(found, default=None, key=lambda above: (
         above.count("/") + bool(above), -len(found[above]), above))
-    return found.get(highest, {})
+    return highest or "", found.get(highest, {})
+
+
+def read_labels(root):
+    """The labels.Labels of the pictures in 8/, 16/ … of `root`, from the dataset.json beside them.
+
+    Raises UserError where there is none, or where it does not tell two classes.
+    """
+    place, there = root, None
+    if is_archive(root):
+        place = f"{root}/{archived_place(root)[0]}".rstrip("/")
+        there = contents(root).get(archived_place(root)[0])
+    path = os.path.join(place, labels.NAME)
+    is_there = labels.NAME in there.names if there else os.path.isfile(path)
+    if not is_there:
+        raise UserError(f"--labels: no {path}, which says of which class each picture is: type "
+                        "python resize.py FOLDER, where FOLDER has a sub-folder for each class, or "
+                        "with --labels FILE.csv:COLUMN")
+    found = labels.of_file(there.member(there.names.index(labels.NAME)) if there else path,
+                           os.stat(root if there else path).st_mtime_ns)
+    if not found or found.how_many() < 2:
+        raise UserError(f"{path}: found {'one class' if found else 'no labels'}, wanted two or "
+                        "more: leave --labels out")
+    return found
 
 
 def is_picture(name):
@@ -190,27 +236,31 @@ def check_size(path, found, size):
 def load_batch(paths, flips, size, channels):
     """uint8 [N, channels, size, size], mirrored where `flips` says so, and what could not be read.
 
-    paths: or Members of an archive. The latter: [(path, reason)]. In the place of such a picture is
-    another of the same batch.
+    paths: or Members of an archive. The latter: [(index, path, reason)]. In the place of such a
+    picture is another of the same batch, see stand_ins.
     """
-    batch, good, bad = np.empty((len(paths), channels, size, size), np.uint8), [], []
+    batch, bad = np.empty((len(paths), channels, size, size), np.uint8), []
     for i, (path, flip) in enumerate(zip(paths, flips)):
         try:
             with Image.open(opened(path)) as picture:
                 check_size(path, picture.size, size)
                 pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
         except (OSError, UserError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-            bad.append((path, str(error).removeprefix(f"{path}: ")))
+            bad.append((i, path, str(error).removeprefix(f"{path}: ")))
             continue
         pixels = pixels[:, ::-1] if flip else pixels
         batch[i] = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
-        good.append(i)
-    if not good:
-        raise UserError(f"none of the {len(paths)} pictures of a batch can be read: {bad[0][0]}: "
-                        f"{bad[0][1]}")
-    for i in sorted(set(range(len(paths))) - set(good)):
-        batch[i] = batch[good[i % len(good)]]
-    return batch, bad
+    if len(bad) == len(paths):
+        raise UserError(f"none of the {len(paths)} pictures of a batch can be read: {bad[0][1]}: "
+                        f"{bad[0][2]}")
+    return (batch[stand_ins(len(paths), bad)] if bad else batch), bad
+
+
+def stand_ins(count, bad):
+    """Which picture of a batch is in each place: its own, or another where that is among `bad`."""
+    wanting = {i for i, _, _ in bad}
+    good = [i for i in range(count) if i not in wanting]
+    return [good[i % len(good)] if i in wanting else i for i in range(count)]
 
 
 def to_float(pixels):
@@ -222,14 +272,15 @@ class Loader:
     """Loads batches ahead of time in `workers` processes; 0 loads when asked.
 
         with Loader("data", channels=3, seed=0) as loader:
-            for first, images in loader.batches(size=32, batch=16, images_seen=0): …
+            for first, images, labels in loader.batches(size=32, batch=16, images_seen=0): …
 
     A picture that cannot be read is said once, through `warn`, and another stands in its place.
     """
 
-    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print, holdout=0.0):
+    def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print, holdout=0.0,
+                 labelled=False):
         self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
-        self.holdout = holdout
+        self.holdout, self.labelled = holdout, labelled
         self.workers, self.pool, self.warn, self.unreadable = workers, None, warn, set()
         self.folders = {}
 
@@ -248,13 +299,15 @@ class Loader:
     def folder(self, size):
         """The PictureFolder of a size, with the names that it had when it was first asked for."""
         if size not in self.folders:
-            self.folders[size] = PictureFolder(self.root, size, self.holdout)
+            self.folders[size] = PictureFolder(self.root, size, self.holdout,
+                                               labelled=self.labelled)
         return self.folders[size]
 
     def batches(self, size, batch, images_seen, part=None):
-        """Endless (images_seen, float32 [N, channels, size, size] in [-1, 1]).
+        """Endless (images_seen, float32 [N, channels, size, size] in [-1, 1], labels).
 
-        part: which images of each batch, as a list of N indices; all of them by default.
+        labels: int32 [N], the class of each picture; None where they are not wanted. part: which
+        images of each batch, as a list of N indices; all of them by default.
         """
         folder = self.folder(size)
         part = range(batch) if part is None else part
@@ -263,14 +316,17 @@ class Loader:
         while True:
             while len(ahead) < 2 * self.workers + 1:
                 wanted = [position + int(i) for i in part]
-                job = (folder.files(wanted, self.seed), flips(wanted, self.seed, self.mirror),
+                chosen = folder.indices(wanted, self.seed)
+                job = ([folder.file(i) for i in chosen], flips(wanted, self.seed, self.mirror),
                        size, self.channels)
-                ahead.append((position, job, self.submit(job)))
+                ahead.append((position, chosen, job, self.submit(job)))
                 position += batch
-            first, job, future = ahead.pop(0)
+            first, chosen, job, future = ahead.pop(0)
             pixels, bad = self.result(job, future)
             self.tell(bad, folder)
-            yield first, to_float(pixels)
+            classes = None if folder.labels is None else \
+                folder.labels[chosen][stand_ins(len(chosen), bad)]
+            yield first, to_float(pixels), classes
 
     def submit(self, job):
         try:
@@ -294,7 +350,7 @@ class Loader:
 
     def tell(self, bad, folder):
         """Warn of each file once. Raises UserError where it is more than one in a hundred."""
-        for path, reason in bad:
+        for _, path, reason in bad:
             if path not in self.unreadable:
                 self.unreadable.add(path)
                 self.warn(f"warning: {path}: cannot be read ({reason}); left out")

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from backend.errors import UserError, counted
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
-from dataset import PictureFolder, check_root
+from dataset import PictureFolder, check_root, read_labels
 from measures import attributes, inception, lpips
 from measures.evaluate import (
     METRICS,
@@ -40,7 +40,8 @@ def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
     check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)}")
-    folder = PictureFolder(args.data, header["size"])
+    labels = labels_in(args, header)
+    folder = PictureFolder(args.data, header["size"], labelled=bool(labels))
     folder.check()
     if "ppl" in args.metrics and header["size"] < 16:
         raise UserError(f"ppl: {args.checkpoint} is of size {header['size']}, wanted 16 or more")
@@ -48,31 +49,69 @@ def main(argv=None):
         raise UserError(f"--ppl_crop: {args.checkpoint} is of size {header['size']}, wanted 32 or "
                         "more")
     mirror = args.mirror or bool(header.get("settings", {}).get("mirror"))
-    count = min(args.images, len(folder))
-    if count < 2:
-        raise UserError(f"{folder.path}: found {counted(count, 'picture')}, wanted 2 or more to "
-                        "compare")
-    if count < args.images:
-        print(f"note: {folder.path} has {count} pictures, not {args.images}: distances of few "
-              "pictures are larger, compare only equal numbers", file=sys.stderr)
+    if len(folder) < 2:
+        raise UserError(f"{folder.path}: found {counted(len(folder), 'picture')}, wanted 2 or more "
+                        "to compare")
+    if len(folder) < args.images:
+        print(f"note: {folder.path} has {len(folder)} pictures, not {args.images}: distances of "
+              "few pictures are larger, compare only equal numbers", file=sys.stderr)
+    folders = {"": folder} | (by_class(folder, labels) if args.by_class else {})
     bring_up(args.device, args.cuda_home)
     network, perceptual, parts = load_networks(args.metrics, args.inception, args.lpips,
                                                args.features)
     if parts:
         parts.check(header["model"]["channels"])
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
-    total = count * (bool(args.metrics - {"ppl"}) + 2 * ("ppl" in args.metrics))
-    with tqdm(total=total, unit="picture", delay=2) as bar:
-        measure = Measure(args.metrics, args.seed, network, parts=parts)
-        found = evaluate(measure, perceptual, generator, header["size"], header["alpha"],
-                         Real(folder, header["model"]["channels"], mirror, args.seed), count,
-                         args.ppl_crop, bar.update)
     print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}" +
           (", mirrored or not as in training" if mirror else "") + "; no truncation")
-    for _, label, value, beside, how in found:
-        print(f"  {label:24} {value:9.4g}   {count:,} pictures, seed {args.seed}, {how}" +
-              (f" ({beside})" if beside else ""))
+    for kind, some in folders.items():
+        count = min(args.images, len(some))
+        if count < 2:
+            print(f"{kind}: {counted(count, 'picture')}, too few to compare")
+            continue
+        wanted = args.metrics - ({"ppl"} if kind else set())    # whose ways are within one class
+        total = count * (bool(wanted - {"ppl"}) + 2 * ("ppl" in wanted))
+        with tqdm(total=total, unit="picture", delay=2, leave=False) as bar:
+            measure = Measure(wanted, args.seed, network, parts=parts, labels=labels)
+            found = evaluate(measure, perceptual, generator, header["size"], header["alpha"],
+                             Real(some, header["model"]["channels"], mirror, args.seed), count,
+                             args.ppl_crop, bar.update)
+        print(f"{kind}:\n" * bool(kind), end="")
+        for _, label, value, beside, how in found:
+            print(f"  {label:24} {value:9.4g}   {count:,} pictures, seed {args.seed}, {how}" +
+                  (f" ({beside})" if beside else ""), flush=True)
     return 0
+
+
+def labels_in(args, header):
+    """The Labels of DATA, which generated pictures then have as the real ones beside them; None
+    where the network has none, or they are not known."""
+    count, place = header["model"]["labels"], shlex.quote(args.data)
+    if args.by_class and not count:
+        raise UserError(f"--by_class: {args.checkpoint} is a network without labels: leave it out")
+    if not count:
+        return None
+    try:
+        labels = read_labels(args.data)
+    except UserError as error:
+        if args.by_class:
+            raise
+        print(f"note: {args.checkpoint} is a network with labels, whose pictures are painted of "
+              f"all classes alike, for {place} has none "
+              f"({str(error).removeprefix('--labels: ').partition(',')[0]})", file=sys.stderr)
+        return None
+    names = header.get("classes", [])
+    if labels.how_many() != count or names and labels.classes and labels.classes != names:
+        raise UserError(f"{args.data}: has {labels.how_many()} classes, {args.checkpoint} knows "
+                        f"{'others' if labels.how_many() == count else count}: name the data that "
+                        "it was trained on")
+    return labels
+
+
+def by_class(folder, labels):
+    """{"class NAME": the PictureFolder of only those}."""
+    return {f"class {labels.classes[number] if labels.classes else number}": folder.of_class(number)
+            for number in range(labels.how_many())}
 
 
 def parse_arguments(argv):
@@ -97,6 +136,8 @@ def parse_arguments(argv):
     parser.add_argument("--ppl_crop", action="store_true", help="of ppl, compare the part of the "
                         "pictures that the official code does, made for aligned faces: rows 3/8 "
                         "to 7/8, columns 1/4 to 3/4 (default: whole pictures)")
+    parser.add_argument("--by_class", action="store_true", help="of a network with labels, measure "
+                        "each class by itself too")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "

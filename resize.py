@@ -4,18 +4,19 @@
     python resize.py photos                     photos/8 … photos/256 from all pictures in photos
     python resize.py photos.zip                 the same from an archive, into photos/
     python resize.py photos --zip data.zip      into one file: python train.py data.zip
+    python resize.py photos --labels a.csv:kind with labels: python train.py photos --labels
 
 Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif), also grey,
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
 first one. Other files are listed; masks that avatars.py drew are left out. Running it again does
-only what is missing (but for --zip). At the end stands what was found to be odd: pictures that are
-not square, that are there twice, or that show next to nothing, of those that it read.
+only what is missing (but for --zip). Where all pictures are in sub-folders, these become their
+labels, in dataset.json; labels that are there in such a file stay. At the end stands what was found
+to be odd: pictures that are not square, that are there twice, or that show next to nothing, of
+those that it read.
 """
 import contextlib
-import hashlib
 import io
 import os
-import re
 import shlex
 import statistics
 from typing import NamedTuple, Optional
@@ -23,7 +24,7 @@ from typing import NamedTuple, Optional
 from PIL import Image, ImageColor, UnidentifiedImageError
 from tqdm import tqdm
 
-from backend import archive
+from backend import archive, labels
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, remove_leftovers, replacing, scratch_folder
 from backend.signals import helpers
@@ -31,7 +32,7 @@ from backend.threads import cores
 from cli import Parser, run, size_argument
 from dataset import PICTURES, available_sizes, opened
 from networks.config import power_of_two
-from pictures import finding, oddities
+from pictures import finding, labelling, oddities
 from pictures.grid import png
 from pictures.reading import make_square, open_picture, to_rgb
 
@@ -84,14 +85,24 @@ def main():
               f"{own_size}×{own_size} or not {' '.join(PICTURES)} (such as {odd[0]}): good for the "
               f"smaller sizes, but training at {own_size} needs them in another folder: move them "
               "to photos and type python resize.py photos")
+    found = labelling.find(source, os.path.dirname(os.path.abspath(source)) if own_size else None,
+                           args.labels, [*extents])
     if args.zip:
         as_they_are = {name: files[name] for name in extents.keys() - set(odd)
                        if own_size and os.sep not in name}
-        results = into_archive(args, files, sizes, own_size, as_they_are)
+        results = into_archive(args, files, sizes, own_size, as_they_are, found)
         sizes = [own_size, *sizes] if as_they_are else sizes
     else:
+        if found and found.made:
+            labels.check_writable(target, found.made)
         results = into_folders(args, files, sizes, target)
-    return report(args, results, others, target, sizes)
+        if found and (found.made or not os.path.exists(os.path.join(target, labels.NAME))):
+            labels.write(target, found)
+    status = report(args, results, others, target, sizes)
+    if found:
+        print("  " + labelling.says(found, [*extents], shlex.quote(target),
+                                    args.zip or os.path.join(target, labels.NAME)))
+    return status
 
 
 def what_instead(args, sizes, packed, others):
@@ -117,9 +128,12 @@ def read_extents(files):
     return extents
 
 
-def into_archive(args, files, sizes, own_size, as_they_are):
-    """{name: Outcome}; as_they_are: {name: path} of what goes into own_size/ unchanged."""
+def into_archive(args, files, sizes, own_size, as_they_are, found):
+    """{name: Outcome}; as_they_are: {name: path} of what goes into own_size/ unchanged; found:
+    Labels or None."""
     with naming(args.zip), archive.writing(args.zip) as made:
+        if found:
+            made.add(labels.NAME, labels.to_json(found))
         for name in sorted(as_they_are):
             with naming(as_they_are[name]), open(as_they_are[name], "rb") as file:
                 made.add(f"{own_size}/{name}", file.read())
@@ -158,6 +172,9 @@ def parse_arguments():
                         "(default white)")
     parser.add_argument("--zip", metavar="FILE.zip", help="write all sizes into an archive "
                         "instead of folders, for train.py FILE.zip; of data/128, those of 128 too")
+    parser.add_argument("--labels", metavar="FILE.csv:COLUMN", help="the labels of the pictures, "
+                        "for train.py --labels: a column of a table whose first one has their "
+                        "names (default: those of a dataset.json, else the sub-folders)")
     parser.add_argument("--report", metavar="FILE.csv", help="write the names of the pictures that "
                         "are odd, and why; reads all of them, also those that are there already")
     parser.add_argument("--workers", type=int, default=cores(),
@@ -226,23 +243,11 @@ def choose_sizes(args, own_size, extents):
     return [2 ** k for k in range(largest.bit_length() - 1, args.min_size.bit_length() - 2, -1)]
 
 
-def target_name(name):
-    """PNG name of the picture `name` (a relative path), different for every path.
-
-    a.png keeps its name; others carry eight digits of a hash: a.jpg → a-0c9a5d21.png.
-    """
-    if os.sep not in name and name.endswith(".png") and len(os.fsencode(name)) < 250:
-        return name
-    digits = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(name)[0].replace(os.sep, "_"))
-    return f"{stem[-100:]}-{digits}.png"
-
-
 def resize_all(args, target, scratch, files, sizes, made=None):
     """{name: Outcome}; made: an archive that the pictures go into."""
     jobs = []
     for name, file in files.items():
-        paths = [os.path.join(target, str(s), target_name(name)) for s in sizes]
+        paths = [os.path.join(target, str(s), labels.target_name(name)) for s in sizes]
         missing = [made or args.force or not os.path.isfile(p) for p in paths]
         jobs.append(Job(file, sizes, paths, list(map(bool, missing)), args.fit, args.background,
                         scratch))
@@ -307,9 +312,9 @@ def report(args, results, others, target, sizes):
         if outcome.reason:
             print(f"  {'skipped' if outcome.kind == 'unreadable' else 'NOT WRITTEN'} {name}: "
                   f"{outcome.reason}")
+    others = [name for name in others if os.path.basename(name) != labels.NAME]
     if others:
-        print(f"  no pictures that can be read: {by_ending(others)}" +
-              "; labels are not used yet" * any(name.endswith("dataset.json") for name in others))
+        print(f"  no pictures that can be read: {by_ending(others)}")
     odd = [(name, "unreadable", outcome.reason) for name, outcome in results.items()
            if outcome.kind == "unreadable"]
     odd += oddities.find({name: outcome.traits for name, outcome in results.items()

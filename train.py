@@ -13,12 +13,14 @@ import shlex
 import sys
 import time
 
+import numpy as np
+
 import backend
 from backend import mpi, streams
 from backend.errors import UserError, counted
 from backend.files import make_folder
 from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
-from dataset import Loader, PictureFolder, load_batch, to_float
+from dataset import Loader, PictureFolder, load_batch, read_labels, stand_ins, to_float
 from pictures.grid import save_grid
 from training import flags, runs, settings, stats
 from training.measuring import DuringTraining
@@ -49,11 +51,15 @@ def main(argv=None):
         config = snapshot.model_config(saved[0], saved[2])
     else:
         s = settings.new_run(typed, init and init[0])
-        config = settings.model_config(s, init and init[0])
+    labels = read_labels(s["data"]) if s["labels"] else None
+    if saved:
+        check_classes(labels, config, saved[0], s)
+    else:
+        config = settings.model_config(s, init and init[0], labels.how_many() if labels else 0)
     settings.check_division(s, config)
     settings.check_freeze(s, config, init)
     schedule = settings.make_schedule(s)
-    pictures = check_pictures(s, schedule)
+    pictures, shares = check_pictures(s, schedule, config)
     backend.use_conv(s["conv"])
     say_what_is_not_reached(schedule)
     if s.get("dry_run"):
@@ -70,7 +76,8 @@ def main(argv=None):
         runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"], s["amp"])
-    training = make_training(s, schedule, config, pictures)
+    training = make_training(s, schedule, config, pictures, shares,
+                             labels.classes if labels else [])
     if saved:
         say_what_changed(training, saved[0])
         training.restore(*saved)
@@ -93,13 +100,13 @@ def main(argv=None):
         raise UserError(memory_advice(s, schedule, training.images_seen)) from None
 
 
-def make_training(s, schedule, config, pictures=None):
-    """The Training of a run's architecture."""
+def make_training(s, schedule, config, *of_data):
+    """The Training of a run's architecture; of_data: pictures, shares, classes."""
     if s["arch"] == "stylegan2":
         from training.iteration2 import StyleGAN2Training as Training
     else:
         from training.iteration import Training
-    return Training(s, schedule, config, pictures)
+    return Training(s, schedule, config, *of_data)
 
 
 def memory_advice(s, schedule, images_seen):
@@ -151,27 +158,43 @@ def find_run(typed):
     return None
 
 
-def check_pictures(s, schedule):
-    """Every size of the schedule is there, before the first step is made; {size: fingerprint}."""
-    pictures = {}
+def check_classes(labels, config, header, s):
+    """Raise UserError where a run goes on with other classes than it was begun with."""
+    count, then = labels.how_many() if labels else 0, header.get("classes", [])
+    if count != config.labels or labels and labels.classes != then:
+        names = [", ".join(some)[:100] or counted(number, "label")
+                 for number, some in ((count, labels.classes if labels else []),
+                                      (config.labels, then))]
+        raise UserError(f"{s['data']}: found other classes ({names[0]}) than those with which the "
+                        f"run {s['name']} was begun ({names[1]}): begin another run with --name")
+
+
+def check_pictures(s, schedule, config):
+    """Every size of the schedule is there, before the first step is made.
+
+    Returns {size: fingerprint}, and the share of each class, where there are labels.
+    """
+    pictures, shares = {}, None
     for size in schedule.sizes:
-        folder = PictureFolder(s["data"], size, s["holdout"])
+        folder = PictureFolder(s["data"], size, s["holdout"], labelled=s["labels"])
         folder.check()
         pictures[str(size)] = folder.fingerprint()
         if s["holdout"]:
-            PictureFolder(s["data"], size, s["holdout"], held=True)
+            PictureFolder(s["data"], size, s["holdout"], held=True, labelled=s["labels"])
+    if s["labels"]:
+        shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if len(folder) < 5000 and not s.get("dry_run"):
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; watch the grids "
               "for pictures that repeat" + ("" if s["mirror"] else
                                             ", and try --mirror where it is right"),
               file=sys.stderr)
-    return pictures
+    return pictures, shares
 
 
 def check_same_pictures(folder):
     """Raise UserError in all processes where one sees others; each reads the folder itself."""
-    names = folder.fingerprint()["names"]
-    if not mpi.same(int(names[:12], 16)):
+    found = folder.fingerprint()
+    if not all(mpi.same(int(found.get(key, "0")[:12], 16)) for key in ("names", "labels")):
         raise UserError(f"{folder.path}: not all processes see the same pictures there: leave it "
                         "alone while training starts or grows, and give every machine a whole copy")
 
@@ -181,16 +204,19 @@ def check_same_pictures(folder):
 
 def loop(training, started):
     s, schedule = training.s, training.schedule
-    columns, rows = grid_shape(schedule.max_size)
+    columns, rows = grid_shape(schedule.max_size, training.config.labels)
     cell = max(schedule.max_size, 64)                   # pixels; smaller pictures are enlarged
     latents = streams.rng("grid", s["seed"]).standard_normal(
         (columns * rows, training.config.latent), "float32")
+    classes = row_classes(training.config.labels, rows).repeat(columns)
+    if len(classes):
+        latents = np.concatenate([latents, training.one_hot(classes)], 1)
     samples = os.path.join(SAMPLES, s["name"])
     stop = StopSignals(started, s["max_minutes"])
     watch = DuringTraining(s, started)
     with ProgressBar(training) as bar, Loader(s["data"], training.config.channels, s["seed"],
                                               s["mirror"], s["workers"], bar.write,
-                                              s["holdout"]) as loader:
+                                              s["holdout"], s["labels"]) as loader:
         saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
 
         def write_samples():
@@ -204,9 +230,9 @@ def loop(training, started):
 
         if training.images_seen == 0 and mpi.FIRST:
             folder = loader.folder(schedule.max_size)
-            count = columns * rows
-            real, _ = load_batch(folder.files(range(count), s["seed"]), [False] * count,
-                                 schedule.max_size, training.config.channels)
+            files = real_files(folder, s["seed"], columns * rows, classes)
+            real, _ = load_batch(files, [False] * len(files), schedule.max_size,
+                                 training.config.channels)
             with saver.trying("training goes on"):
                 save_grid(to_float(real), columns, os.path.join(samples, "real.png"), cell)
         events = s["tensorboard"] and mpi.FIRST and stats.Events(
@@ -225,7 +251,7 @@ def loop(training, started):
                                          training.my_parts(phase.batch).ravel())
             before, problem = training.images_seen, None
             try:
-                _, images = next(batches)
+                _, images, known = next(batches)
             except UserError as error:                  # the pictures are gone
                 problem = error
             verdict = mpi.largest(2 if problem else int(stop.asked()))
@@ -239,7 +265,7 @@ def loop(training, started):
                 break
             if begins:
                 check_same_pictures(loader.folder(size))
-            measured, found = training.step(images), {}
+            measured, found = training.step(images, known), {}
             bar.step(phase, measured)
             course.add(measured, phase.batch)
             if (crossed(before, training.images_seen, s["metric_kimg"])
@@ -280,10 +306,12 @@ def held_out_score(training, phase):
     s, first = training.s, training.images_seen
     if not s["holdout"] or not mpi.FIRST:
         return None
-    folder = PictureFolder(s["data"], phase.size, s["holdout"], held=True)
-    images, _ = load_batch(folder.files(range(first, first + phase.batch), s["seed"]),
-                           [False] * phase.batch, phase.size, training.config.channels)
-    return training.score(to_float(images), phase)
+    folder = PictureFolder(s["data"], phase.size, s["holdout"], True, s["labels"])
+    chosen = folder.indices(range(first, first + phase.batch), s["seed"])
+    images, bad = load_batch([folder.file(i) for i in chosen], [False] * phase.batch, phase.size,
+                             training.config.channels)
+    labels = folder.labels[chosen][stand_ins(len(chosen), bad)] if s["labels"] else None
+    return training.score(to_float(images), phase, labels)
 
 
 def too_many_skipped(training, phase):
@@ -313,10 +341,29 @@ def resume_command(s):
     return f"{start}python train.py {shlex.quote(s['data'])}{name} --resume"
 
 
-def grid_shape(max_size):
-    """(columns, rows) of the sample grid: about a thousand pixels wide."""
+def grid_shape(max_size, labels=0):
+    """(columns, rows) of the sample grid: about a thousand pixels wide, with a row for each label
+    where these are not too many."""
     columns = min(16, max(4, 1024 // max_size))
-    return columns, max(2, columns // 2)
+    return columns, labels if 2 <= labels <= columns else max(2, columns // 2)
+
+
+def row_classes(labels, rows):
+    """The class of each row of the grid, int [rows], evenly over all; [0] where there are none."""
+    return np.arange(rows if labels else 0) * labels // rows
+
+
+def real_files(folder, seed, count, classes):
+    """So many pictures for a grid, of these classes where there are some, int [count]."""
+    order = np.array(folder.indices(range(len(folder)), seed)) if len(classes) else None
+    if order is None:
+        return folder.files(range(count), seed)
+    found = []
+    for i, kind in enumerate(classes):
+        some = order[folder.labels[order] == kind]
+        some = some if len(some) else order             # a class without pictures
+        found.append(folder.file(int(some[i % len(some)])))
+    return found
 
 
 if __name__ == "__main__":

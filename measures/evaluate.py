@@ -31,21 +31,24 @@ class Measure:
     """Real and generated pictures go in, some at a time; results come out.
 
     network: an Inception, where its features are wanted; parts: an Attributes, where they are.
-    floors: whether to measure the real pictures among themselves too.
+    floors: whether to measure the real pictures among themselves too. labels: a labels.Labels, of
+    the classes that `add` is told.
     """
 
-    def __init__(self, wanted, seed=0, network=None, floors=True, parts=None):
+    def __init__(self, wanted, seed=0, network=None, floors=True, parts=None, labels=None):
         self.wanted, self.seed, self.with_floors = wanted, seed, floors
         self.network = network if OF_FEATURES & wanted else None
         self.parts = parts if "parts" in wanted else None
         self.seen = [], [], []                  # what it sees in the same three kinds of pictures
+        self.asked, self.classes = attribute_of(labels, self.parts), []
         # Real pictures, generated ones, and further real ones for the floor.
         self.real, self.fake, self.others = (swd.Descriptors(seed, i) for i in range(3))
         self.real_diversity, self.diversity = Diversity(), Diversity()
         self.features = [], []
 
-    def add(self, real, fake):
-        """uint8 [n, C, size, size] each, equally many."""
+    def add(self, real, fake, classes=None):
+        """uint8 [n, C, size, size] each, equally many, and of both the classes, int [n]."""
+        self.classes.extend([] if classes is None else classes)
         if "swd" in self.wanted:
             self.real.add(real)
             self.fake.add(fake)
@@ -135,6 +138,12 @@ class Measure:
             yield (column, label, value, f"other real ones: {floor:.4g}" if others else None, meant)
         yield ("whole", "whole pictures", float(fake[2].mean()),
                f"the real ones: {real[2].mean():.4f}", how)
+        if self.asked and self.classes:
+            name, place, values = self.asked
+            shown = [float((seen[1][:, place] == values[self.classes]).mean())
+                     for seen in (fake, real)]
+            yield (None, f"show their label, {name}", shown[0], f"the real ones: {shown[1]:.4f}",
+                   how)
 
 
 def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=False, done=None,
@@ -149,8 +158,9 @@ def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=Fals
         if stopped():
             raise Stopped
         some = range(first, min(first + CHUNK, count))
-        measure.add(real.load(some),
-                    generated(generator, size, alpha, range(seed + first, seed + some.stop)))
+        classes = real.classes(some)
+        measure.add(real.load(some), generated(
+            generator, size, alpha, range(seed + first, seed + some.stop), classes), classes)
         if measure.with_floors and measure.wanted & {"swd", "parts"} and \
                 len(real.folder) >= 2 * count:
             measure.add_others(real.load(range(count + first, count + some.stop)))
@@ -185,10 +195,28 @@ class Real:
                                  self.channels)
         return pictures
 
+    def classes(self, some):
+        """Theirs, int [n], which the generated ones beside them are to have; or None."""
+        return None if self.folder.labels is None else \
+            self.folder.labels[self.folder.indices(some, self.seed)]
 
-def generated(generator, size, alpha, seeds):
-    """uint8 [N, C, size, size]: what `seeds` look like, each with noise of its own."""
-    styles = styles_of(generator, latents_of(seeds, generator.config), size, 1)
+
+def attribute_of(labels, parts):
+    """Which attribute of an Attributes the Labels are, as resize.py --labels attributes.csv:NAME
+    makes them: (its name, its place, int [classes]: the number of the value that is each class);
+    None where they are none."""
+    name = (labels and labels.made or "").rpartition(":")[2]
+    values = parts.attributes.get(name, []) if parts else []
+    if not values or not {*labels.classes} <= {*values}:
+        return None
+    return name, [*parts.attributes].index(name), np.array([values.index(kind)
+                                                            for kind in labels.classes])
+
+
+def generated(generator, size, alpha, seeds, classes=None):
+    """uint8 [N, C, size, size]: what `seeds` look like, each with noise of its own, and of their
+    classes, by default as latents_of draws them."""
+    styles = styles_of(generator, latents_of(seeds, generator.config, classes), size, 1)
     images = paint(generator, styles, size, alpha,
                    noise=lambda rows: random_noise([seeds[i] for i in rows], size,
                                                         generator.config.arch))

@@ -13,13 +13,13 @@ NOISES = ("const", "random", "none")
 def latents_of(seeds, config, label=None):
     """One latent per seed, NumPy [N, latent + labels]: the same for a seed, whatever is beside it.
 
-    Behind each stands its label, where the network has some: `label`, a number from 0, or by
-    default one of all that the seed draws.
+    Behind each stands its label, where the network has some: `label`, a number from 0 or one for
+    each seed, or by default one of all that the seed draws.
     """
     latents = np.stack([np.random.RandomState(seed).randn(config.latent) for seed in seeds])
     if config.labels:
-        chosen = [streams.rng("label", seed).integers(config.labels) if label is None else label
-                  for seed in seeds]
+        chosen = [streams.rng("label", seed).integers(config.labels) for seed in seeds] \
+            if label is None else label
         labels = np.zeros((len(seeds), config.labels))
         labels[np.arange(len(seeds)), chosen] = 1
         latents = np.concatenate([latents, labels], 1)

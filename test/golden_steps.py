@@ -4,7 +4,7 @@ import numpy as np
 
 from backend import jt
 from training import iteration2, recipes, settings
-from training.iteration import W_AVG_BETA
+from training.iteration import W_AVG_BETA, Inputs
 from training.loss import softplus
 from weights import official2, snapshot
 
@@ -45,7 +45,8 @@ class Steps:
         others = np.zeros_like(z)
         given = self.golden.get(f"{step}_mix_z", others)
         others[:len(given)] = given
-        return z, others, int(self.golden.get(f"{step}_mix_crossover", self.source.config.layers))
+        return Inputs(z, others, int(self.golden.get(f"{step}_mix_crossover",
+                                                     self.source.config.layers)))
 
     def w_avg(self, run, w_mean):
         found = run.G.w_avg * W_AVG_BETA + w_mean * (1 - W_AVG_BETA)
@@ -67,7 +68,7 @@ class Steps:
     def Gmain(self, step):
         run, inputs = self.new(), self.inputs(step)
         terms, (w_mean,) = run.generator_terms(run.D, inputs)
-        scores = run.D(run.paint(*inputs, run.maps(0))[0])
+        scores = run.D(run.paint(inputs, run.maps(0))[0])
         return {"fake_scores": (scores.numpy(), IMAGES),
                 "loss": (softplus(-scores).numpy(), IMAGES), "w_avg_after": self.w_avg(run, w_mean),
                 **self.gradients(step, run.G, run.adam_G.parameters, terms)}
@@ -75,8 +76,8 @@ class Steps:
     def Dmain(self, step):
         run, inputs = self.new(), self.inputs(step)
         real = jt.array(self.golden["real"])
-        terms, (*_, w_mean) = run.discriminator_terms(run.D, real, inputs)
-        fake, real = run.D(run.paint(*inputs, run.maps(0))[0]), run.D(real)
+        terms, (*_, w_mean) = run.discriminator_terms(run.D, real, None, inputs)
+        fake, real = run.D(run.paint(inputs, run.maps(0))[0]), run.D(real)
         return {"fake_scores": (fake.numpy(), IMAGES), "real_scores": (real.numpy(), IMAGES),
                 "loss": ((softplus(fake) + softplus(-real)).numpy(), IMAGES),
                 "w_avg_after": self.w_avg(run, w_mean),
@@ -84,7 +85,7 @@ class Steps:
 
     def Dreg(self, step):
         run, real = self.new(), jt.array(self.golden["real"])
-        terms, _ = run.r1_terms(run.D, real)
+        terms, _ = run.r1_terms(run.D, real, None)
         scores = run.D(real)
         gradient = jt.grad(scores.sum(), real, retain_graph=True)
         penalty = (gradient * gradient).sum([1, 2, 3]).numpy()
@@ -95,10 +96,11 @@ class Steps:
 
     def Greg(self, step):
         """Through path_length_step itself: what it draws is given to it, and its step recorded."""
-        run, (z, others, crossover), kept = self.new(), self.inputs(step), {}
+        run, inputs, kept = self.new(), self.inputs(step), {}
         directions = jt.array(self.golden[f"{step}_pl_noise"] / np.float32(self.source.config.size))
         few = len(directions)
-        draw = z[:few], others[:few], crossover, run.maps(few), directions
+        inputs = inputs._replace(latents=inputs.latents[:few], others=inputs.others[:few])
+        draw = inputs, run.maps(few), directions
         run.draw_paths = lambda _rng, _phase: [draw]
         run.last_sound = jt.ones(1)
 

@@ -180,10 +180,24 @@ class Net:
         return x @ self.weight(layer, gain, lrmul).transpose(1, 0) + self.p[layer + ".bias"] * lrmul
 
 
-def style(G, z, layers):
-    x = z * ((z ** 2).mean(1) + 1e-8) ** -0.5
+def style(G, z, layers, labels=None):
+    """Behind the latents z [N, latent] stand as many numbers of the labels, [N, labels]."""
+    embedded = None if labels is None else T(labels) @ G.p["mapping.embed.weight"].transpose(1, 0)
+    square = (z ** 2).mean(1)
+    if embedded:
+        square = (square + (embedded ** 2).mean(1)) * 0.5
+    norm = (square + 1e-8) ** -0.5
+    x = z * norm
     for i in range(layers):
-        x = lrelu(G.dense(x, f"mapping.layers.{i}", lrmul=0.01))
+        layer = f"mapping.layers.{i}"
+        if i == 0 and embedded:     # the weights of both apart: no joining of arrays is needed
+            weight, width = G.weight(layer, lrmul=0.01), z.shape[1]
+            by_latent, by_label = (take(weight, np.arange(j * width, (j + 1) * width))
+                                   .transpose(1, 0) for j in (0, 1))
+            x = x @ by_latent + (embedded * norm) @ by_label + G.p[layer + ".bias"] * 0.01
+        else:
+            x = G.dense(x, layer, lrmul=0.01)
+        x = lrelu(x)
     return x
 
 
@@ -219,8 +233,8 @@ def synthesis(G, styles, noise, size, alpha):
     return image if alpha == 1 else image * alpha + up(rgb(before, size // 2)) * (1 - alpha)
 
 
-def scores(D, images, alpha):
-    """[N, 1]."""
+def scores(D, images, alpha, labels=None):
+    """[N, 1]; of a network with labels [N, labels] those that they choose."""
     def from_rgb(x):
         name = f"from_rgb{x.shape[-1]}"
         return lrelu(conv(x, D.weight(name)) + D.bias(name))
@@ -240,14 +254,15 @@ def scores(D, images, alpha):
     y = y - y.mean(0)
     spread = (((y ** 2).mean(0) + 1e-8) ** 0.5).mean(2, 3, 4)
     spread = expand(spread, (group, n // group, 1, 4, 4)).reshape(n, 1, 4, 4)
-    # The weights by the maps and by the spread, apart: no joining of arrays is needed.
+    # The weights by the maps and by the spread, apart.
     weight = D.weight("head.conv")
     out, flat = weight.shape[0], weight.reshape(weight.shape[0], -1)
     by_maps = take(flat, np.arange(9 * c)).reshape(out, c, 3, 3)
     by_spread = take(flat, np.arange(9 * c, 9 * c + 9)).reshape(out, 1, 3, 3)
     x = lrelu(conv(x, by_maps) + conv(spread, by_spread) + D.bias("head.conv"))
     x = lrelu(D.dense(x.reshape(n, -1), "head.dense0"))
-    return D.dense(x, "head.dense1", gain=1)
+    x = D.dense(x, "head.dense1", gain=1)
+    return x if labels is None else (x * labels).sum(1)
 
 
 # An iteration -------------------------------------------------------------------------------------
@@ -256,10 +271,10 @@ def scores(D, images, alpha):
 def pictures(G, draw, size, alpha, mapping_layers):
     """(T [N, C, size, size], styles [N, D] before mixing).
 
-    draw: latents, latents to mix with, the layer from which on, noise maps by layer.
+    draw: latents, latents to mix with, the layer from which on, noise maps by layer, labels.
     """
-    latents, others, crossover, noise = draw
-    w, other = (style(G, T(z), mapping_layers) for z in (latents, others))
+    latents, others, crossover, noise, labels = draw
+    w, other = (style(G, T(z), mapping_layers, labels) for z in (latents, others))
     styles = [w if layer < crossover else other for layer in range(len(noise))]
     return synthesis(G, styles, noise, size, alpha), w.value
 
@@ -272,35 +287,35 @@ def faded(real, alpha):
     return alpha * real + (1 - alpha) * small
 
 
-def loss_D(kind, D, real, fake, alpha, gamma, enlarged, between):
+def loss_D(kind, D, real, fake, alpha, gamma, enlarged, between, labels):
     """A T of one element. enlarged: final size ÷ size, of the picture that the penalty's gradient
     is taken by; between: where WGAN-GP looks, [N, 1, 1, 1]."""
     def squared_norms(images):
         """By the enlarged picture: each of its pixels has 1 / enlarged² of the pixel's gradient."""
         x = T(images)
-        gradient, = gradients(scores(D, x, alpha).sum(), [x])
+        gradient, = gradients(scores(D, x, alpha, labels).sum(), [x])
         return ((gradient * enlarged ** -2) ** 2).sum(1, 2, 3) * enlarged ** 2
 
     if kind == "logistic":
-        loss = softplus(scores(D, T(real), alpha) * -1).mean()
-        loss = loss + softplus(scores(D, T(fake), alpha)).mean()
+        loss = softplus(scores(D, T(real), alpha, labels) * -1).mean()
+        loss = loss + softplus(scores(D, T(fake), alpha, labels)).mean()
         return loss.reshape() + (squared_norms(real).mean() * (gamma / 2)).reshape()
-    of_real = scores(D, T(real), alpha)
+    of_real = scores(D, T(real), alpha, labels)
     if kind == "relativistic":
-        loss = softplus(scores(D, T(fake), alpha) - of_real).mean()
+        loss = softplus(scores(D, T(fake), alpha, labels) - of_real).mean()
         penalty = squared_norms(real).mean() + squared_norms(fake).mean()
         return loss.reshape() + (penalty * (gamma / 2)).reshape()
-    loss = scores(D, T(fake), alpha).mean() - of_real.mean() + (of_real ** 2).mean() * 0.001
+    loss = scores(D, T(fake), alpha, labels).mean() - of_real.mean() + (of_real ** 2).mean() * 0.001
     if not gamma:                                       # a step without the lazy penalty
         return loss.reshape()
     norms = squared_norms(between * real + (1 - between) * fake) ** 0.5
     return loss.reshape() + (((norms - 1) ** 2).mean() * gamma).reshape()
 
 
-def loss_G(kind, D, real, fake, alpha):
-    of_fake = scores(D, fake, alpha)
+def loss_G(kind, D, real, fake, alpha, labels):
+    of_fake = scores(D, fake, alpha, labels)
     if kind == "relativistic":
-        return softplus(scores(D, T(real), alpha) - of_fake).mean().reshape()
+        return softplus(scores(D, T(real), alpha, labels) - of_fake).mean().reshape()
     return (softplus(of_fake * -1) if kind == "logistic" else of_fake * -1).mean().reshape()
 
 

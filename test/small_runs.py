@@ -28,7 +28,7 @@ def train_on(training, count):
     with Loader(s["data"], seed=s["seed"], workers=0) as loader:
         for _ in range(count):
             phase = training.schedule.at(training.images_seen)
-            _, images = next(loader.batches(phase.size, phase.batch, training.images_seen))
+            _, images, _ = next(loader.batches(phase.size, phase.batch, training.images_seen))
             measured = training.step(images)
             losses.append([float(measured[name].item()) for name in ("loss_D", "loss_G")])
     return np.array(losses)

@@ -19,14 +19,16 @@ from training import recipes, settings
 STEPS = "generator", "path length", "discriminator", "R1"
 
 
-def made(data, **changes):
-    """A run, of size 16 and batch 16, with weights that differ from zero."""
+def made(data, shares=None, **changes):
+    """A run, of size 16 and batch 16, with weights that differ from zero; shares: of each class,
+    where there are labels."""
     from backend import jt
     s = recipes.recipe("stylegan2", "official", 16) | dict(
         data=data, name="x", max_size=16, init_size=16, batch="16", latent=16, mapping_layers=2,
         fmap_max=8) | changes
     settings.check(s)
-    training = make_training(s, settings.make_schedule(s), settings.model_config(s))
+    config = settings.model_config(s, labels=0 if shares is None else len(shares))
+    training = make_training(s, settings.make_schedule(s), config, None, shares)
     rng = np.random.RandomState(0)
     for network in training.G, training.D:
         for name, p in network.named_parameters():
@@ -49,9 +51,9 @@ def step(training):
     """One iteration on real pictures."""
     phase = training.schedule.at(training.images_seen)
     with Loader(training.s["data"], seed=0, workers=0) as loader:
-        _, images = next(loader.batches(phase.size, phase.batch, training.images_seen,
+        _, images, labels = next(loader.batches(phase.size, phase.batch, training.images_seen,
                                         training.my_parts(phase.batch).ravel()))
-    return training.step(images)
+    return training.step(images, labels)
 
 
 def gradients(training):

@@ -30,9 +30,13 @@ def first(loader, count, *where):
     return list(itertools.islice(loader.batches(*where), count))
 
 
+def by_position(batches):
+    return {position: images for position, images, _ in batches}
+
+
 def test_batches_are_float32_nchw_in_minus_one_to_one(symbols):
     with Loader(symbols, seed=1, workers=0) as loader:
-        position, images = next(loader.batches(16, 12, 0))
+        position, images, _ = next(loader.batches(16, 12, 0))
     assert position == 0 and images.shape == (12, 3, 16, 16) and images.dtype == np.float32
     assert images.max() == 1 and -1 <= images.min() < -0.5
 
@@ -41,7 +45,7 @@ def test_order_depends_on_images_seen_and_on_nothing_else(symbols):
     streams = []
     for workers, start in ((0, 0), (2, 0), (1, 24)):
         with Loader(symbols, seed=3, mirror=True, workers=workers) as loader:
-            streams.append(dict(first(loader, 6 if start == 0 else 3, 8, 8, start)))
+            streams.append(by_position(first(loader, 6 if start == 0 else 3, 8, 8, start)))
     for position in (24, 32, 40):
         assert (streams[0][position] == streams[1][position]).all()
         assert (streams[0][position] == streams[2][position]).all()
@@ -50,7 +54,7 @@ def test_order_depends_on_images_seen_and_on_nothing_else(symbols):
 def test_every_picture_comes_once_per_pass_and_passes_differ(tmp_path):
     make_pictures(tmp_path / "8", 12, 8)
     with Loader(str(tmp_path), workers=0) as loader:
-        passes = [which(images) for _, images in first(loader, 3, 8, 12, 0)]
+        passes = [which(images) for _, images, _ in first(loader, 3, 8, 12, 0)]
     assert all(sorted(p) == list(range(12)) for p in passes) and passes[0] != passes[1]
     with Loader(str(tmp_path), seed=1, workers=0) as loader:
         assert which(next(loader.batches(8, 12, 0))[1]) != passes[0]
@@ -59,7 +63,7 @@ def test_every_picture_comes_once_per_pass_and_passes_differ(tmp_path):
 def test_fewer_pictures_than_a_batch_give_full_batches(tmp_path):
     make_pictures(tmp_path / "8", 3, 8)
     with Loader(str(tmp_path), workers=0) as loader:
-        for _, images in first(loader, 4, 8, 16, 0):
+        for _, images, _ in first(loader, 4, 8, 16, 0):
             assert len(images) == 16 and np.isfinite(images).all()
             assert set(which(images)) == {0, 1, 2}
 
@@ -71,7 +75,7 @@ def test_mirroring_is_a_coin_per_image(tmp_path):
     picture.save(tmp_path / "8" / "a.png")
     for mirror, low, high in ((True, 60, 140), (False, 0, 0)):
         with Loader(str(tmp_path), mirror=mirror, workers=0) as loader:
-            _, images = next(loader.batches(8, 200, 0))
+            _, images, _ = next(loader.batches(8, 200, 0))
         assert low <= (images[:, 0, 0, 7] < 0).sum() <= high
 
 
@@ -107,7 +111,7 @@ def test_a_picture_that_cannot_be_read_is_said_once_and_another_stands_in_its_pl
     for workers in (0, 2):
         said = []
         with Loader(str(tmp_path), workers=workers, warn=said.append) as loader:
-            results.append([images for _, images in first(loader, 9, 8, 4, 0)])
+            results.append([images for _, images, _ in first(loader, 9, 8, 4, 0)])
         assert len(said) == 3 and all(sum(name in line for line in said) == 1
                                       for name in ("003.png", "004.png", "005.png"))
         assert any("9×8" in line for line in said)
@@ -140,7 +144,7 @@ def test_a_killed_worker_costs_nothing_but_a_warning(tmp_path):
             process.kill()
         found += itertools.islice(batches, 11)
     assert len(said) == 1 and "killed" in said[0]
-    assert all(a == b and (x == y).all() for (a, x), (b, y) in zip(found, wanted))
+    assert all(a == b and (x == y).all() for (a, x, _), (b, y, _) in zip(found, wanted))
 
 
 def test_fingerprints_tell_other_pictures(tmp_path):

@@ -11,6 +11,7 @@ from conftest import command
 from PIL import Image
 
 import resize
+from backend.labels import target_name
 from dataset import PictureFolder
 
 
@@ -62,7 +63,7 @@ def test_names_never_collide(tmp_path):
     command("resize.py", "photos", cwd=tmp_path)
     assert len(made(tmp_path / "photos/8")) == len(names)
     assert all(n.endswith(".png") for n in os.listdir(tmp_path / "photos/8"))
-    assert resize.target_name("a.png") == "a.png"
+    assert target_name("a.png") == "a.png"
 
 
 def test_every_kind_of_picture_becomes_rgb(tmp_path):
@@ -95,7 +96,7 @@ def test_every_kind_of_picture_becomes_rgb(tmp_path):
     pictures = made(tmp_path / "photos/16")
     assert len(pictures) == len(files)
     for name, (_, _, colour) in files.items():
-        found = pictures[resize.target_name(name)]
+        found = pictures[target_name(name)]
         assert found.shape == (16, 16, 3), name
         if colour:
             assert abs(found.astype(int) - colour).max() <= 3, (name, found[8, 8])
@@ -240,7 +241,7 @@ def test_random_names_stay_apart():
     random.seed(0)
     names = {"/".join("".join(random.choices("ab_-. %é", k=4)) for _ in range(2)) + end
              for _ in range(2000) for end in (".png", ".jpg")}
-    assert len({resize.target_name(n) for n in names}) == len(names)
+    assert len({target_name(n) for n in names}) == len(names)
 
 
 def test_what_is_odd_about_pictures_is_counted_and_named(tmp_path):

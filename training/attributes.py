@@ -23,7 +23,7 @@ def load_pictures(folder, names, size):
         paths = [os.path.join(folder.path, name) for name in names[first:first + 256]]
         pixels, bad = load_batch(paths, [False] * len(paths), folder.size, 3)
         if bad:
-            raise UserError(f"{bad[0][0]}: {bad[0][1]}")
+            raise UserError(f"{bad[0][1]}: {bad[0][2]}")
         found.append(np.rint(scaled(pixels.astype("float32"), size)).astype("uint8"))
     return np.concatenate(found)
 

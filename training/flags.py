@@ -115,6 +115,8 @@ def make_parser():
         "on a CPU with AMX their gradients in bfloat16, 8 bits, and forward passes in 16. Sums and "
         "all else stay float32. Quicker, not the paper's recipe",
         action="store_true")
+    add("--labels", "train a network with labels, which paints the class that it is told to; "
+        "needs a dataset.json in DATA, as resize.py makes it of sub-folders", action="store_true")
     add("--seed", "decides weights, order of pictures, latents and noise", type=int)
     add("--save_kimg", "thousands of images between two files in checkpoint/", type=float)
     add("--sample_kimg", "thousands of images between two grids in sample/NAME/", type=float)

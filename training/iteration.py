@@ -6,9 +6,11 @@ is derived from (seed, images seen): a resumed run goes on as if it had not stop
 """
 import contextlib
 import dataclasses
+import functools
 import shlex
 import sys
 import zlib
+from typing import NamedTuple, Optional
 
 import numpy as np
 
@@ -33,12 +35,26 @@ HELD_OUT = 3                    # after the steps of an iteration, for what is r
 W_AVG_BETA = 0.995              # of the mean style, for each pass of G
 
 
-class Training:
-    """The state of a run: networks, optimizers, images seen; and one iteration of it."""
+class Inputs(NamedTuple):
+    """Of the generator, for some pictures: latents [N, latent], others to mix with from the layer
+    `crossover` on, and their labels [N, labels], or None. NumPy, float32."""
 
-    def __init__(self, s, schedule, config, pictures=None):
+    latents: np.ndarray
+    others: np.ndarray
+    crossover: int
+    labels: Optional[np.ndarray] = None
+
+
+class Training:
+    """The state of a run: networks, optimizers, images seen; and one iteration of it.
+
+    shares: of each class among the pictures, float64 [labels], where the network has labels;
+    classes: what they are called, [] where that is not known.
+    """
+
+    def __init__(self, s, schedule, config, pictures=None, shares=None, classes=()):
         self.s, self.schedule, self.config = s, schedule, config
-        self.pictures = pictures or {}
+        self.pictures, self.shares, self.classes = pictures or {}, shares, list(classes)
         self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
         self.G = model.StyledGenerator(self.config)
         self.D = model.Discriminator(self.config)
@@ -53,8 +69,9 @@ class Training:
         self.adam_G = self.adam_D = self.optimizer_epoch = None     # made by the first step
         self.skipped, self.skipped_in_a_row = (jt.zeros(1).stop_grad() for _ in range(2))
 
-    def step(self, images):
-        """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size].
+    def step(self, images, labels=None):
+        """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size], and of their
+        classes, int NumPy [N], where the network has labels.
 
         Of several processes each brings its part of the batch, and all have to take the step.
         Returns what was measured, Vars of one element: both losses, the norms of both gradients,
@@ -69,8 +86,10 @@ class Training:
         sums = made = None
         reals = [self.fade_reals(jt.array(part), alpha)
                  for part in np.split(images, self.s["grad_accum"])]
+        known = self.known_labels(labels) if self.config.labels else None
         critics = self.critics(0, phase, alpha)
-        for D, real, inputs in zip(critics, reals, self.draw(rng, phase)):
+        for D, real, inputs in zip(critics, reals, self.draw(rng, phase, known)):
+            D = functools.partial(D, labels=as_var(inputs.labels))
             terms, values, made = self.discriminator_terms(D, real, inputs, phase, alpha)
             sums = add(sums, [*self.adam_D.gradients(terms), *values])
         loss_D, *means = self.means(sums)
@@ -85,7 +104,11 @@ class Training:
         # Generator: its pictures up.
         sums, shared = None, made is not None
         critics = self.critics(1, phase, alpha)
-        for D, real, inputs in zip(critics, reals, [None] if made else self.draw(rng, phase)):
+        # Where they are scored beside real pictures, they are of their classes.
+        known = known if self.s["loss"] == "relativistic" else None
+        draws = [inputs] if made else self.draw(rng, phase, known)
+        for D, real, inputs in zip(critics, reals, draws):
+            D = functools.partial(D, labels=as_var(inputs.labels))
             fake, w = made or self.generate(inputs, phase, alpha)
             made = None
             g_loss = self.generator_loss(D, real, fake)
@@ -142,24 +165,24 @@ class Training:
         return [self.critic(step, phase, alpha, images) for images in self.my_parts(phase.batch)]
 
     def critic(self, step, phase, alpha, images):
-        """D, a function from pictures to scores, which augments them first; images: which ones of
-        a batch they are."""
+        """D, a function from pictures and their labels (a Var [N, labels], or None) to scores,
+        which augments them first; images: which ones of a batch they are."""
         if not self.augmentation:
-            return lambda pictures: self.D(pictures, alpha)
+            return lambda pictures, labels=None: self.D(pictures, alpha, labels)
         place = self.images_seen, step
         transform = self.augmentation.transforming(place, phase.batch, images)
-        return lambda pictures: self.D(transform(pictures), alpha)
+        return lambda pictures, labels=None: self.D(transform(pictures), alpha, labels)
 
-    def score(self, images, phase):
-        """D's mean score of a batch of real pictures, float32 NumPy [N, C, size, size], which are
-        faded and augmented as those that it learns from."""
+    def score(self, images, phase, labels=None):
+        """D's mean score of a batch of real pictures, as `step` takes them, which are faded and
+        augmented as those that it learns from."""
         alpha, total = fade(phase.alpha), 0.0
         chunk = len(images) // self.s["grad_accum"]
         with jt.no_grad():
-            for i in range(0, len(images), chunk):
+            for i, known in zip(range(0, len(images), chunk), self.known_labels(labels)):
                 D = self.critic(HELD_OUT, phase, alpha, np.arange(i, i + chunk))
                 real = self.fade_reals(jt.array(images[i:i + chunk]), alpha)
-                total += D(real).sum().item()
+                total += D(real, labels=as_var(known)).sum().item()
         return total / len(images)
 
     def my_parts(self, batch):
@@ -168,11 +191,31 @@ class Training:
         return parts(batch, count * mpi.SIZE, group_unit(self.config.stddev_group))[
             count * mpi.RANK:count * (mpi.RANK + 1)]
 
-    def draw(self, rng, phase):
-        """For each part of this process (latents, latents to mix with, crossover layer)."""
+    def draw(self, rng, phase, known=None):
+        """For each part of this process its Inputs. known: labels that they are to have, of each
+        part; else they are drawn as the pictures have them."""
         latents = rng.standard_normal((2, phase.batch, self.config.latent), "float32")
         crossover = self.crossover(rng, num_layers(phase.size))
-        return [(*latents[:, part], crossover) for part in self.my_parts(phase.batch)]
+        parts = self.my_parts(phase.batch)
+        if known is None:
+            labels = self.draw_labels(rng, phase.batch)
+            known = [None if labels is None else labels[part] for part in parts]
+        return [Inputs(*latents[:, part], crossover, labels)
+                for part, labels in zip(parts, known)]
+
+    def draw_labels(self, rng, count):
+        """[count, labels], or None: of random pictures."""
+        if not self.config.labels:
+            return None
+        return self.one_hot(rng.choice(self.config.labels, count, p=self.shares))
+
+    def known_labels(self, labels):
+        """Classes [N] of pictures → labels [N / parts, labels] of each part, or None for each."""
+        parts = self.s["grad_accum"]
+        return np.split(self.one_hot(labels), parts) if self.config.labels else [None] * parts
+
+    def one_hot(self, classes):
+        return np.eye(self.config.labels, dtype="float32")[classes]
 
     def crossover(self, rng, layers):
         """The first layer of another style; `layers` where none is mixed in."""
@@ -203,8 +246,9 @@ class Training:
 
     def generate(self, inputs, phase, alpha):
         """(pictures of latents, mixed with others from a layer on, and their style w)."""
-        latents, others, crossover = inputs
-        both = self.G.mapping(jt.array(np.concatenate([latents, others])))
+        latents, others, crossover, labels = inputs
+        both = self.G.mapping(jt.array(np.concatenate([latents, others])),
+                              as_var(None if labels is None else np.concatenate([labels] * 2)))
         w, w_other = both[:len(latents)], both[len(latents):]
         styles = model.mix_styles(w, w_other, crossover, num_layers(phase.size))
         noise = make_noise(len(latents), phase.size)
@@ -244,7 +288,8 @@ class Training:
         return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
                 "size": phase.size, "alpha": phase.alpha, "streams": streams.VERSION,
                 "model": dataclasses.asdict(self.config), "settings": settings.to_save(self.s),
-                "pictures": self.pictures, "kernels": self.kernels()}
+                "pictures": self.pictures, "kernels": self.kernels(),
+                **({"classes": self.classes} if self.classes else {})}
 
     def kernels(self):
         """What decides the last digits: the device and the kind of its convolutions."""
@@ -330,6 +375,11 @@ class Training:
         self.make_optimizers(phase)
         self.adam_G.restore(arrays, "adam_generator")
         self.adam_D.restore(arrays, "adam_discriminator")
+
+
+def as_var(array):
+    """Of a NumPy array; None of None."""
+    return None if array is None else jt.array(array)
 
 
 def mean_sign(scores):

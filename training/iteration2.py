@@ -10,7 +10,7 @@ import numpy as np
 import model
 from backend import jt, mpi, noise
 from networks.inputs import make_noise
-from training.iteration import Training, add, mean_sign
+from training.iteration import Inputs, Training, add, as_var, mean_sign
 from training.loss import path_lengths, r1_penalty, softplus
 
 # Of the path length penalty: its batch is so many times smaller, and how fast its mean moves.
@@ -20,8 +20,8 @@ PATH_BATCH_SHRINK, PATH_DECAY = 2, 0.01
 class StyleGAN2Training(Training):
     """The state of a run and its iteration; pl_mean is the mean path length so far."""
 
-    def __init__(self, s, schedule, config, pictures=None):
-        super().__init__(s, schedule, config, pictures)
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
         self.pl_mean = jt.zeros(1).stop_grad()
 
     def state(self):
@@ -32,7 +32,7 @@ class StyleGAN2Training(Training):
         super().restore(header, arrays, path)
         self.pl_mean.assign(arrays["pl_mean"])
 
-    def step(self, images):
+    def step(self, images, labels=None):
         """As Training.step; also measures path_length, the mean of the paths' lengths.
 
         Of the four steps, one whose numbers are not finite leaves its network as it was. Then
@@ -40,7 +40,8 @@ class StyleGAN2Training(Training):
         """
         phase, rng = self.begin()
         iteration = self.images_seen // phase.batch
-        reals = [jt.array(part) for part in np.split(images, self.s["grad_accum"])]
+        reals = [(jt.array(part), as_var(known)) for part, known in zip(
+            np.split(images, self.s["grad_accum"]), self.known_labels(labels))]
         measured, self.sound, self.w_means = {}, jt.ones(1), []
 
         measured["loss_G"], measured["grad_norm_G"], _ = self.descend(
@@ -49,12 +50,13 @@ class StyleGAN2Training(Training):
         if self.s["pl_weight"] and iteration % self.s["pl_interval"] == 0:
             measured["path_length"] = self.path_length_step(rng, phase)
         measured["loss_D"], measured["grad_norm_D"], scores = self.descend(
-            self.adam_D, (self.discriminator_terms(D, real, inputs) for D, real, inputs
+            self.adam_D, (self.discriminator_terms(D, *real, inputs) for D, real, inputs
                           in zip(self.critics(1, phase), reals, self.draw(rng, phase))))
         measured |= zip(("score_sign", "score_real", "score_fake"), scores)
         if self.s["gamma"] and iteration % self.s["r1_interval"] == 0:
             _, _, (measured["r1"],) = self.descend(
-                self.adam_D, map(self.r1_terms, self.critics(2, phase), reals), False)
+                self.adam_D, (self.r1_terms(D, *real) for D, real
+                              in zip(self.critics(2, phase), reals)), False)
 
         measured["sound"] = self.sound
         self.finish(phase, self.w_means, self.sound)
@@ -82,29 +84,31 @@ class StyleGAN2Training(Training):
             self.w_means.append(values.pop())
         return loss, norm, values
 
-    def paint(self, latents, others, crossover, maps):
+    def paint(self, inputs, maps):
         """(pictures, their styles [N, layers, dlatent], the mean of their first style w)."""
-        w, w_other = (self.G.mapping(jt.array(z)) for z in (latents, others))
-        styles = model.mix_styles(w, w_other, crossover, self.config.layers)
+        labels = as_var(inputs.labels)
+        w, w_other = (self.G.mapping(jt.array(z), labels) for z in (inputs.latents, inputs.others))
+        styles = model.mix_styles(w, w_other, inputs.crossover, self.config.layers)
         return self.G.synthesis(styles, maps), styles, w.detach().mean(0)
 
     def maps(self, count):
         return make_noise(count, self.config.size, self.config.arch)
 
     def generator_terms(self, D, inputs):
-        fake, _, w_mean = self.paint(*inputs, self.maps(len(inputs[0])))
-        return [softplus(-D(fake)).mean()], [w_mean]
+        fake, _, w_mean = self.paint(inputs, self.maps(len(inputs.latents)))
+        return [softplus(-D(fake, labels=as_var(inputs.labels))).mean()], [w_mean]
 
-    def discriminator_terms(self, D, real, inputs):
+    def discriminator_terms(self, D, real, labels, inputs):
         with jt.no_grad():
-            fake, _, w_mean = self.paint(*inputs, self.maps(len(inputs[0])))
-        real_scores, fake_scores = D(real), D(fake.detach())
+            fake, _, w_mean = self.paint(inputs, self.maps(len(inputs.latents)))
+        real_scores = D(real, labels=labels)
+        fake_scores = D(fake.detach(), labels=as_var(inputs.labels))
         return ([softplus(fake_scores).mean(), softplus(-real_scores).mean()],
                 [mean_sign(real_scores), real_scores.mean().detach(), fake_scores.mean().detach(),
                  w_mean])
 
-    def r1_terms(self, D, real):
-        penalty = r1_penalty(D(real), real).mean()
+    def r1_terms(self, D, real, labels):
+        penalty = r1_penalty(D(real, labels=labels), real).mean()
         return [penalty * (self.s["gamma"] / 2 * self.s["r1_interval"])], [penalty.detach()]
 
     def path_length_step(self, rng, phase):
@@ -134,15 +138,17 @@ class StyleGAN2Training(Training):
         return mean
 
     def draw_paths(self, rng, phase):
-        """For each part (latents, others, crossover, noise maps, directions)."""
+        """For each part (Inputs, noise maps, directions)."""
         config, accum = self.config, self.s["grad_accum"]
-        latents = rng.standard_normal((2, phase.batch // PATH_BATCH_SHRINK, config.latent),
-                                      "float32")
+        batch = phase.batch // PATH_BATCH_SHRINK
+        latents = rng.standard_normal((2, batch, config.latent), "float32")
         crossover = self.crossover(rng, config.layers)
-        parts = np.split(latents, accum * mpi.SIZE, 1)[accum * mpi.RANK:accum * (mpi.RANK + 1)]
-        shape = parts[0].shape[1], config.channels, config.size, config.size
-        return [(*part, crossover, self.maps(shape[0]), noise.normal(*shape) * (1 / config.size))
-                for part in parts]
+        labels = self.draw_labels(rng, batch)
+        parts = np.split(np.arange(batch), accum * mpi.SIZE)
+        parts = parts[accum * mpi.RANK:accum * (mpi.RANK + 1)]
+        shape = len(parts[0]), config.channels, config.size, config.size
+        return [(Inputs(*latents[:, part], crossover, None if labels is None else labels[part]),
+                 self.maps(shape[0]), noise.normal(*shape) * (1 / config.size)) for part in parts]
 
     def path_run(self, draw):
         """(path lengths [N], mean style)."""

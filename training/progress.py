@@ -168,7 +168,10 @@ def say_what_changed(training, header):
     """Between stop and resume: other pictures, other kernels. Told, and gone on with."""
     for size, now in training.pictures.items():
         then = header.get("pictures", {}).get(size, now)
-        if then != now:
+        if then.get("labels") != now.get("labels") and then["names"] == now["names"]:
+            print(f"warning: {os.path.join(training.s['data'], size)} has other labels than when "
+                  "the run was saved", file=sys.stderr)
+        elif then != now:
             print(f"warning: {os.path.join(training.s['data'], size)} has other pictures than when "
                   f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
                   "is another from here on", file=sys.stderr)

@@ -12,7 +12,7 @@ OFFICIAL = dict(
     metrics="", metric_kimg=100.0, metric_images=2048, metric_share=0.1, inception=None, lpips=None,
     features=None, tensorboard=False, amp=False, grad_accum=1, init_alpha=1.0, dlr=None, freeze_d=0,
     augment="none", augment_p=None, augment_target=0.6, augment_kimg=500.0,
-    holdout=0.0)
+    holdout=0.0, labels=False)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(

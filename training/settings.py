@@ -16,7 +16,7 @@ LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric
          "metric_share", "inception", "lpips", "features", "tensorboard", "amp", "grad_accum",
          "init_alpha", "dlr", "arch", "stddev_group", "d_residual", "ema_rampup", "pl_weight",
          "pl_interval", "freeze_d", "augment", "augment_p", "augment_target", "augment_kimg",
-         "holdout")
+         "holdout", "labels")
 # What only one architecture knows.
 ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "loss", "gamma_scale", "share_fakes"),
         "stylegan2": ("pl_weight", "pl_interval", "freeze_d")}
@@ -77,9 +77,10 @@ def from_weights(typed, init):
     if decided["channels"] not in (1, 3):
         raise UserError(f"--init {typed['init']}: its pictures have {decided['channels']} "
                         "channels, train.py reads pictures of 1 or 3")
-    if init["model"]["labels"]:
-        raise UserError(f"--init {typed['init']}: a network with labels, which train.py does not "
-                        "know yet")
+    if bool(init["model"]["labels"]) != typed.get("labels", False):
+        has = "has labels: type --labels too" if init["model"]["labels"] else \
+            "has no labels: leave --labels out"
+        raise UserError(f"--init {typed['init']}: a network that {has}")
     if decided["arch"] == "stylegan2":                  # it does not grow, nor its average ramp up
         return decided | {"ema_rampup": typed.get("ema_rampup", 0.0)}
     if typed.get("init_size", 8) > init["size"]:
@@ -289,12 +290,16 @@ def make_schedule(s):
         rates, table(s["dlr"], "--dlr", rates, float), s["init_alpha"])
 
 
-def model_config(s, init=None):
-    """The ModelConfig of a run that begins; `init`: header of the weights that it begins with."""
+def model_config(s, init=None, labels=0):
+    """The ModelConfig of a run that begins, with so many labels; `init`: header of the weights that
+    it begins with."""
+    if init and init["model"]["labels"] != labels:
+        raise UserError(f"--init {s['init']}: a network with {init['model']['labels']} labels, "
+                        f"found {labels} classes in {s['data']}")
     try:
         return ModelConfig(**(init["model"] if init else {}) | dict(
-            arch=s["arch"], size=s["max_size"], channels=s["channels"], latent=s["latent"],
-            mapping_layers=s["mapping_layers"], fmap_base=s["fmap_base"], fmap_max=s["fmap_max"],
-            stddev_group=s["stddev_group"], d_residual=s["d_residual"]))
+            arch=s["arch"], size=s["max_size"], labels=labels, channels=s["channels"],
+            latent=s["latent"], mapping_layers=s["mapping_layers"], fmap_base=s["fmap_base"],
+            fmap_max=s["fmap_max"], stddev_group=s["stddev_group"], d_residual=s["d_residual"]))
     except ValueError as error:                         # its message begins with the field
         raise UserError(f"--{error}") from None

@@ -38,7 +38,7 @@ def test_every_picture_goes_to_one_process_however_many_there_are(symbols):
             found = itertools.islice(loader.batches(8, 16, images_seen, part), batches)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(dataset, "to_float", lambda pixels: pixels)
-                names += [(first, *pair) for first, (paths, flips) in found
+                names += [(first, *pair) for first, (paths, flips), _ in found
                           for pair in zip(paths, flips)]
         return sorted(names)
     alone = loaded(1, 0, 6)

@@ -1,4 +1,6 @@
 """Single steps of training against replay.py, float64 NumPy that shares no code with them."""
+import dataclasses
+
 import numpy as np
 import pytest
 import replay
@@ -21,13 +23,16 @@ def recorded(training, monkeypatch):
     parts = training.my_parts(BATCH)
     draw, make_noise, propose = training.draw, iteration.make_noise, {}
 
-    def drawing(rng, phase):
-        inputs = draw(rng, phase)
+    def drawing(rng, phase, known):
+        inputs = draw(rng, phase, known)
         latents, others = (np.empty((BATCH, inputs[0][0].shape[1])) for _ in range(2))
-        for part, (z, other, _) in zip(parts, inputs):
+        labels = np.empty((BATCH, training.config.labels)) if training.config.labels else None
+        for part, (z, other, _, some) in zip(parts, inputs):
             latents[part], others[part] = z, other
+            if some is not None:
+                labels[part] = some
         maps = [np.empty((BATCH, 1, s, s)) for s in sizes_to(phase.size) for _ in range(2)]
-        found["draws"].append((latents, others, inputs[0][2], maps))
+        found["draws"].append((latents, others, inputs[0].crossover, maps, labels))
         found["next"] = iter(parts)
         return inputs
 
@@ -79,13 +84,16 @@ def assert_near(found, wanted):
 
 @pytest.mark.parametrize("kind", ["logistic", "relativistic", "wgan-gp"])
 @pytest.mark.parametrize("images_seen, size, alpha", [(0, 8, 1.0), (88, 16, 0.375), (128, 16, 1.0)])
-@pytest.mark.parametrize("grad_accum, r1_interval", [(1, 1), (2, 1), (1, 4)])
+@pytest.mark.parametrize("grad_accum, r1_interval, labels", [(1, 1, 0), (2, 1, 0), (1, 4, 0),
+                                                             (1, 1, 3), (2, 1, 2)])
 def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, size, alpha,
-                                      grad_accum, r1_interval):
+                                      grad_accum, r1_interval, labels):
     """Of a lazy penalty the first and the last are steps that have it, four times as strong."""
-    training = Training(*in_process(symbols, max_size=32, latent=LAYERS, fmap_max=4, loss=kind,
-                                    grad_accum=grad_accum, r1_interval=r1_interval, mixing=1.0,
-                                    dlr="0.003"))
+    s, schedule, config = in_process(symbols, max_size=32, latent=LAYERS, fmap_max=4, loss=kind,
+                                     grad_accum=grad_accum, r1_interval=r1_interval, mixing=1.0,
+                                     dlr="0.003")
+    shares = np.arange(1, labels + 1) / max(1, sum(range(labels + 1)))
+    training = Training(s, schedule, dataclasses.replace(config, labels=labels), None, shares)
     rng = np.random.RandomState(1)
     for _, network in training.networks():
         for p in network.parameters():                  # also biases and strengths that begin at 0
@@ -105,17 +113,23 @@ def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, s
                for prefix, adam in moments.items()}
     found = recorded(training, monkeypatch)
 
-    measured = training.step(real[training.my_parts(BATCH).ravel()])
+    classes = rng.randint(max(1, labels), size=BATCH)
+    mine = training.my_parts(BATCH).ravel()
+    measured = training.step(real[mine], classes[mine] if labels else None)
     after = networks(training)
 
     # D's step: real pictures faded as G's are, and pictures of G as it was before.
     D, G = replay.Net(before["discriminator"]), replay.Net(before["generator"])
     layers = training.config.mapping_layers
+    known = [draw[-1] for draw in found["draws"]]
+    if labels:                  # D is shown pictures of the same classes as the real ones
+        assert (known[0] == np.eye(labels)[classes]).all() and (known[1].sum(1) == 1).all()
+        assert (known[1] == known[0]).all() == (kind == "relativistic")
     fake, w_first = replay.pictures(G, found["draws"][0], size, alpha, layers)
     shown = replay.faded(real.astype("float64"), alpha)
     gamma = {1: 10.0, 4: 0.0 if images_seen == 88 else 40.0}[r1_interval]
     value = replay.loss_D(kind, D, shown, fake.value, alpha, gamma, 32 / size,
-                          found["between"].astype("float64"))
+                          found["between"].astype("float64"), known[0])
     assert measured["loss_D"].item() == pytest.approx(value.value.item(), rel=1e-5)
     names = list(found["D"])
     wanted = replay.gradients(value, [D.p[n] for n in names])
@@ -124,7 +138,7 @@ def test_a_step_is_that_of_the_papers(symbols, monkeypatch, kind, images_seen, s
     # G's step, against the D that has just learned.
     D = replay.Net(after["discriminator"])
     fake, w_second = replay.pictures(G, found["draws"][1], size, alpha, layers)
-    value = replay.loss_G(kind, D, shown, fake, alpha)
+    value = replay.loss_G(kind, D, shown, fake, alpha, known[1])
     assert measured["loss_G"].item() == pytest.approx(value.value.item(), rel=1e-5)
     names = list(found["G"])
     wanted = replay.gradients(value, [G.p[n] for n in names])

@@ -30,7 +30,7 @@ def test_a_step_that_is_not_finite_changes_nothing_but_the_count(symbols, value)
     before = training.state()[1]
     phase = training.schedule.at(training.images_seen)
     with Loader(symbols, workers=0) as loader:
-        _, images = next(loader.batches(phase.size, phase.batch, training.images_seen))
+        _, images, _ = next(loader.batches(phase.size, phase.batch, training.images_seen))
     training.step(poisoned(images, value))
     after = training.state()[1]
     assert training.images_seen == 24 and after.pop("skipped") == 1

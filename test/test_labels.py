@@ -1,0 +1,183 @@
+"""Labels on their way: sub-folders, tables and dataset.json → resize.py → what a loader gives."""
+import itertools
+import json
+import os
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import command
+from PIL import Image
+
+from backend import labels
+from backend.errors import UserError
+from dataset import Loader, PictureFolder, read_labels
+
+COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
+
+
+def paint(folder, colour, count, size=32, shade=0):
+    """Pictures of one colour, each of another shade."""
+    os.makedirs(folder, exist_ok=True)
+    for i in range(count):
+        tone = [max(0, c - 9 * i - shade) for c in COLOURS[colour]]
+        Image.new("RGB", (size, size), tuple(tone)).save(os.path.join(folder, f"{i}.png"))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """Seven pictures of three classes in sub-folders, two of them further down."""
+    paint(tmp_path / "photos/red", "red", 2)
+    paint(tmp_path / "photos/red/more", "red", 2, shade=60)
+    paint(tmp_path / "photos/green", "green", 2)
+    paint(tmp_path / "photos/blue", "blue", 1)
+    return tmp_path
+
+
+def colours(images):
+    """Which of COLOURS each picture is, as its number among them."""
+    return images.mean((2, 3)).argmax(1).tolist()
+
+
+def of_rgb(classes, names):
+    """Channels of the classes that have these names."""
+    return [{"red": 0, "green": 1, "blue": 2}[names[i]] for i in classes]
+
+
+def assert_right(root, count=3, batch=8):
+    names = read_labels(root).classes or ["red", "green", "blue"]
+    for workers in 0, 1:
+        with Loader(root, workers=workers, labelled=True) as loader:
+            for _, images, classes in itertools.islice(loader.batches(8, batch, 0), count):
+                assert classes.dtype == np.int32 and colours(images) == of_rgb(classes, names)
+
+
+def test_sub_folders_become_labels_of_folder_and_archive(photos):
+    _, said, _ = command("resize.py", "photos", cwd=photos)
+    assert "3 classes from sub-folders (red 4, green 2, blue 1) in photos/dataset.json" in said
+    assert "python train.py photos --labels" in said
+    command("resize.py", "photos", "--zip", "data.zip", cwd=photos)
+    for root in str(photos / "photos"), str(photos / "data.zip"):
+        assert read_labels(root).classes == ["blue", "green", "red"]
+        assert PictureFolder(root, 8, labelled=True).labels.tolist() == [0, 1, 1, 2, 2, 2, 2]
+        assert_right(root)
+    one, other = (PictureFolder(str(photos / name), 8, labelled=True).fingerprint()
+                  for name in ("photos", "data.zip"))
+    assert one == other
+    paint(photos / "photos/aqua", "blue", 2, shade=99)          # seen when it is run again
+    command("resize.py", "photos", cwd=photos)
+    assert read_labels(str(photos / "photos")).classes == ["aqua", "blue", "green", "red"]
+
+
+def test_pictures_outside_of_sub_folders_and_numbered_folders_are_no_classes(photos):
+    paint(photos / "photos", "red", 1)
+    _, said, _ = command("resize.py", "photos", cwd=photos)
+    assert "labels" not in said and not os.path.exists(photos / "photos/dataset.json")
+    with pytest.raises(UserError, match="no .*photos/dataset.json.*type python resize.py FOLDER"):
+        PictureFolder(str(photos / "photos"), 8, labelled=True)
+    files = {f"0000{i}/img{i}.png": (photos / f"photos/red/{i % 2}.png").read_bytes()
+             for i in range(4)}
+    with zipfile.ZipFile(photos / "ada.zip", "w") as archive:
+        for name, data in (files | {"dataset.json": b'{"labels": null}'}).items():
+            archive.writestr(name, data)
+    assert "labels" not in command("resize.py", "ada.zip", cwd=photos)[1]
+
+
+@pytest.mark.parametrize("place", ["", "set/"])
+@pytest.mark.parametrize("form", [int, "one of three", dict])
+def test_labels_of_other_projects_archives_are_kept(photos, place, form):
+    kinds = {f"0000{i % 2}/img{i:08}.png": i for i in range(3)}
+    written = [[name, [int(j == i) for j in range(3)] if form == "one of three" else i]
+               for name, i in kinds.items()]
+    with zipfile.ZipFile(photos / "ada.zip", "w") as archive:
+        for (name, _), colour in zip(written, ("red", "green", "blue")):
+            archive.write(photos / f"photos/{colour}/0.png", place + name)
+        found = {"labels": dict(written) if form is dict else written}
+        archive.writestr(place + "dataset.json", json.dumps(found))
+    _, said, _ = command("resize.py", "ada.zip", cwd=photos)
+    assert "3 classes (0 1, 1 1, 2 1) in ada/dataset.json" in said
+    assert_right(str(photos / "ada"))
+    command("resize.py", "ada/32", "--zip", "again.zip", cwd=photos)        # its labels come along
+    assert_right(str(photos / "again.zip"))
+
+
+def test_a_column_of_a_table_names_the_classes(photos):
+    command("resize.py", "photos", cwd=photos)
+    folder = PictureFolder(str(photos / "photos"), 32)
+    kinds = {name: name.partition("_")[0] for name in folder.names}
+    with open(photos / "t.csv", "w") as file:
+        file.write("id,other,kind\n" + "".join(f"{name.removesuffix('.png')},x,{kind}\n"
+                                                for name, kind in kinds.items()))
+    _, said, _ = command("resize.py", "photos/32", "--labels", "t.csv:kind", "--force", cwd=photos)
+    assert "3 classes from t.csv:kind (red 4" in said
+    assert_right(str(photos / "photos"))
+    for typed, wanted in (("t.csv:kin", "wanted one of other, kind"), ("u.csv:kind", "No such"),
+                          ("kind", "No such file")):
+        code, _, error = command("resize.py", "photos/32", "--labels", typed, cwd=photos,
+                                 check=False)
+        assert code == 2 and wanted in error and error.count("\n") == 1
+    with open(photos / "t.csv", "a") as file:
+        file.write("x,1,2\n")
+    paint(photos / "photos/32", "red", 1)
+    code, _, error = command("resize.py", "photos/32", "--labels", "t.csv:kind", cwd=photos,
+                             check=False)
+    assert code == 2 and "no value there for 1 of 8 pictures (such as 0.png)" in error
+
+
+def test_numbers_are_sorted_as_numbers():
+    found = labels.of_names({"a": "10", "b": "9", "c": "x", "d": "1"}, "t.csv:n")
+    assert found.classes == ["1", "9", "10", "x"] and found.numbers == {"a": 2, "b": 1, "c": 3,
+                                                                        "d": 0}
+
+
+def test_a_dataset_json_of_the_users_own_is_read_and_never_written(photos):
+    own = json.dumps({"labels": [[f"{colour}/{name}", number] for colour, name, number in (
+        ("red", "0.png", 0), ("red", "1.png", 0), ("red", "more/0.png", 0),
+        ("red", "more/1.png", 0), ("green", "0.png", 1), ("green", "1.png", 1),
+        ("blue", "0.png", 2))]})
+    (photos / "photos/dataset.json").write_text(own)
+    command("resize.py", "photos", cwd=photos)
+    assert (photos / "photos/dataset.json").read_text() == own
+    assert_right(str(photos / "photos"))
+    (photos / "t.csv").write_text("file,kind\n0.png,a\n1.png,b\n")
+    code, _, error = command("resize.py", "photos", "--labels", "t.csv:kind", cwd=photos,
+                             check=False)
+    assert code == 2 and "photos/dataset.json exists" in error and error.count("\n") == 1
+    assert (photos / "photos/dataset.json").read_text() == own
+
+
+def test_a_picture_that_stands_in_for_another_brings_its_label(photos):
+    command("resize.py", "photos", cwd=photos)
+    root = str(photos / "photos")
+    names = PictureFolder(root, 8).names
+    for name in names[:2]:
+        (photos / "photos/8" / name).write_bytes(b"")
+    with Loader(root, workers=0, warn=lambda line: None, labelled=True) as loader:
+        for _, images, classes in itertools.islice(loader.batches(8, 7, 0), 3):
+            assert colours(images) == of_rgb(classes, ["blue", "green", "red"])
+
+
+def test_pictures_without_a_label_are_refused(photos):
+    command("resize.py", "photos", cwd=photos)
+    paint(photos / "photos/8", "red", 1, 8)
+    with pytest.raises(UserError, match=r"1 of the 8 pictures in .* no label .*such as 0.png"):
+        PictureFolder(str(photos / "photos"), 8, labelled=True)
+
+
+@pytest.mark.parametrize("text, said", [
+    ("", "no labels that can be read"), ("[1]", "no object"), ('{"labels": []}', "no list"),
+    ('{"labels": [["a.png"]]}', "no list of pairs"), ('{"labels": [["a.png", 0.5]]}', "label 0.5"),
+    ('{"labels": [["a.png", -1]]}', "label -1"), ('{"labels": [["a.png", 10000]]}', "label 10000"),
+    ('{"labels": [["a.png", [0, 1, 1]]]}', r"label \[0, 1, 1\]"),
+    ('{"labels": [["a.png", true]]}', "label True"),
+    ('{"labels": [["a.png", 2]], "classes": ["a", "b"]}', "a label 2, but names for 2"),
+    ('{"labels": [["a.png", 0]], "classes": ["a", "a"]}', "no list of names"),
+    ("[" * 100_000, "no labels"), ('{"labels": [["a.png", 0]]}', "one class"),
+    ('{"labels": null}', "found no labels")])
+def test_a_wrong_dataset_json_is_one_line(tmp_path, text, said):
+    paint(tmp_path / "8", "red", 1, 8)
+    (tmp_path / "dataset.json").write_text(text)
+    with pytest.raises(UserError, match=said) as error:
+        PictureFolder(str(tmp_path), 8, labelled=True)
+    assert "dataset.json" in str(error.value) and "\n" not in str(error.value)
+    assert len(str(error.value)) < 400
