@@ -22,7 +22,7 @@ from backend.files import make_folder
 from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
 from dataset import Loader, PictureFolder, load_batch, read_labels, stand_ins, to_float
 from pictures.grid import save_grid
-from training import flags, runs, settings, stats
+from training import flags, runs, samples, settings, stats
 from training.measuring import DuringTraining
 from training.progress import (
     ProgressBar,
@@ -204,14 +204,14 @@ def check_same_pictures(folder):
 
 def loop(training, started):
     s, schedule = training.s, training.schedule
-    columns, rows = grid_shape(schedule.max_size, training.config.labels)
+    columns, rows = samples.grid_shape(schedule.max_size, training.config.labels)
     cell = max(schedule.max_size, 64)                   # pixels; smaller pictures are enlarged
+    classes = samples.row_classes(training.config.labels, rows).repeat(columns)
     latents = streams.rng("grid", s["seed"]).standard_normal(
         (columns * rows, training.config.latent), "float32")
-    classes = row_classes(training.config.labels, rows).repeat(columns)
     if len(classes):
         latents = np.concatenate([latents, training.one_hot(classes)], 1)
-    samples = os.path.join(SAMPLES, s["name"])
+    out = os.path.join(SAMPLES, s["name"])
     stop = StopSignals(started, s["max_minutes"])
     watch = DuringTraining(s, started)
     with ProgressBar(training) as bar, Loader(s["data"], training.config.channels, s["seed"],
@@ -221,23 +221,23 @@ def loop(training, started):
 
         def write_samples():
             """By the first process alone; no step leaves anything open that needs the others."""
-            path = os.path.join(samples, f"{training.images_seen:09d}.png")
+            path = os.path.join(out, f"{training.images_seen:09d}.png")
             with saver.trying("training goes on"):
                 if mpi.FIRST:
-                    os.makedirs(samples, exist_ok=True)
+                    os.makedirs(out, exist_ok=True)
                     save_grid(training.sample(latents), columns, path, cell)
             return path
 
         if training.images_seen == 0 and mpi.FIRST:
             folder = loader.folder(schedule.max_size)
-            files = real_files(folder, s["seed"], columns * rows, classes)
+            files = samples.real_files(folder, s["seed"], columns * rows, classes)
             real, _ = load_batch(files, [False] * len(files), schedule.max_size,
                                  training.config.channels)
             with saver.trying("training goes on"):
-                save_grid(to_float(real), columns, os.path.join(samples, "real.png"), cell)
+                save_grid(to_float(real), columns, os.path.join(out, "real.png"), cell)
         events = s["tensorboard"] and mpi.FIRST and stats.Events(
-            os.path.join(samples, "events"), training.images_seen)
-        course = stats.Stats(os.path.join(samples, "stats.csv"), training.images_seen, events)
+            os.path.join(out, "events"), training.images_seen)
+        course = stats.Stats(os.path.join(out, "stats.csv"), training.images_seen, events)
         size = None
         while training.images_seen < schedule.total_images:
             phase = schedule.at(training.images_seen)
@@ -339,31 +339,6 @@ def resume_command(s):
         f" --name {shlex.quote(s['name'])}"
     start = f"mpirun -np {mpi.SIZE} " * (mpi.SIZE > 1)
     return f"{start}python train.py {shlex.quote(s['data'])}{name} --resume"
-
-
-def grid_shape(max_size, labels=0):
-    """(columns, rows) of the sample grid: about a thousand pixels wide, with a row for each label
-    where these are not too many."""
-    columns = min(16, max(4, 1024 // max_size))
-    return columns, labels if 2 <= labels <= columns else max(2, columns // 2)
-
-
-def row_classes(labels, rows):
-    """The class of each row of the grid, int [rows], evenly over all; [0] where there are none."""
-    return np.arange(rows if labels else 0) * labels // rows
-
-
-def real_files(folder, seed, count, classes):
-    """So many pictures for a grid, of these classes where there are some, int [count]."""
-    order = np.array(folder.indices(range(len(folder)), seed)) if len(classes) else None
-    if order is None:
-        return folder.files(range(count), seed)
-    found = []
-    for i, kind in enumerate(classes):
-        some = order[folder.labels[order] == kind]
-        some = some if len(some) else order             # a class without pictures
-        found.append(folder.file(int(some[i % len(some)])))
-    return found
 
 
 if __name__ == "__main__":

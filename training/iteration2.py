@@ -20,8 +20,8 @@ PATH_BATCH_SHRINK, PATH_DECAY = 2, 0.01
 class StyleGAN2Training(Training):
     """The state of a run and its iteration; pl_mean is the mean path length so far."""
 
-    def __init__(self, *args, **options):
-        super().__init__(*args, **options)
+    def __init__(self, *of_the_run):
+        super().__init__(*of_the_run)
         self.pl_mean = jt.zeros(1).stop_grad()
 
     def state(self):

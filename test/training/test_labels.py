@@ -17,7 +17,7 @@ from backend import jt
 from dataset import Loader, PictureFolder
 from networks.config import ModelConfig
 from pictures.painter import latents_of
-from train import grid_shape, real_files, row_classes
+from training.samples import grid_shape, real_files, row_classes
 from weights import snapshot
 
 CLASSES = ["digit", "letter", "sign"]
