@@ -30,12 +30,12 @@ class PictureFolder:
     """The pictures of one size in `root`/<size>, a folder or in an archive. Holds their names only.
 
     holdout: the share of them that is left out, or, where `held`, what is there instead; a
-    picture's name decides, so that it is the same one at all sizes. labelled: whether `labels`, the
-    class of each picture, is wanted, int32 [pictures]; else None. Raises UserError for a missing or
-    empty folder, and where a label is missing.
+    picture's name decides, so that it is the same one at all sizes. known: the Labels that
+    read_labels gave; then `labels` is the class of each picture, int32 [pictures], else None.
+    Raises UserError for a missing or empty folder, and where a label is missing.
     """
 
-    def __init__(self, root, size, holdout=0.0, held=False, labelled=False):
+    def __init__(self, root, size, holdout=0.0, held=False, known=None):
         self.path, self.size = os.path.join(root, str(size)), size
         self.archived = archived_sizes(root).get(size) if is_archive(root) else None
         try:
@@ -66,8 +66,7 @@ class PictureFolder:
             if not self.names:
                 raise UserError(f"--holdout {holdout:g}: that is {'none' if held else 'all'} of "
                                 f"the {count} pictures in {self.path}: type another share")
-        self.labels = labels.of_pictures(read_labels(root), self.names, self.path) if labelled \
-            else None
+        self.labels = labels.of_pictures(known, self.names, self.path) if known else None
 
     def __len__(self):
         return len(self.names)
@@ -148,14 +147,16 @@ def read_labels(root):
     path = os.path.join(place, labels.NAME)
     is_there = labels.NAME in there.names if there else os.path.isfile(path)
     if not is_there:
-        raise UserError(f"--labels: no {path}, which says of which class each picture is: type "
-                        "python resize.py FOLDER, where FOLDER has a sub-folder for each class, or "
-                        "with --labels FILE.csv:COLUMN")
+        if not os.path.exists(root):
+            raise UserError(f"{root}: no such folder or .zip: type where the pictures are now")
+        raise UserError(f"no {path}, which says of which class each picture is: type python "
+                        "resize.py FOLDER, where FOLDER has a sub-folder for each class, or with "
+                        "--labels FILE.csv:COLUMN")
     found = labels.of_file(there.member(there.names.index(labels.NAME)) if there else path,
                            os.stat(root if there else path).st_mtime_ns)
     if not found or found.how_many() < 2:
         raise UserError(f"{path}: found {'one class' if found else 'no labels'}, wanted two or "
-                        "more: leave --labels out")
+                        "more")
     return found
 
 
@@ -278,9 +279,9 @@ class Loader:
     """
 
     def __init__(self, root, channels=3, seed=0, mirror=False, workers=1, warn=print, holdout=0.0,
-                 labelled=False):
+                 known=None):
         self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
-        self.holdout, self.labelled = holdout, labelled
+        self.holdout, self.known = holdout, known
         self.workers, self.pool, self.warn, self.unreadable = workers, None, warn, set()
         self.folders = {}
 
@@ -299,8 +300,7 @@ class Loader:
     def folder(self, size):
         """The PictureFolder of a size, with the names that it had when it was first asked for."""
         if size not in self.folders:
-            self.folders[size] = PictureFolder(self.root, size, self.holdout,
-                                               labelled=self.labelled)
+            self.folders[size] = PictureFolder(self.root, size, self.holdout, known=self.known)
         return self.folders[size]
 
     def batches(self, size, batch, images_seen, part=None):

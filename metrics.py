@@ -41,7 +41,7 @@ def main(argv=None):
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
     check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)}")
     labels = labels_in(args, header)
-    folder = PictureFolder(args.data, header["size"], labelled=bool(labels))
+    folder = PictureFolder(args.data, header["size"], known=labels)
     folder.check()
     if "ppl" in args.metrics and header["size"] < 16:
         raise UserError(f"ppl: {args.checkpoint} is of size {header['size']}, wanted 16 or more")
@@ -98,7 +98,7 @@ def labels_in(args, header):
             raise
         print(f"note: {args.checkpoint} is a network with labels, whose pictures are painted of "
               f"all classes alike, for {place} has none "
-              f"({str(error).removeprefix('--labels: ').partition(',')[0]})", file=sys.stderr)
+              f"({str(error).partition(',')[0]})", file=sys.stderr)
         return None
     names = header.get("classes", [])
     if labels.how_many() != count or names and labels.classes and labels.classes != names:

@@ -19,6 +19,7 @@ import io
 import os
 import shlex
 import statistics
+import sys
 from typing import NamedTuple, Optional
 
 from PIL import Image, ImageColor, UnidentifiedImageError
@@ -93,16 +94,43 @@ def main():
         results = into_archive(args, files, sizes, own_size, as_they_are, found)
         sizes = [own_size, *sizes] if as_they_are else sizes
     else:
+        check_folders(files, sizes, source, target)
         if found and found.made:
-            labels.check_writable(target, found.made)
+            found = writable(found, target, args.labels)
         results = into_folders(args, files, sizes, target)
-        if found and (found.made or not os.path.exists(os.path.join(target, labels.NAME))):
+        if found and found.made:
             labels.write(target, found)
     status = report(args, results, others, target, sizes)
     if found:
         print("  " + labelling.says(found, [*extents], shlex.quote(target),
                                     args.zip or os.path.join(target, labels.NAME)))
     return status
+
+
+def check_folders(files, sizes, source, target):
+    """Raise UserError where a size would be written into a folder of pictures to be read."""
+    if os.path.abspath(source) != os.path.abspath(target):
+        return
+    taken = {str(size) for size in sizes} & {name.split(os.sep)[0] for name in files
+                                             if os.sep in name}
+    if taken:
+        place = os.path.join(source, min(taken))
+        raise UserError(f"{place}: has pictures of other sizes, and those of {min(taken)}×"
+                        f"{min(taken)} would be written there: give it another name, or type "
+                        "--zip FILE.zip")
+
+
+def writable(found, target, typed):
+    """The Labels, where they can be written; else None after a note, or a UserError where they were
+    `typed`."""
+    try:
+        labels.check_writable(target, found.made)
+    except UserError as error:
+        if typed:
+            raise
+        print(f"note: {error}", file=sys.stderr)
+        return None
+    return found
 
 
 def what_instead(args, sizes, packed, others):

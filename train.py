@@ -34,6 +34,7 @@ from training.progress import (
 )
 from training.schedule import can_be_divided, crossed, group_unit
 from weights import snapshot
+from weights.bounds import short
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
 MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
@@ -53,13 +54,15 @@ def main(argv=None):
         s = settings.new_run(typed, init and init[0])
     labels = read_labels(s["data"]) if s["labels"] else None
     if saved:
-        check_classes(labels, config, saved[0], s)
+        check_classes(labels, config, saved[0], f"the run {s['name']}")
     else:
         config = settings.model_config(s, init and init[0], labels.how_many() if labels else 0)
+        if init and init[0].get("classes") and labels and labels.classes:
+            check_classes(labels, config, init[0], s["init"])
     settings.check_division(s, config)
     settings.check_freeze(s, config, init)
     schedule = settings.make_schedule(s)
-    pictures, shares = check_pictures(s, schedule, config)
+    pictures, shares = check_pictures(s, schedule, config, labels)
     backend.use_conv(s["conv"])
     say_what_is_not_reached(schedule)
     if s.get("dry_run"):
@@ -76,8 +79,7 @@ def main(argv=None):
         runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"], s["amp"])
-    training = make_training(s, schedule, config, pictures, shares,
-                             labels.classes if labels else [])
+    training = make_training(s, schedule, config, pictures, shares, labels)
     if saved:
         say_what_changed(training, saved[0])
         training.restore(*saved)
@@ -101,7 +103,7 @@ def main(argv=None):
 
 
 def make_training(s, schedule, config, *of_data):
-    """The Training of a run's architecture; of_data: pictures, shares, classes."""
+    """The Training of a run's architecture; of_data: pictures, shares, labels."""
     if s["arch"] == "stylegan2":
         from training.iteration2 import StyleGAN2Training as Training
     else:
@@ -158,29 +160,32 @@ def find_run(typed):
     return None
 
 
-def check_classes(labels, config, header, s):
-    """Raise UserError where a run goes on with other classes than it was begun with."""
-    count, then = labels.how_many() if labels else 0, header.get("classes", [])
-    if count != config.labels or labels and labels.classes != then:
-        names = [", ".join(some)[:100] or counted(number, "label")
-                 for number, some in ((count, labels.classes if labels else []),
-                                      (config.labels, then))]
-        raise UserError(f"{s['data']}: found other classes ({names[0]}) than those with which the "
-                        f"run {s['name']} was begun ({names[1]}): begin another run with --name")
+def check_classes(labels, config, header, of):
+    """Raise UserError where the classes are others than in the header of a file; of: what it is."""
+    now, then = labels.classes if labels else [], header.get("classes", [])
+    count = labels.how_many() if labels else 0
+    if count == config.labels and now == then:
+        return
+    new, gone = (short(", ".join(sorted({*one} - {*other})), 100)
+                 for one, other in ((now, then), (then, now)))
+    how = f"{count}, not {config.labels}" if count != config.labels else \
+        f"new: {new}, gone: {gone}" if {*now} != {*then} else "in another order"
+    raise UserError(f"dataset.json: other classes than those of {of} ({how}): begin another run, "
+                    "with --name and without these weights")
 
 
-def check_pictures(s, schedule, config):
+def check_pictures(s, schedule, config, labels):
     """Every size of the schedule is there, before the first step is made.
 
     Returns {size: fingerprint}, and the share of each class, where there are labels.
     """
     pictures, shares = {}, None
     for size in schedule.sizes:
-        folder = PictureFolder(s["data"], size, s["holdout"], labelled=s["labels"])
+        folder = PictureFolder(s["data"], size, s["holdout"], known=labels)
         folder.check()
         pictures[str(size)] = folder.fingerprint()
         if s["holdout"]:
-            PictureFolder(s["data"], size, s["holdout"], held=True, labelled=s["labels"])
+            PictureFolder(s["data"], size, s["holdout"], held=True, known=labels)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if len(folder) < 5000 and not s.get("dry_run"):
@@ -216,7 +221,7 @@ def loop(training, started):
     watch = DuringTraining(s, started)
     with ProgressBar(training) as bar, Loader(s["data"], training.config.channels, s["seed"],
                                               s["mirror"], s["workers"], bar.write,
-                                              s["holdout"], s["labels"]) as loader:
+                                              s["holdout"], training.known) as loader:
         saver = runs.Saver(CHECKPOINTS, s["name"], s["keep"], bar.write)
 
         def write_samples():
@@ -306,10 +311,13 @@ def held_out_score(training, phase):
     s, first = training.s, training.images_seen
     if not s["holdout"] or not mpi.FIRST:
         return None
-    folder = PictureFolder(s["data"], phase.size, s["holdout"], True, s["labels"])
-    chosen = folder.indices(range(first, first + phase.batch), s["seed"])
-    images, bad = load_batch([folder.file(i) for i in chosen], [False] * phase.batch, phase.size,
-                             training.config.channels)
+    try:
+        folder = PictureFolder(s["data"], phase.size, s["holdout"], True, training.known)
+        chosen = folder.indices(range(first, first + phase.batch), s["seed"])
+        images, bad = load_batch([folder.file(i) for i in chosen], [False] * phase.batch,
+                                 phase.size, training.config.channels)
+    except UserError:           # they are gone, or are being made; the loop says it of all others
+        return None
     labels = folder.labels[chosen][stand_ins(len(chosen), bad)] if s["labels"] else None
     return training.score(to_float(images), phase, labels)
 

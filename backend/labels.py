@@ -6,6 +6,7 @@ The names are those of the pictures before resize.py, from the folder in which t
 classes are called is ours, and so is "made", from what resize.py took the labels: only such a file
 is it that it may write anew.
 """
+import contextlib
 import functools
 import hashlib
 import json
@@ -35,7 +36,7 @@ class Labels(NamedTuple):
 
     def how_many(self):
         """Classes."""
-        return len(self.classes) or 1 + max(self.numbers.values())
+        return len(self.classes) or 1 + max(self.numbers.values(), default=-1)
 
 
 def read(file):
@@ -73,9 +74,9 @@ def of_pictures(found, names, path):
     gave. Raises UserError."""
     missing = [name for name in names if name not in found.numbers]
     if missing:
-        raise UserError(f"--labels: {len(missing):,} of the {len(names):,} pictures in {path} have "
-                        f"no label in {NAME} (such as {missing[0]}): make both anew with "
-                        "resize.py, or leave --labels out")
+        raise UserError(f"{len(missing):,} of the {len(names):,} pictures in {path} have no label "
+                        f"in {NAME} (such as {missing[0]}): where they come from pictures that "
+                        "were moved or deleted, delete this folder and type resize.py again")
     return np.array([found.numbers[name] for name in names], "int32")
 
 
@@ -110,6 +111,10 @@ def parse(found):
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or \
             len({*classes}) < len(classes):
         raise ValueError("classes that are no list of names")
+    for name in numbers:
+        os.fsencode(name)                       # a ValueError for what is no name of a file
+    if len(classes) > MOST_CLASSES:
+        raise ValueError(f"{len(classes):,} classes, wanted up to {MOST_CLASSES:,}")
     if classes and max(numbers.values()) >= len(classes):
         raise ValueError(f"a label {max(numbers.values())}, but names for {len(classes)}")
     return Labels(numbers, classes, made if isinstance(made, str) else None)
@@ -144,10 +149,14 @@ def to_json(labels):
 def check_writable(folder, made):
     """Raise UserError where a dataset.json is in a folder that resize.py did not make."""
     path = os.path.join(folder, NAME)
-    there = read(path) if os.path.exists(path) else None
-    if os.path.exists(path) and (there is None or there.made is None):
+    if not os.path.exists(path):
+        return
+    there = None
+    with contextlib.suppress(UserError):
+        there = read(path)
+    if there is None or there.made is None:
         raise UserError(f"{path} exists, and resize.py did not make it: give it another name to "
-                        f"have the labels of {made}")
+                        f"have the labels from {made}")
 
 
 def write(folder, labels):

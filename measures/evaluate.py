@@ -7,7 +7,7 @@ import numpy as np
 
 from backend.errors import UserError
 from cli import names_argument
-from dataset import PictureFolder, flips, load_batch
+from dataset import PictureFolder, flips, load_batch, stand_ins
 from measures import attributes, feature_metrics, inception, lpips, swd
 from measures.attributes import coverage
 from measures.ms_ssim import Diversity, scales
@@ -158,8 +158,8 @@ def evaluate(measure, perceptual, generator, size, alpha, real, count, crop=Fals
         if stopped():
             raise Stopped
         some = range(first, min(first + CHUNK, count))
-        classes = real.classes(some)
-        measure.add(real.load(some), generated(
+        pictures, classes = real.load_labelled(some)
+        measure.add(pictures, generated(
             generator, size, alpha, range(seed + first, seed + some.stop), classes), classes)
         if measure.with_floors and measure.wanted & {"swd", "parts"} and \
                 len(real.folder) >= 2 * count:
@@ -190,15 +190,17 @@ class Real:
 
     def load(self, some):
         """uint8 [n, channels, size, size]: the pictures of a range of this order."""
-        pictures, _ = load_batch(self.folder.files(some, self.seed),
-                                 flips(some, self.seed, self.mirror), self.folder.size,
-                                 self.channels)
-        return pictures
+        return self.load_labelled(some)[0]
 
-    def classes(self, some):
-        """Theirs, int [n], which the generated ones beside them are to have; or None."""
-        return None if self.folder.labels is None else \
-            self.folder.labels[self.folder.indices(some, self.seed)]
+    def load_labelled(self, some):
+        """(the same, their classes, int [n], which the generated ones beside them are to have; or
+        None)."""
+        folder = self.folder
+        chosen = folder.indices(some, self.seed)
+        pictures, bad = load_batch([folder.file(i) for i in chosen],
+                                   flips(some, self.seed, self.mirror), folder.size, self.channels)
+        classes = None if folder.labels is None else folder.labels[chosen]
+        return pictures, classes if classes is None else classes[stand_ins(len(chosen), bad)]
 
 
 def attribute_of(labels, parts):
@@ -207,7 +209,7 @@ def attribute_of(labels, parts):
     None where they are none."""
     name = (labels and labels.made or "").rpartition(":")[2]
     values = parts.attributes.get(name, []) if parts else []
-    if not values or not {*labels.classes} <= {*values}:
+    if not values or not labels.classes or not {*labels.classes} <= {*values}:
         return None
     return name, [*parts.attributes].index(name), np.array([values.index(kind)
                                                             for kind in labels.classes])

@@ -1,23 +1,33 @@
 """Which labels resize.py's pictures come with: a column of a table, dataset.json, sub-folders."""
+import collections
 import csv
 import os
+import sys
 
 from backend import archive, labels
 from backend.errors import UserError, counted
+from networks.config import power_of_two
 
 SUB_FOLDERS = "sub-folders"
 MOST_SHOWN = 6
+MOST_BYTES = 1 << 30            # of a table
 
 
 def find(source, above, column, names):
     """The Labels of the pictures `names` (relative to `source`, a folder or an archive), or None.
 
     above: another folder whose dataset.json counts, or None. column: "FILE.csv:COLUMN", or None.
-    Raises UserError.
+    `made` says from what they are; it is None where they are a dataset.json of the user's own, that
+    is where train.py looks for it. Raises UserError where `column` is wrong; of a dataset.json that
+    is, nobody need know more than a note.
     """
-    if column:
+    if column is not None:
         return of_column(column, names)
-    is_there, found = of_json(source, above)
+    try:
+        is_there, found = of_json(source, above, names)
+    except UserError as error:
+        print(f"note: {error}; no labels are taken from it", file=sys.stderr)
+        return None
     if is_there and (found is None or found.made != SUB_FOLDERS):
         return found                # or None, where it says that there are no labels
     return of_folders(names) or found
@@ -27,43 +37,67 @@ def of_column(column, names):
     """Labels by a table: its first column says which picture a line is about, by path, name, or
     name without an ending."""
     path, _, wanted = column.rpartition(":")
+    if not path:
+        raise UserError(f"--labels {column or 'nothing'}: wanted FILE.csv:COLUMN")
+    values = read_column(column, path, wanted)
+    found = {}
+    for keys in keys_of(names):
+        for name, key in keys.items():
+            if name not in found and key in values:
+                found[name] = values[key]
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise UserError(f"--labels {column}: no value there for {len(missing):,} of "
+                        f"{counted(len(names), 'picture')} (such as {missing[0]}): add lines, or "
+                        "move these pictures away")
+    kinds = len({*found.values()})
+    if not 2 <= kinds <= labels.MOST_CLASSES:
+        raise UserError(f"--labels {column}: {counted(kinds, 'value')}, wanted classes, 2 to "
+                        f"{labels.MOST_CLASSES:,}")
+    return labels.of_names(found, f"{os.path.basename(path)}:{wanted}")
+
+
+def keys_of(names):
+    """How a table may call pictures, the surest first: {name: key}, of those that no other picture
+    has too."""
+    for key in (lambda name: name.replace(os.sep, "/"), os.path.basename,
+                lambda name: os.path.splitext(os.path.basename(name))[0]):
+        keys = {name: key(name) for name in names}
+        count = collections.Counter(keys.values())
+        yield {name: key for name, key in keys.items() if count[key] == 1}
+
+
+def read_column(column, path, wanted):
+    """{first field: that of the column `wanted`} of a table. Raises UserError."""
+    found = {}
     try:
+        if os.path.getsize(path) > MOST_BYTES:
+            raise ValueError(f"more than {MOST_BYTES >> 30} GiB")
         with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
-            header, *rows = [row for row in csv.reader(file) if row] or [[]]
+            first = file.readline()
+            file.seek(0)
+            rows = csv.reader(file, delimiter=max(",;\t", key=first.count))
+            header = [name.strip() for name in next(rows, [])]
+            if wanted not in header[1:]:
+                raise UserError(f"--labels {column}: {path} has no column {wanted} after its "
+                                f"first, wanted one of {', '.join(header[1:])[:200] or 'some'}")
+            place = header.index(wanted, 1)
+            for row in rows:
+                key, value = (row[i].strip() if i < len(row) else "" for i in (0, place))
+                if key and value and found.setdefault(key, value) != value:
+                    raise UserError(f"--labels {column}: {path} says {found[key]} and {value} of "
+                                    f"{key}, wanted one of them")
     except OSError as error:
         raise UserError(f"--labels {column}: {path}: {error.strerror}") from None
     except (ValueError, csv.Error) as error:
         raise UserError(f"--labels {column}: {path} is no table that can be read "
                         f"({error})") from None
-    if wanted not in header[1:]:
-        raise UserError(f"--labels {column}: {path} has no column {wanted} after its first, wanted "
-                        f"one of {', '.join(header[1:])[:200] or 'some'}")
-    place = header.index(wanted)
-    values = {row[0]: row[place] for row in rows if len(row) > place and row[place]}
-    found = {}
-    for name in names:
-        keys = name.replace(os.sep, "/"), os.path.basename(name)
-        key = next((key for key in (*keys, os.path.splitext(keys[1])[0]) if key in values), None)
-        if key is not None:
-            found[name] = values[key]
-    missing = [name for name in names if name not in found]
-    if missing:
-        raise UserError(f"--labels {column}: no value there for {len(missing)} of "
-                        f"{counted(len(names), 'picture')} (such as {missing[0]}): add lines, or "
-                        "move these pictures away")
-    return checked(labels.of_names(found, f"{os.path.basename(path)}:{wanted}"), column)
-
-
-def checked(found, column):
-    if found.how_many() > labels.MOST_CLASSES:
-        raise UserError(f"--labels {column}: {found.how_many():,} values, wanted classes, at most "
-                        f"{labels.MOST_CLASSES:,}")
     return found
 
 
-def of_json(source, above):
-    """(whether there is a dataset.json, its Labels or None): in `source`, in an archive also in its
-    topmost folder that has one, or in `above`."""
+def of_json(source, above, names):
+    """(whether there is a dataset.json, its Labels of `names` or None): in `source`, in an archive
+    also in its topmost folder that has one, or in `above`."""
     if archive.is_archive(source):
         place = min((folder for folder, there in archive.contents(source).items()
                      if labels.NAME in there.names), key=lambda folder: (folder.count("/"), folder),
@@ -71,13 +105,35 @@ def of_json(source, above):
         if place is None:
             return False, None
         there = archive.contents(source)[place]
-        found = labels.read(there.member(there.names.index(labels.NAME)))
-        return True, found and found._replace(numbers={
-            os.path.join(place, name): number for name, number in found.numbers.items()})
-    path = next((path for path in (os.path.join(folder, labels.NAME)
-                                   for folder in (source, above) if folder)
-                 if os.path.isfile(path)), None)
-    return bool(path), path and labels.read(path)
+        file, copied = there.member(there.names.index(labels.NAME)), os.path.basename(source)
+    else:
+        file = next((path for path in (os.path.join(folder, labels.NAME)
+                                       for folder in (source, above) if folder)
+                     if os.path.isfile(path)), None)
+        if not file:
+            return False, None
+        place, copied = "", above and os.path.dirname(file) == source and \
+            os.path.join(os.path.basename(source), labels.NAME)
+    found = labels.read(file)
+    if found is None:
+        return True, None
+    made = found.made or copied or None
+    return True, found._replace(numbers=known(found.numbers, names, place), made=made)
+
+
+def known(numbers, names, place):
+    """{name: label} of those pictures of which it is known, `place`: the folder of an archive from
+    which the names in `numbers` are. They may be called as resize.py calls them, in a folder of
+    their size."""
+    both = {labels.target_name(name): number for name, number in numbers.items()} | numbers
+    found = {}
+    for name in names:
+        within = os.path.relpath(name, place) if place else name
+        folder, last = os.path.split(within)
+        within = last if within not in both and power_of_two(folder) else within
+        if within in both:
+            found[name] = both[within]
+    return found
 
 
 def of_folders(names):
@@ -95,14 +151,10 @@ def of_folders(names):
 
 def says(found, names, data, path):
     """One line about labels that are in `path`, for train.py `data`."""
-    counts = {}
-    for name in names:
-        if name in found.numbers:
-            number = found.numbers[name]
-            counts[number] = counts.get(number, 0) + 1
+    counts = collections.Counter(found.numbers[name] for name in names if name in found.numbers)
     most = sorted(counts, key=lambda number: (-counts[number], number))
-    shown = [f"{found.classes[number] if found.classes else number} {counts[number]:,}"
-             for number in most[:MOST_SHOWN]]
+    shown = [f"{' '.join(found.classes[number].split()) if found.classes else number} "
+             f"{counts[number]:,}" for number in most[:MOST_SHOWN]]
     shown += ["…"] * (len(most) > MOST_SHOWN)
     without = len(names) - sum(counts.values())
     return (f"labels: {found.how_many()} classes" + (f" from {found.made}" if found.made else "") +

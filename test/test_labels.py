@@ -2,6 +2,7 @@
 import itertools
 import json
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from backend import labels
 from backend.errors import UserError
 from dataset import Loader, PictureFolder, read_labels
+from pictures import labelling
 
 COLOURS = {"blue": (0, 0, 255), "green": (0, 255, 0), "red": (255, 0, 0)}
 
@@ -44,10 +46,14 @@ def of_rgb(classes, names):
     return [{"red": 0, "green": 1, "blue": 2}[names[i]] for i in classes]
 
 
+def labelled(root, size=8):
+    return PictureFolder(str(root), size, known=read_labels(str(root)))
+
+
 def assert_right(root, count=3, batch=8):
     names = read_labels(root).classes or ["red", "green", "blue"]
     for workers in 0, 1:
-        with Loader(root, workers=workers, labelled=True) as loader:
+        with Loader(root, workers=workers, known=read_labels(root)) as loader:
             for _, images, classes in itertools.islice(loader.batches(8, batch, 0), count):
                 assert classes.dtype == np.int32 and colours(images) == of_rgb(classes, names)
 
@@ -59,11 +65,9 @@ def test_sub_folders_become_labels_of_folder_and_archive(photos):
     command("resize.py", "photos", "--zip", "data.zip", cwd=photos)
     for root in str(photos / "photos"), str(photos / "data.zip"):
         assert read_labels(root).classes == ["blue", "green", "red"]
-        assert PictureFolder(root, 8, labelled=True).labels.tolist() == [0, 1, 1, 2, 2, 2, 2]
+        assert labelled(root).labels.tolist() == [0, 1, 1, 2, 2, 2, 2]
         assert_right(root)
-    one, other = (PictureFolder(str(photos / name), 8, labelled=True).fingerprint()
-                  for name in ("photos", "data.zip"))
-    assert one == other
+    assert labelled(photos / "photos").fingerprint() == labelled(photos / "data.zip").fingerprint()
     paint(photos / "photos/aqua", "blue", 2, shade=99)          # seen when it is run again
     command("resize.py", "photos", cwd=photos)
     assert read_labels(str(photos / "photos")).classes == ["aqua", "blue", "green", "red"]
@@ -74,7 +78,7 @@ def test_pictures_outside_of_sub_folders_and_numbered_folders_are_no_classes(pho
     _, said, _ = command("resize.py", "photos", cwd=photos)
     assert "labels" not in said and not os.path.exists(photos / "photos/dataset.json")
     with pytest.raises(UserError, match="no .*photos/dataset.json.*type python resize.py FOLDER"):
-        PictureFolder(str(photos / "photos"), 8, labelled=True)
+        labelled(photos / "photos")
     files = {f"0000{i}/img{i}.png": (photos / f"photos/red/{i % 2}.png").read_bytes()
              for i in range(4)}
     with zipfile.ZipFile(photos / "ada.zip", "w") as archive:
@@ -95,7 +99,7 @@ def test_labels_of_other_projects_archives_are_kept(photos, place, form):
         found = {"labels": dict(written) if form is dict else written}
         archive.writestr(place + "dataset.json", json.dumps(found))
     _, said, _ = command("resize.py", "ada.zip", cwd=photos)
-    assert "3 classes (0 1, 1 1, 2 1) in ada/dataset.json" in said
+    assert "3 classes from ada.zip (0 1, 1 1, 2 1) in ada/dataset.json" in said
     assert_right(str(photos / "ada"))
     command("resize.py", "ada/32", "--zip", "again.zip", cwd=photos)        # its labels come along
     assert_right(str(photos / "again.zip"))
@@ -112,7 +116,8 @@ def test_a_column_of_a_table_names_the_classes(photos):
     assert "3 classes from t.csv:kind (red 4" in said
     assert_right(str(photos / "photos"))
     for typed, wanted in (("t.csv:kin", "wanted one of other, kind"), ("u.csv:kind", "No such"),
-                          ("kind", "No such file")):
+                          ("kind", "wanted FILE.csv:COLUMN"), ("", "wanted FILE.csv:COLUMN"),
+                          ("t.csv:other", "1 value, wanted classes")):
         code, _, error = command("resize.py", "photos/32", "--labels", typed, cwd=photos,
                                  check=False)
         assert code == 2 and wanted in error and error.count("\n") == 1
@@ -142,6 +147,14 @@ def test_a_dataset_json_of_the_users_own_is_read_and_never_written(photos):
     (photos / "t.csv").write_text("file,kind\n0.png,a\n1.png,b\n")
     code, _, error = command("resize.py", "photos", "--labels", "t.csv:kind", cwd=photos,
                              check=False)
+    assert code == 2 and "no value there for 7" in error
+    (photos / "t.csv").write_text("file;kind\n" + "".join(
+        f"{colour}/{name}; {kind}\n" for colour, name, kind in (
+            ("red", "0.png", "a"), ("red", "1.png", "b"), ("red", "more/0.png", "a"),
+            ("red", "more/1.png", "b"), ("green", "0.png", "a"), ("green", "1.png", "b"),
+            ("blue", "0.png", "a"))))
+    code, _, error = command("resize.py", "photos", "--labels", "t.csv:kind", cwd=photos,
+                             check=False)
     assert code == 2 and "photos/dataset.json exists" in error and error.count("\n") == 1
     assert (photos / "photos/dataset.json").read_text() == own
 
@@ -152,7 +165,8 @@ def test_a_picture_that_stands_in_for_another_brings_its_label(photos):
     names = PictureFolder(root, 8).names
     for name in names[:2]:
         (photos / "photos/8" / name).write_bytes(b"")
-    with Loader(root, workers=0, warn=lambda line: None, labelled=True) as loader:
+    with Loader(root, workers=0, warn=lambda line: None,
+                known=read_labels(root)) as loader:
         for _, images, classes in itertools.islice(loader.batches(8, 7, 0), 3):
             assert colours(images) == of_rgb(classes, ["blue", "green", "red"])
 
@@ -161,7 +175,7 @@ def test_pictures_without_a_label_are_refused(photos):
     command("resize.py", "photos", cwd=photos)
     paint(photos / "photos/8", "red", 1, 8)
     with pytest.raises(UserError, match=r"1 of the 8 pictures in .* no label .*such as 0.png"):
-        PictureFolder(str(photos / "photos"), 8, labelled=True)
+        labelled(photos / "photos")
 
 
 @pytest.mark.parametrize("text, said", [
@@ -172,12 +186,82 @@ def test_pictures_without_a_label_are_refused(photos):
     ('{"labels": [["a.png", true]]}', "label True"),
     ('{"labels": [["a.png", 2]], "classes": ["a", "b"]}', "a label 2, but names for 2"),
     ('{"labels": [["a.png", 0]], "classes": ["a", "a"]}', "no list of names"),
+    ('{"labels": [["a.png", 0], ["\\ud800.png", 1]]}', "no labels that can"),
     ("[" * 100_000, "no labels"), ('{"labels": [["a.png", 0]]}', "one class"),
     ('{"labels": null}', "found no labels")])
 def test_a_wrong_dataset_json_is_one_line(tmp_path, text, said):
     paint(tmp_path / "8", "red", 1, 8)
     (tmp_path / "dataset.json").write_text(text)
     with pytest.raises(UserError, match=said) as error:
-        PictureFolder(str(tmp_path), 8, labelled=True)
+        labelled(tmp_path)
     assert "dataset.json" in str(error.value) and "\n" not in str(error.value)
     assert len(str(error.value)) < 400
+
+
+def test_a_dataset_json_of_something_else_is_left_alone_and_stops_nothing(photos):
+    for text in '{"my": "data"}', '{"labels": [["red/0.png", [0.2, 0.7]]]}', "not JSON":
+        (photos / "photos/dataset.json").write_text(text)
+        _, said, noted = command("resize.py", "photos", cwd=photos)
+        assert "labels:" not in said and "7 pictures" in said
+        assert (photos / "photos/dataset.json").read_text() == text
+    shutil.make_archive(str(photos / "set"), "zip", photos / "photos", "red")
+    with zipfile.ZipFile(photos / "set.zip", "a") as archive:
+        archive.write(photos / "photos/green/0.png", "green/0.png")
+    os.makedirs(photos / "set")
+    (photos / "set/dataset.json").write_text('{"my": "data"}')
+    _, said, noted = command("resize.py", "set.zip", cwd=photos)
+    assert "note: set/dataset.json exists" in noted and "labels" not in said
+    assert (photos / "set/dataset.json").read_text() == '{"my": "data"}'
+
+
+def test_labels_that_changed_in_an_archive_are_those_that_are_written(photos):
+    for labels_there in [0, 1], [1, 2]:
+        with zipfile.ZipFile(photos / "z.zip", "w") as archive:
+            for i in range(2):
+                archive.write(photos / f"photos/red/{i}.png", f"{i}.png")
+            archive.writestr("dataset.json", json.dumps({"labels": [
+                [f"{i}.png", label] for i, label in enumerate(labels_there)]}))
+        _, said, _ = command("resize.py", "z.zip", cwd=photos)
+        assert labelled(photos / "z").labels.tolist() == labels_there
+
+
+def test_a_class_that_is_called_as_a_size_is_never_written_into(photos):
+    shutil.move(photos / "photos/blue", photos / "photos/8")
+    code, _, error = command("resize.py", "photos", cwd=photos, check=False)
+    assert code == 2 and "photos/8: has pictures of other sizes" in error
+    assert os.listdir(photos / "photos/8") == ["0.png"] and error.count("\n") == 1
+    command("resize.py", "photos", "--zip", "data.zip", cwd=photos)
+    assert read_labels(str(photos / "data.zip")).classes == ["8", "green", "red"]
+
+
+def test_sizes_that_come_later_bring_their_labels(photos):
+    command("resize.py", "photos", "--max_size", 16, cwd=photos)
+    for source, more in ("photos/16", ["--min_size", 4]), ("photos/16", ["--zip", "o.zip"]):
+        _, said, _ = command("resize.py", source, *more, cwd=photos)
+        assert "(red 4, green 2, blue 1)" in said and "without" not in said
+    assert labelled(photos / "photos", 4).labels.tolist() == [0, 1, 1, 2, 2, 2, 2]
+    assert_right(str(photos / "o.zip"))
+    command("resize.py", "photos", "--zip", "one.zip", "--min_size", 16, "--max_size", 16,
+            cwd=photos)
+    _, said, _ = command("resize.py", "one.zip", cwd=photos)
+    assert "(red 4, green 2, blue 1)" in said
+    assert_right(str(photos / "one"))
+
+
+def test_a_table_that_could_mean_two_pictures_or_says_two_things_is_not_believed(photos):
+    (photos / "t.csv").write_text("file,kind\n0.png,a\n1.png,b\n")
+    with pytest.raises(UserError, match="no value there for 2 of 3 pictures"):
+        labelling.of_column(f"{photos}/t.csv:kind", ["p/0.png", "q/0.png", "q/1.png"])
+    (photos / "t.csv").write_text("file,kind\n0.png,a\n0.png,b\n")
+    with pytest.raises(UserError, match="says a and b of 0.png"):
+        labelling.of_column(f"{photos}/t.csv:kind", ["0.png"])
+
+
+def test_pictures_that_cannot_be_read_have_no_labels(photos):
+    os.makedirs(photos / "bad/x")
+    (photos / "bad/x/1.png").write_text("x")
+    code, _, error = command("resize.py", "bad", cwd=photos, check=False)
+    assert code == 2 and "not one of the pictures can be read" in error
+    (photos / "t.csv").write_text("file,kind\n0.png,a\n")
+    code, _, error = command("resize.py", "bad", "--labels", "t.csv:kind", cwd=photos, check=False)
+    assert code == 2 and "0 values" in error and error.count("\n") == 1

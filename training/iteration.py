@@ -189,7 +189,9 @@ class Training(State):
         return np.split(self.one_hot(labels), parts) if self.config.labels else [None] * parts
 
     def one_hot(self, classes):
-        return np.eye(self.config.labels, dtype="float32")[classes]
+        found = np.zeros((len(classes), self.config.labels), "float32")
+        found[np.arange(len(classes)), classes] = 1
+        return found
 
     def crossover(self, rng, layers):
         """The first layer of another style; `layers` where none is mixed in."""

@@ -28,7 +28,7 @@ class DuringTraining:
         s, phase = self.s, training.schedule.trained(training.images_seen)
         before = time.monotonic()
         try:
-            folder = PictureFolder(s["data"], phase.size, labelled=s["labels"])
+            folder = PictureFolder(s["data"], phase.size, known=training.known)
             count = min(s["metric_images"], len(folder))
             if phase.size not in self.cost:
                 # A few pictures, twice: the first time compiles.

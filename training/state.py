@@ -25,13 +25,13 @@ from weights import snapshot
 class State:
     """Networks, optimizers, images seen.
 
-    shares: of each class among the pictures, float64 [labels], where the network has labels;
-    classes: what they are called, [] where that is not known.
+    Where the network has labels, shares: of each class among the pictures, float64 [labels];
+    known: the labels.Labels with which the run began, which all that it reads is labelled by.
     """
 
-    def __init__(self, s, schedule, config, pictures=None, shares=None, classes=()):
+    def __init__(self, s, schedule, config, pictures=None, shares=None, known=None):
         self.s, self.schedule, self.config = s, schedule, config
-        self.pictures, self.shares, self.classes = pictures or {}, shares, list(classes)
+        self.pictures, self.shares, self.known = pictures or {}, shares, known
         self.G = model.StyledGenerator(self.config)
         self.D = model.Discriminator(self.config)
         for i, network in enumerate((self.G, self.D)):
@@ -64,7 +64,7 @@ class State:
                 "size": phase.size, "alpha": phase.alpha, "streams": streams.VERSION,
                 "model": dataclasses.asdict(self.config), "settings": settings.to_save(self.s),
                 "pictures": self.pictures, "kernels": self.kernels(),
-                **({"classes": self.classes} if self.classes else {})}
+                **({"classes": self.known.classes} if self.known and self.known.classes else {})}
 
     def kernels(self):
         """What decides the last digits: the device and the kind of its convolutions."""

@@ -1,7 +1,7 @@
 """python fuzz.py KIND COUNT SEED: a reader on COUNT mutated files, see torture.py.
 
-KIND: model, foreign, pictures, archives or fonts; or bombs, which are as many as there are (see
-bombs.py).
+KIND: model, foreign, pictures, archives, labels or fonts; or bombs, which are as many as there are
+(see bombs.py).
 
 Prints a line per file that was not survived, then [tried, lost]. Survived: read, or refused with
 one line (cli.UserError), within ten seconds and the memory that this process is given.
@@ -211,6 +211,25 @@ def archives():
             resize.resize_picture(resize.Job(file, [8], ["8.png"], [True], "crop",
                                              (255, 255, 255), None))
     return read, files
+
+
+def labels():
+    """dataset.json, and tables of labels."""
+    from backend import labels
+    from pictures import labelling
+    names = [f"{kind}/{i}.png" for kind in ("cats", "dogs") for i in range(20)]
+    kinds = {name: name.partition("/")[0] for name in names}
+    table = "file,kind\n" + "".join(f"{name},{kind}\n" for name, kind in kinds.items())
+
+    def read(path):
+        if path.endswith(".csv"):
+            return labelling.of_column(f"{path}:kind", names)
+        found = labels.of_file(path, time.monotonic_ns())
+        if found:
+            found.how_many()
+            labels.of_pictures(found, [*map(labels.target_name, names)], "8")
+    return read, [("dataset.json", labels.to_json(labels.of_names(kinds, "sub-folders"))),
+                  ("table.csv", table.encode())]
 
 
 def fonts():

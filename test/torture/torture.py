@@ -360,7 +360,9 @@ def fuzz(count, seed):
     """Every reader on mutated files, each kind in a process with bounded time and memory."""
     for kind, label in (("model", ".model files"), ("foreign", "other projects' weights"),
                         ("pictures", "pictures (resize.py and the loader)"),
-                        ("archives", "archives (the same)"), ("fonts", "fonts"), ("bombs", None)):
+                        ("archives", "archives (the same)"),
+                        ("labels", "dataset.json and tables of labels"), ("fonts", "fonts"),
+                        ("bombs", None)):
         process = subprocess.run(
             [sys.executable, os.path.join(HERE, "fuzz.py"), kind, str(count), str(seed)],
             capture_output=True, text=True, timeout=1200)

@@ -14,7 +14,7 @@ from small_runs import GROWING, TINY
 from stylegan2_steps import made
 
 from backend import jt
-from dataset import Loader, PictureFolder
+from dataset import Loader, PictureFolder, read_labels
 from networks.config import ModelConfig
 from pictures.painter import latents_of
 from training.samples import grid_shape, real_files, row_classes
@@ -59,7 +59,7 @@ def test_stylegan2_shows_each_picture_with_its_own_label(labelled):
 
     training.G.mapping.execute, training.D.execute = mapping_watched, D_watched
     phase = training.schedule.at(0)
-    with Loader(labelled[0], workers=0, labelled=True) as loader:
+    with Loader(labelled[0], workers=0, known=read_labels(labelled[0])) as loader:
         _, images, classes = next(loader.batches(16, phase.batch, 0,
                                                  training.my_parts(phase.batch).ravel()))
     assert len({*classes}) == 3
@@ -98,7 +98,7 @@ def test_a_labelled_run_goes_on_bit_for_bit_from_folder_to_archive(labelled, tmp
                              cwd=tmp_path)
     assert [line for line in said.splitlines() if line.startswith("class ")] == [
         f"class {name}:" for name in CLASSES]
-    counts = np.bincount(PictureFolder(labelled[0], 16, labelled=True).labels)
+    counts = np.bincount(PictureFolder(labelled[0], 16, known=read_labels(labelled[0])).labels)
     assert all(f"   {count} pictures, seed 0" in said for count in (40, *counts))
 
 
@@ -115,6 +115,13 @@ def test_other_classes_than_at_the_beginning_are_refused(labelled, tmp_path):
     _, _, error = command("train.py", "data", "--resume", "--kimg", 0.032, cwd=tmp_path)
     assert "has other labels than when" in error
     # A run with labels begins with weights that have as many; others refuse them.
+    text = (data / "dataset.json").read_text()
+    (data / "dataset.json").write_text(text.replace('"digit", "letter"', '"letter", "digit"'))
+    code, _, error = command("train.py", "data", "--labels", "--init",
+                             "checkpoint/data_resume.model", "--name", "y", cwd=tmp_path,
+                             check=False)
+    assert code == 2 and "in another order" in error and error.count("\n") == 1
+    (data / "dataset.json").write_text(text)
     begin = "train.py", "data", "--init", "checkpoint/data_resume.model", "--max_size", 16
     for more, said in (([], "has labels: type --labels too"),
                        (["--labels", "--name", "x", "--kimg", 0.016], "")):
@@ -132,7 +139,7 @@ def test_the_grid_has_a_row_for_each_class(labelled):
     assert grid_shape(64, 3) == (16, 3) and grid_shape(64, 40) == grid_shape(64) == (16, 8)
     assert row_classes(3, 3).tolist() == [0, 1, 2] and not len(row_classes(0, 8))
     assert row_classes(40, 8).tolist() == [0, 5, 10, 15, 20, 25, 30, 35]
-    folder = PictureFolder(labelled[0], 8, labelled=True)
+    folder = PictureFolder(labelled[0], 8, known=read_labels(labelled[0]))
     files = real_files(folder, 0, 48, row_classes(3, 3).repeat(16))
     numbers = dict(zip(folder.names, folder.labels))
     assert [numbers[os.path.basename(file)] for file in files] == [0] * 16 + [1] * 16 + [2] * 16
