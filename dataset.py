@@ -293,9 +293,9 @@ class Loader:
                 (os.getpid(),))
         return self
 
-    def __exit__(self, *_):
-        if self.pool:
-            self.pool.shutdown(wait=False, cancel_futures=True)
+    def __exit__(self, error, *_):
+        if self.pool:       # not waited for, it could end while Python does, with a traceback
+            self.pool.shutdown(wait=error is None, cancel_futures=True)
 
     def folder(self, size):
         """The PictureFolder of a size, with the names that it had when it was first asked for."""

@@ -95,7 +95,8 @@ def main(argv=None):
         styles_file.save(args.w, painter, args.seeds, made_styles)
     print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; " +
           (f"styles of {args.w}" if styles else
-           f"truncation_psi {args.truncation_psi:g}, noise {args.noise}"))
+           f"truncation_psi {args.truncation_psi:g}, noise {args.noise}") +
+          ("" if args.label is None else f", class {snapshot.class_name(args.label, header)}"))
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
     return 0

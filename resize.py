@@ -31,7 +31,7 @@ from backend.files import make_folder, naming, remove_leftovers, replacing, scra
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
-from dataset import PICTURES, available_sizes, opened
+from dataset import PICTURES, available_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import finding, labelling, oddities
 from pictures.grid import png
@@ -77,6 +77,8 @@ def main():
     if not files:
         raise UserError(f"{args.path}: " + what_instead(args, [] if own_size else
                                                         available_sizes(source), packed, others))
+    if not packed and not own_size:
+        say_what_is_ready(source)
     extents = read_extents(files)
     sizes = choose_sizes(args, own_size, extents.values())
     odd = [n for n, extent in extents.items() if own_size and (
@@ -107,6 +109,16 @@ def main():
     return status
 
 
+def say_what_is_ready(source):
+    """Where one folder alone is taken for a size, it may be a class that is called so."""
+    ready = [place for place in (os.path.join(source, str(size))
+                                 for size in available_sizes(source))
+             if finding.holds_size(place) and any(map(is_picture, os.listdir(place)))]
+    if len(ready) == 1:
+        print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
+              "as for training; if it is a class, give it another name", file=sys.stderr)
+
+
 def check_folders(files, sizes, source, target):
     """Raise UserError where a size would be written into a folder of pictures to be read."""
     if os.path.abspath(source) != os.path.abspath(target):
@@ -115,9 +127,9 @@ def check_folders(files, sizes, source, target):
                                              if os.sep in name}
     if taken:
         place = os.path.join(source, min(taken))
-        raise UserError(f"{place}: has pictures of other sizes, and those of {min(taken)}×"
-                        f"{min(taken)} would be written there: give it another name, or type "
-                        "--zip FILE.zip")
+        raise UserError(f"{place}: a folder of yours, with pictures of other sizes, into which "
+                        f"those of {min(taken)}×{min(taken)} would be written: give that folder "
+                        "another name, or type --zip FILE.zip")
 
 
 def writable(found, target, typed):

@@ -54,11 +54,10 @@ def main(argv=None):
         s = settings.new_run(typed, init and init[0])
     labels = read_labels(s["data"]) if s["labels"] else None
     if saved:
-        check_classes(labels, config, saved[0], f"the run {s['name']}")
+        check_classes(labels, config, saved[0], s["data"], s["name"])
     else:
         config = settings.model_config(s, init and init[0], labels.how_many() if labels else 0)
-        if init and init[0].get("classes") and labels and labels.classes:
-            check_classes(labels, config, init[0], s["init"])
+        check_order(labels, init)
     settings.check_division(s, config)
     settings.check_freeze(s, config, init)
     schedule = settings.make_schedule(s)
@@ -160,8 +159,8 @@ def find_run(typed):
     return None
 
 
-def check_classes(labels, config, header, of):
-    """Raise UserError where the classes are others than in the header of a file; of: what it is."""
+def check_classes(labels, config, header, data, name):
+    """Raise UserError where a run goes on with other classes than in the header of its file."""
     now, then = labels.classes if labels else [], header.get("classes", [])
     count = labels.how_many() if labels else 0
     if count == config.labels and now == then:
@@ -170,8 +169,20 @@ def check_classes(labels, config, header, of):
                  for one, other in ((now, then), (then, now)))
     how = f"{count}, not {config.labels}" if count != config.labels else \
         f"new: {new}, gone: {gone}" if {*now} != {*then} else "in another order"
-    raise UserError(f"dataset.json: other classes than those of {of} ({how}): begin another run, "
-                    "with --name and without these weights")
+    raise UserError(f"{data}: other classes than those of the run {name} ({how}): begin another "
+                    "with --name")
+
+
+def check_order(labels, init):
+    """Raise UserError where a run begins with weights that know its classes by other numbers; those
+    of other classes serve as any weights do."""
+    now, then = labels.classes if labels else [], init[0].get("classes", []) if init else []
+    if now and then and {*now} != {*then}:
+        print(f"note: {init[2]} knows other classes: each goes on from what it knows of the one "
+              "with its number", file=sys.stderr)
+    elif now != then and sorted(now) == sorted(then):
+        raise UserError(f"--init {init[2]}: its classes are in another order "
+                        f"({short(', '.join(then))}): give dataset.json the same")
 
 
 def check_pictures(s, schedule, config, labels):

@@ -75,8 +75,9 @@ def of_pictures(found, names, path):
     missing = [name for name in names if name not in found.numbers]
     if missing:
         raise UserError(f"{len(missing):,} of the {len(names):,} pictures in {path} have no label "
-                        f"in {NAME} (such as {missing[0]}): where they come from pictures that "
-                        "were moved or deleted, delete this folder and type resize.py again")
+                        f"in {NAME} (such as {missing[0]}): add them there or, where pictures were "
+                        "moved or deleted since, make all sizes anew in another place: python "
+                        "resize.py FOLDER --zip NEW.zip")
     return np.array([found.numbers[name] for name in names], "int32")
 
 

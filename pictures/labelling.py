@@ -30,6 +30,10 @@ def find(source, above, column, names):
         return None
     if is_there and (found is None or found.made != SUB_FOLDERS):
         return found                # or None, where it says that there are no labels
+    loose = [name for name in names if os.sep not in name]
+    if loose and 2 * len(loose) < len(names) and of_folders([*{*names} - {*loose}]):
+        print(f"note: no labels, for {counted(len(loose), 'picture')} is in no sub-folder (such as "
+              f"{loose[0]})", file=sys.stderr)
     return of_folders(names) or found
 
 
@@ -37,7 +41,7 @@ def of_column(column, names):
     """Labels by a table: its first column says which picture a line is about, by path, name, or
     name without an ending."""
     path, _, wanted = column.rpartition(":")
-    if not path:
+    if not path or not wanted:
         raise UserError(f"--labels {column or 'nothing'}: wanted FILE.csv:COLUMN")
     values = read_column(column, path, wanted)
     found = {}

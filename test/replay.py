@@ -287,7 +287,7 @@ def faded(real, alpha):
     return alpha * real + (1 - alpha) * small
 
 
-def loss_D(kind, D, real, fake, alpha, gamma, enlarged, between, labels):
+def loss_D(kind, D, real, fake, alpha, gamma, enlarged, between, labels=None):
     """A T of one element. enlarged: final size ÷ size, of the picture that the penalty's gradient
     is taken by; between: where WGAN-GP looks, [N, 1, 1, 1]."""
     def squared_norms(images):
@@ -312,7 +312,7 @@ def loss_D(kind, D, real, fake, alpha, gamma, enlarged, between, labels):
     return loss.reshape() + (((norms - 1) ** 2).mean() * gamma).reshape()
 
 
-def loss_G(kind, D, real, fake, alpha, labels):
+def loss_G(kind, D, real, fake, alpha, labels=None):
     of_fake = scores(D, fake, alpha, labels)
     if kind == "relativistic":
         return softplus(scores(D, T(real), alpha, labels) - of_fake).mean().reshape()

@@ -228,7 +228,7 @@ def test_labels_that_changed_in_an_archive_are_those_that_are_written(photos):
 def test_a_class_that_is_called_as_a_size_is_never_written_into(photos):
     shutil.move(photos / "photos/blue", photos / "photos/8")
     code, _, error = command("resize.py", "photos", cwd=photos, check=False)
-    assert code == 2 and "photos/8: has pictures of other sizes" in error
+    assert code == 2 and "photos/8: a folder of yours, with pictures of other sizes" in error
     assert os.listdir(photos / "photos/8") == ["0.png"] and error.count("\n") == 1
     command("resize.py", "photos", "--zip", "data.zip", cwd=photos)
     assert read_labels(str(photos / "data.zip")).classes == ["8", "green", "red"]
@@ -265,3 +265,14 @@ def test_pictures_that_cannot_be_read_have_no_labels(photos):
     (photos / "t.csv").write_text("file,kind\n0.png,a\n")
     code, _, error = command("resize.py", "bad", "--labels", "t.csv:kind", cwd=photos, check=False)
     assert code == 2 and "0 values" in error and error.count("\n") == 1
+
+
+def test_what_is_left_out_of_the_labels_is_said(photos):
+    paint(photos / "photos", "red", 1)
+    _, _, noted = command("resize.py", "photos", "--zip", "x.zip", cwd=photos)
+    assert "note: no labels, for 1 picture is in no sub-folder (such as 0.png)" in noted
+    os.remove(photos / "photos/0.png")
+    paint(photos / "photos/16", "red", 2, size=16)
+    _, said, noted = command("resize.py", "photos", "--zip", "y.zip", cwd=photos)
+    assert "photos/16 is left out, for its pictures are of the size" in noted
+    assert "3 classes from sub-folders" in said

@@ -68,11 +68,25 @@ def label_of(text, header, path):
                         "--label out")
     if text in names:
         return names.index(text)
-    if text.isascii() and text.isdecimal() and len(text) < 10 and int(text) < count:
+    named_by_number = bool(names) and all(map(str.isdecimal, names))    # then 2 is only ever a name
+    if not named_by_number and text.isascii() and text.isdecimal() and len(text) < 10 and \
+            int(text) < count:
         return int(text)
-    raise UserError(f"--label {shlex.quote(text)}: wanted a number from 0 to {count - 1}" +
-                    (f", or one of {short(', '.join(names), 200)[1:-1]}" if names else
-                     f": {path} does not name its classes"))
+    wanted = [] if named_by_number else [f"a number from 0 to {count - 1}"]
+    wanted += [f"one of {', '.join(map(printable, names))}"[:300]] if names else []
+    raise UserError(f"--label {shlex.quote(text)}: wanted {', or '.join(wanted)}" +
+                    f": {path} does not name its classes" * (not names))
+
+
+def class_name(number, header):
+    """"dogs (number 1)", or "1"."""
+    names = header.get("classes", [])
+    return f"{printable(names[number])} (number {number})" if names else str(number)
+
+
+def printable(name):
+    """What a stranger called something, for a message and a shell."""
+    return shlex.quote("".join(c if c.isprintable() else "?" for c in name[:40]))
 
 
 def check_arrays(arrays, config, path, needed=()):

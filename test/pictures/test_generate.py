@@ -367,3 +367,14 @@ def test_a_label_for_a_network_without_any_is_refused(folder):
             (["--figures", "classes"], "network without labels"):
         with pytest.raises(UserError, match=said):
             generate.main([str(folder / "x.model"), *flags])
+
+
+def test_where_classes_are_called_by_numbers_a_number_is_a_name():
+    header = {"model": {"labels": 3}, "classes": ["1", "4", "12"]}
+    assert snapshot.label_of("4", header, "x.model") == 1
+    with pytest.raises(UserError, match="--label 2: wanted one of 1, 4, 12$"):
+        snapshot.label_of("2", header, "x.model")
+    header["classes"] = ["my cats", "\u732b", "\x1b[31m"]
+    with pytest.raises(UserError, match=r"0 to 2, or one of 'my cats', '?\u732b'?, '\?"):
+        snapshot.label_of("dog", header, "x.model")
+    assert snapshot.class_name(0, header) == "'my cats' (number 0)"

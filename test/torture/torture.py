@@ -320,13 +320,13 @@ count = int(sys.argv.pop(1))
 random.seed(1)
 poisoned = {8 * i for i in random.sample(range(10, 90), count)}
 step = iteration.Training.step
-def poison(self, images):
+def poison(self, images, labels):
     if self.images_seen not in poisoned:
-        return step(self, images)
+        return step(self, images, labels)
     images = images.copy()
     images.flat[random.randrange(images.size)] = random.choice([np.nan, np.inf, -np.inf])
     before, epoch = self.state()[1], self.optimizer_epoch
-    result = step(self, images)
+    result = step(self, images, labels)
     after = self.state()[1]
     # Adam starts afresh at a new size, whatever the numbers are.
     left_out = ("skipped",) if epoch == self.optimizer_epoch else ("skipped", "adam_")

@@ -63,10 +63,10 @@ import backend; backend.use_device("cpu")
 import train, cli, numpy as np
 from training import iteration
 step = iteration.Training.step
-def poisoned(self, images):
+def poisoned(self, images, labels):
     if self.images_seen >= 80 and (self.images_seen < 120 or {for_ever}):
         images = images * np.float32("nan")
-    return step(self, images)
+    return step(self, images, labels)
 iteration.Training.step = poisoned
 cli.run(train.main)
 """
@@ -184,11 +184,11 @@ import backend; backend.use_device("cpu")
 import train, cli
 from training import iteration
 step = iteration.Training.step
-def dying(self, images):
+def dying(self, images, labels):
     if self.images_seen == 16:
         raise RuntimeError("[f 1123] Run cmd failed:/usr/bin/g++ kernel.cc\\nreturn 36608. This "
                            "might be an overcommit issue or out of memory.Try : sudo sysctl")
-    return step(self, images)
+    return step(self, images, labels)
 iteration.Training.step = dying
 cli.run(train.main)
 """
