@@ -264,6 +264,16 @@ def stand_ins(count, bad):
     return [good[i % len(good)] if i in wanting else i for i in range(count)]
 
 
+def load_labelled(folder, positions, seed, mirror, channels):
+    """(pictures at these positions of the endless shuffle, as load_batch gives them, their classes,
+    int32 [N], or None where the folder has no labels)."""
+    chosen = folder.indices(positions, seed)
+    pixels, bad = load_batch([folder.file(i) for i in chosen], flips(positions, seed, mirror),
+                             folder.size, channels)
+    classes = folder.labels
+    return pixels, classes if classes is None else classes[chosen][stand_ins(len(chosen), bad)]
+
+
 def to_float(pixels):
     """uint8 0 … 255 → float32 in [-1, 1]."""
     return pixels.astype(np.float32) / 127.5 - 1

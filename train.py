@@ -20,8 +20,9 @@ from backend import mpi, streams
 from backend.errors import UserError, counted
 from backend.files import make_folder
 from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
-from dataset import Loader, PictureFolder, load_batch, read_labels, stand_ins, to_float
+from dataset import Loader, PictureFolder, load_batch, load_labelled, read_labels, to_float
 from pictures.grid import save_grid
+from pictures.painter import one_hot
 from training import flags, runs, samples, settings, stats
 from training.measuring import DuringTraining
 from training.progress import (
@@ -226,7 +227,7 @@ def loop(training, started):
     latents = streams.rng("grid", s["seed"]).standard_normal(
         (columns * rows, training.config.latent), "float32")
     if len(classes):
-        latents = np.concatenate([latents, training.one_hot(classes)], 1)
+        latents = np.concatenate([latents, one_hot(classes, training.config.labels)], 1)
     out = os.path.join(SAMPLES, s["name"])
     stop = StopSignals(started, s["max_minutes"])
     watch = DuringTraining(s, started)
@@ -324,12 +325,10 @@ def held_out_score(training, phase):
         return None
     try:
         folder = PictureFolder(s["data"], phase.size, s["holdout"], True, training.known)
-        chosen = folder.indices(range(first, first + phase.batch), s["seed"])
-        images, bad = load_batch([folder.file(i) for i in chosen], [False] * phase.batch,
-                                 phase.size, training.config.channels)
+        images, labels = load_labelled(folder, range(first, first + phase.batch), s["seed"], False,
+                                       training.config.channels)
     except UserError:           # they are gone, or are being made; the loop says it of all others
         return None
-    labels = folder.labels[chosen][stand_ins(len(chosen), bad)] if s["labels"] else None
     return training.score(to_float(images), phase, labels)
 
 

@@ -65,8 +65,11 @@ def read(file):
 def of_file(file, _modified):
     """What `read` gives, with the names that resize.py makes beside those that are there."""
     found = read(file)
-    return found and found._replace(numbers={
-        target_name(name): number for name, number in found.numbers.items()} | found.numbers)
+    return found and found._replace(numbers=with_target_names(found.numbers))
+
+
+def with_target_names(numbers):
+    return {target_name(name): number for name, number in numbers.items()} | numbers
 
 
 def of_pictures(found, names, path):

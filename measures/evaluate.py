@@ -7,7 +7,7 @@ import numpy as np
 
 from backend.errors import UserError
 from cli import names_argument
-from dataset import PictureFolder, flips, load_batch, stand_ins
+from dataset import PictureFolder, load_labelled
 from measures import attributes, feature_metrics, inception, lpips, swd
 from measures.attributes import coverage
 from measures.ms_ssim import Diversity, scales
@@ -195,12 +195,7 @@ class Real:
     def load_labelled(self, some):
         """(the same, their classes, int [n], which the generated ones beside them are to have; or
         None)."""
-        folder = self.folder
-        chosen = folder.indices(some, self.seed)
-        pictures, bad = load_batch([folder.file(i) for i in chosen],
-                                   flips(some, self.seed, self.mirror), folder.size, self.channels)
-        classes = None if folder.labels is None else folder.labels[chosen]
-        return pictures, classes if classes is None else classes[stand_ins(len(chosen), bad)]
+        return load_labelled(self.folder, some, self.seed, self.mirror, self.channels)
 
 
 def attribute_of(labels, parts):

@@ -129,8 +129,7 @@ def known(numbers, names, place):
     """{name: label} of those pictures of which it is known, `place`: the folder of an archive from
     which the names in `numbers` are. They may be called as resize.py calls them, in a folder of
     their size."""
-    both = {labels.target_name(name): number for name, number in numbers.items()} | numbers
-    found = {}
+    both, found = labels.with_target_names(numbers), {}
     for name in names:
         within = os.path.relpath(name, place) if place else name
         folder, last = os.path.split(within)

@@ -20,10 +20,16 @@ def latents_of(seeds, config, label=None):
     if config.labels:
         chosen = [streams.rng("label", seed).integers(config.labels) for seed in seeds] \
             if label is None else label
-        labels = np.zeros((len(seeds), config.labels))
-        labels[np.arange(len(seeds)), chosen] = 1
-        latents = np.concatenate([latents, labels], 1)
+        chosen = np.broadcast_to(chosen, len(seeds))
+        latents = np.concatenate([latents, one_hot(chosen, config.labels)], 1)
     return latents.astype("float32")
+
+
+def one_hot(classes, labels):
+    """Classes, int [N] → what networks with so many labels take, float32 [N, labels]."""
+    found = np.zeros((len(classes), labels), "float32")
+    found[np.arange(len(classes)), classes] = 1
+    return found
 
 
 def random_noise(seeds, size, arch):

@@ -16,7 +16,7 @@ from backend.parameters import move
 from networks.config import num_layers
 from networks.inputs import fade, is_fading, make_noise
 from networks.layers import downsample, upsample
-from pictures.painter import paint, styles_of
+from pictures.painter import one_hot, paint, styles_of
 from training import loss
 from training.schedule import ema_beta, gradient_scale, group_unit, lazy, parts
 from training.state import State
@@ -181,17 +181,12 @@ class Training(State):
         """[count, labels], or None: of random pictures."""
         if not self.config.labels:
             return None
-        return self.one_hot(rng.choice(self.config.labels, count, p=self.shares))
+        return one_hot(rng.choice(self.config.labels, count, p=self.shares), self.config.labels)
 
     def known_labels(self, labels):
         """Classes [N] of pictures → labels [N / parts, labels] of each part, or None for each."""
-        parts = self.s["grad_accum"]
-        return np.split(self.one_hot(labels), parts) if self.config.labels else [None] * parts
-
-    def one_hot(self, classes):
-        found = np.zeros((len(classes), self.config.labels), "float32")
-        found[np.arange(len(classes)), classes] = 1
-        return found
+        parts, count = self.s["grad_accum"], self.config.labels
+        return np.split(one_hot(labels, count), parts) if count else [None] * parts
 
     def crossover(self, rng, layers):
         """The first layer of another style; `layers` where none is mixed in."""

@@ -10,16 +10,15 @@ def grid_shape(max_size, labels=0):
 
 
 def row_classes(labels, rows):
-    """The class of each row of the grid, int [rows], evenly over all; [0] where there are none."""
+    """The class of each row of the grid, int [rows], evenly over all; empty without labels."""
     return np.arange(rows if labels else 0) * labels // rows
 
 
 def real_files(folder, seed, count, classes):
     """So many pictures for a grid, of these classes where there are some, int [count]."""
-    order = np.array(folder.indices(range(len(folder)), seed)) if len(classes) else None
-    if order is None:
+    if not len(classes):
         return folder.files(range(count), seed)
-    found = []
+    order, found = np.array(folder.indices(range(len(folder)), seed)), []
     for i, kind in enumerate(classes):
         some = order[folder.labels[order] == kind]
         some = some if len(some) else order             # a class without pictures
