@@ -16,7 +16,7 @@ import shlex
 import numpy as np
 from PIL import Image
 
-from backend import labels, streams
+from backend import labels, pixels, streams
 from backend.archive import Member, contents, is_archive
 from backend.errors import UserError
 from backend.signals import start_worker
@@ -71,16 +71,24 @@ class PictureFolder:
     def __len__(self):
         return len(self.names)
 
-    def check(self):
-        """Raise UserError if one of a few pictures, spread over the folder, has another size."""
+    def check(self, channels=3):
+        """Raise UserError if one of a few pictures, spread over the folder, has another size, or
+        if there are to be 4 channels and none of them is transparent anywhere."""
         step = max(1, len(self) // CHECKED_AT_START)
+        transparent = channels < 4
         for i in range(0, len(self), step):
             path = self.file(i)
             try:
                 with Image.open(opened(path)) as picture:
                     check_size(path, picture.size, self.size)
+                    transparent = transparent or pixels.is_transparent(picture)
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise UserError(f"{path}: cannot be read ({error}): leave it out") from None
+        if not transparent:
+            raise UserError(f"{self.path}: found no picture with transparent parts (of "
+                            f"{len(range(0, len(self), step))} that were looked at), wanted some, "
+                            "for 4 channels are colours and transparency: make them with python "
+                            "resize.py FOLDER --alpha --force")
 
     def fingerprint(self):
         """{"count": number of pictures, "names": hash of their names}, "labels": of their labels,
@@ -245,12 +253,11 @@ def load_batch(paths, flips, size, channels):
         try:
             with Image.open(opened(path)) as picture:
                 check_size(path, picture.size, size)
-                pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"))
+                found = pixels.of_picture(picture, channels)
         except (OSError, UserError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             bad.append((i, path, str(error).removeprefix(f"{path}: ")))
             continue
-        pixels = pixels[:, ::-1] if flip else pixels
-        batch[i] = pixels.transpose(2, 0, 1) if channels == 3 else pixels[None]
+        batch[i] = found[:, :, ::-1] if flip else found
     if len(bad) == len(paths):
         raise UserError(f"none of the {len(paths)} pictures of a batch can be read: {bad[0][1]}: "
                         f"{bad[0][2]}")
@@ -268,15 +275,15 @@ def load_labelled(folder, positions, seed, mirror, channels):
     """(pictures at these positions of the endless shuffle, as load_batch gives them, their classes,
     int32 [N], or None where the folder has no labels)."""
     chosen = folder.indices(positions, seed)
-    pixels, bad = load_batch([folder.file(i) for i in chosen], flips(positions, seed, mirror),
-                             folder.size, channels)
+    found, bad = load_batch([folder.file(i) for i in chosen], flips(positions, seed, mirror),
+                            folder.size, channels)
     classes = folder.labels
-    return pixels, classes if classes is None else classes[chosen][stand_ins(len(chosen), bad)]
+    return found, classes if classes is None else classes[chosen][stand_ins(len(chosen), bad)]
 
 
-def to_float(pixels):
+def to_float(values):
     """uint8 0 … 255 → float32 in [-1, 1]."""
-    return pixels.astype(np.float32) / 127.5 - 1
+    return values.astype(np.float32) / 127.5 - 1
 
 
 class Loader:
@@ -314,7 +321,8 @@ class Loader:
         return self.folders[size]
 
     def batches(self, size, batch, images_seen, part=None):
-        """Endless (images_seen, float32 [N, channels, size, size] in [-1, 1], labels).
+        """Endless (images_seen, float32 [N, channels, size, size] in [-1, 1], labels). Of 4
+        channels see backend/pixels.py.
 
         labels: int32 [N], the class of each picture; None where they are not wanted. part: which
         images of each batch, as a list of N indices; all of them by default.
@@ -332,11 +340,11 @@ class Loader:
                 ahead.append((position, chosen, job, self.submit(job)))
                 position += batch
             first, chosen, job, future = ahead.pop(0)
-            pixels, bad = self.result(job, future)
+            found, bad = self.result(job, future)
             self.tell(bad, folder)
             classes = None if folder.labels is None else \
                 folder.labels[chosen][stand_ins(len(chosen), bad)]
-            yield first, to_float(pixels), classes
+            yield first, to_float(found), classes
 
     def submit(self, job):
         try:

@@ -29,7 +29,7 @@ from cli import (
 )
 from networks.config import num_layers, truncated_layers
 from pictures import figures, film, origin, styles_file
-from pictures.grid import make_grid, save_png
+from pictures.grid import make_grid, save_png, single
 from pictures.painter import NOISES, Painter, at_once, levels
 from weights import snapshot
 
@@ -48,9 +48,9 @@ def main(argv=None):
         print(f"note: {args.checkpoint} does not say to which size it was trained; painting "
               f"{header['size']}, the largest it has layers for. If that is noise, type --size 128 "
               "or less", file=sys.stderr)
-    if header["model"]["channels"] not in (1, 3):
+    if header["model"]["channels"] not in (1, 3, 4):
         raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
-                        "channels, only 1 and 3 can be written")
+                        "channels, only 1, 3 and 4 can be written")
     if args.truncation_layers is None:
         args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
     labels = header["model"]["labels"]
@@ -157,7 +157,7 @@ def singles(painter, styles, scale, bar):
     for first in range(0, len(styles["w"]), chunk):
         images = painter.paint(styles["w"][first:first + chunk], noise=styles["noise"])
         for image in images:
-            yield make_grid(image[None], 1, at_least(1, painter.size, scale))
+            yield single(image, at_least(1, painter.size, scale))
 
 
 def seeds(painter, wanted, scale, bar):
@@ -167,7 +167,7 @@ def seeds(painter, wanted, scale, bar):
     for first in range(0, len(wanted), chunk):
         some = wanted[first:first + chunk]
         for image in painter.paint(painter.styles(some), some):
-            yield make_grid(image[None], 1, at_least(1, painter.size, scale))
+            yield single(image, at_least(1, painter.size, scale))
 
 
 def grids(args, size):

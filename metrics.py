@@ -42,7 +42,7 @@ def main(argv=None):
     check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)}")
     labels = labels_in(args, header)
     folder = PictureFolder(args.data, header["size"], known=labels)
-    folder.check()
+    folder.check(header["model"]["channels"])
     if "ppl" in args.metrics and header["size"] < 16:
         raise UserError(f"ppl: {args.checkpoint} is of size {header['size']}, wanted 16 or more")
     if args.ppl_crop and header["size"] < 32:

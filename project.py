@@ -16,13 +16,15 @@ from tqdm import tqdm
 from backend import streams
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming
+from backend.pixels import flat, of_picture
 from cli import Parser, add_device_arguments, add_out_arguments, bring_up, run, size_argument
+from dataset import to_float
 from measures.lpips import LPIPS, WHERE
 from networks.config import num_layers, sizes_to
 from pictures import film, origin, styles_file
 from pictures.grid import make_grid, save_png, to_pixels
 from pictures.painter import latents_of, paint, random_noise, styles_of
-from pictures.reading import make_square, open_picture, to_rgb
+from pictures.reading import make_square, open_picture, upright
 from weights import snapshot
 
 STEPS, LEARNING_RATE = 1000, 0.1
@@ -188,7 +190,9 @@ def read_picture(path, size, channels):
     """float32 [C, size, size] in [-1, 1]: the middle square of any picture."""
     try:
         with open_picture(path) as opened:
-            picture = make_square(to_rgb(opened, (255, 255, 255)), "crop", None)
+            picture = upright(opened)
+            picture = picture.convert("RGBA") if channels == 4 else flat(picture)
+            picture = make_square(picture, "crop", None)
     except Exception as error:          # Pillow raises many kinds for broken files
         raise UserError(f"{path}: not a picture that can be read "
                         f"({getattr(error, 'strerror', None) or error})") from None
@@ -196,9 +200,7 @@ def read_picture(path, size, channels):
         print(f"note: {path} is made {size}×{size}, from {picture.size[0]}×{picture.size[1]} in "
               "its middle", file=sys.stderr)
     picture = picture.resize((size, size), Image.LANCZOS)
-    pixels = np.asarray(picture.convert("RGB" if channels == 3 else "L"), "float32")
-    pixels = pixels.reshape(size, size, channels).transpose(2, 0, 1)
-    return np.ascontiguousarray(pixels / 127.5 - 1)
+    return np.ascontiguousarray(to_float(of_picture(picture, channels)))
 
 
 def parse_arguments(argv):

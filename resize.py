@@ -5,6 +5,7 @@
     python resize.py photos.zip                 the same from an archive, into photos/
     python resize.py photos --zip data.zip      into one file: python train.py data.zip
     python resize.py photos --labels a.csv:kind with labels: python train.py photos --labels
+    python resize.py icons --alpha              transparent ones: python train.py icons --channels 4
 
 Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif), also grey,
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
@@ -28,6 +29,7 @@ from tqdm import tqdm
 from backend import archive, labels
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, remove_leftovers, replacing, scratch_folder
+from backend.pixels import flat, is_transparent
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
@@ -35,7 +37,9 @@ from dataset import PICTURES, available_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import finding, labelling, oddities
 from pictures.grid import png
-from pictures.reading import make_square, open_picture, to_rgb
+from pictures.reading import make_square, open_picture, upright
+
+NOTHING = (0, 0, 0, 0)          # a colour that is not seen
 
 
 class Job(NamedTuple):
@@ -46,7 +50,7 @@ class Job(NamedTuple):
     paths: list
     missing: list
     fit: str
-    background: tuple
+    background: Optional[tuple]     # None: what is transparent stays so
     scratch: Optional[str]
 
 
@@ -207,9 +211,11 @@ def parse_arguments():
                         "the largest that the folder's name or the median picture allows)")
     parser.add_argument("--fit", choices=["crop", "pad"], default="crop",
                         help="how pictures become square (default: crop the middle)")
-    parser.add_argument("--background", default="white", metavar="COLOUR",
+    parser.add_argument("--background", metavar="COLOUR",
                         help="behind transparent and padded pictures, a name or #rrggbb "
                         "(default white)")
+    parser.add_argument("--alpha", action="store_true", help="keep what is transparent, and pad "
+                        "with it, for train.py --channels 4")
     parser.add_argument("--zip", metavar="FILE.zip", help="write all sizes into an archive "
                         "instead of folders, for train.py FILE.zip; of data/128, those of 128 too")
     parser.add_argument("--labels", metavar="FILE.csv:COLUMN", help="the labels of the pictures, "
@@ -221,8 +227,12 @@ def parse_arguments():
                         help="number of processes (default: one per core)")
     parser.add_argument("--force", action="store_true", help="make again what is there already")
     args = parser.parse_args()
+    if args.alpha and args.background:
+        parser.error("--background: nothing is behind what --alpha keeps transparent: leave one "
+                     "out")
     try:
-        args.background = ImageColor.getcolor(args.background, "RGB")
+        args.background = None if args.alpha else ImageColor.getcolor(args.background or "white",
+                                                                      "RGB")
     except ValueError:
         parser.error(f"--background: found {args.background}, wanted a colour such as white or "
                      "#ff8800")
@@ -313,8 +323,10 @@ def resize_picture(job):
             with open(job.file, "rb") as file:
                 data = file.read()
         with open_picture(io.BytesIO(data)) as picture:
-            extent, picture = picture.size, to_rgb(picture, job.background)
-        square = make_square(picture, job.fit, job.background)
+            extent, picture = picture.size, upright(picture)
+        transparent = job.background and is_transparent(picture)
+        picture = flat(picture, job.background) if job.background else picture.convert("RGBA")
+        square = make_square(picture, job.fit, job.background or NOTHING)
     except UnidentifiedImageError:
         return Outcome("unreadable", "not a picture, or a damaged one" if data else "empty")
     except Image.DecompressionBombError:
@@ -324,9 +336,10 @@ def resize_picture(job):
         return Outcome("unreadable", error.strerror or str(error))
     except Exception as error:          # Pillow raises many kinds for broken files
         return Outcome("unreadable", f"{type(error).__name__}: {error}")
-    traits, pngs = oddities.traits(data, extent, picture, square), []
+    traits, pngs = oddities.traits(data, extent, picture, square, transparent), []
     for size, target, needed in zip(job.sizes, job.paths, job.missing):
-        # Each size from the one above it: the same filter at a fraction of the cost.
+        # Each size from the one above it: the same filter at a fraction of the cost. Pillow gives
+        # what is transparent no say.
         square = square.resize((size, size), Image.LANCZOS)
         if not needed:
             continue

@@ -2,9 +2,10 @@
 
     python symbols.py data/128
     python symbols.py data/128 --chars A-Z0-9 --count 3000
-    python symbols.py data/128 --font NotoColorEmoji.ttf
+    python symbols.py data/128 --font /usr/share/fonts/truetype/noto/NotoColorEmoji.ttf
 
-Each glyph is centred on white in a saturated colour of its own; a colour font keeps its colours.
+Each glyph is centred on white, or with --alpha on nothing, in a saturated colour of its own; a
+colour font keeps its colours.
 """
 import colorsys
 import os
@@ -28,13 +29,14 @@ BITMAP_SIZES = (109, 136, 160, 128, 96, 64, 32)     # of fonts that hold picture
 def main():
     args = parse_arguments()
     size = picture_size(args.out, args.size)
-    font = Font(args.font or default_font(), size)
+    font = Font(args.font or default_font(), size, args.alpha)
     chars = font.chars if args.chars is None else parse_chars(args.chars)
     glyphs = [c for c in chars if font.has(c)]
     if not glyphs:
         raise UserError(f"{font.path} holds none of --chars {args.chars}: try --chars A-Z")
     make_folder(args.out)
-    made = {"--font": font.identity, "--size": size} | origin.settings(args, ("chars", "seed"))
+    made = {"--font": font.identity, "--size": size} | origin.settings(
+        args, ("chars", "alpha", "seed"))
     there = origin.check_folder(args.out, made)
 
     # Each glyph's own picture first, in a shuffled order, then all again in other colours.
@@ -76,6 +78,8 @@ def parse_arguments():
                         "(default: one per glyph)")
     parser.add_argument("--size", type=size_argument,
                         help="height and width in pixels (default: the folder's name, or 128)")
+    parser.add_argument("--alpha", action="store_true", default=None, help="on transparent ground, "
+                        "for resize.py --alpha and train.py --channels 4")
     parser.add_argument("--seed", type=int, default=0, help="decides order and colours (default 0)")
     args = parser.parse_args()
     if args.count is not None and args.count < 1:
@@ -107,11 +111,12 @@ def parse_chars(text):
 
 
 class Font:
-    """A font file, opened at a size that fills a picture of `size` pixels."""
+    """A font file, opened at a size that fills a picture of `size` pixels. alpha: whether that has
+    transparent ground."""
 
-    def __init__(self, path, size):
+    def __init__(self, path, size, alpha=None):
         from fontTools.ttLib import TTFont
-        self.path, self.size = path, size
+        self.path, self.size, self.alpha = path, size, alpha
         try:
             tables = TTFont(path, fontNumber=0, lazy=True)
             self.glyph_names = tables.getBestCmap() or {}
@@ -172,7 +177,7 @@ class Font:
         return drawn.tobytes() if drawn else None
 
     def render(self, char, colour):
-        """RGB picture with the glyph in its middle, or None for blank glyphs and tofu."""
+        """RGB or RGBA picture with the glyph in its middle, or None for blank glyphs and tofu."""
         glyph = self.draw(char, colour)
         if glyph is None or (self.tofu and self.ink_of(char) == self.tofu):
             return None
@@ -181,10 +186,11 @@ class Font:
         if scale < 1 or self.in_colour:
             extent = [max(1, round(e * scale)) for e in glyph.size]
             glyph = glyph.resize(extent, Image.LANCZOS)
-        picture = Image.new("RGBA", (self.size, self.size), (255, 255, 255, 255))
+        picture = Image.new("RGBA", (self.size, self.size),
+                            (255, 255, 255, 0 if self.alpha else 255))
         corner = [(self.size - e) // 2 for e in glyph.size]
         picture.alpha_composite(glyph, tuple(corner))
-        return picture.convert("RGB")
+        return picture if self.alpha else picture.convert("RGB")
 
 
 def glyph_colour(seed, char, round_number):

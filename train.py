@@ -194,7 +194,7 @@ def check_pictures(s, schedule, config, labels):
     pictures, shares = {}, None
     for size in schedule.sizes:
         folder = PictureFolder(s["data"], size, s["holdout"], known=labels)
-        folder.check()
+        folder.check(config.channels)
         pictures[str(size)] = folder.fingerprint()
         if s["holdout"]:
             PictureFolder(s["data"], size, s["holdout"], held=True, known=labels)

@@ -124,6 +124,8 @@ class Inception:
             x = jt.array(pixels.astype("float32"))
             if x.shape[1] == 1:
                 x = jt.concat([x, x, x], 1)
+            if x.shape[1] == 4:                     # premultiplied, over white
+                x = x[:, :3] + 255 - x[:, 3:]
             x = jt.nn.interpolate(x, (INPUT, INPUT), mode="bilinear") / 127.5 - 1
             for name, form in STEM.items():
                 if form:

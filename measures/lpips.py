@@ -38,6 +38,8 @@ class LPIPS:
         """Vars [N, C, H, W] of about [-1, 1] → five [N, C', H', W'], each pixel of length 1."""
         from backend import jt
         from backend.kernels import conv2d
+        if images.shape[1] == 4:                            # premultiplied, over white
+            images = images[:, :3] + 1 - images[:, 3:]
         shift, scale = (jt.array([[[[x]] for x in values]]) for values in (SHIFT, SCALE))
         x, result = (images - shift) / scale, []            # grey becomes RGB here
         for part, convolutions in SLICES.items():

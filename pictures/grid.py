@@ -8,23 +8,51 @@ from PIL.PngImagePlugin import PngInfo
 from backend.files import replacing
 from pictures import origin
 
+SQUARES = 255, 221              # of the checkerboard behind what is transparent
+
 
 def to_pixels(images):
-    """float [N, C, H, W] in [-1, 1] → uint8 [N, H, W, 3]; grey becomes RGB."""
+    """float [N, C, H, W] in [-1, 1] → uint8 [N, H, W, 3 or 4]; grey becomes RGB. Premultiplied
+    colours are at most alpha, as in a file."""
     images = np.asarray(images)
     if images.shape[1] == 1:
         images = images.repeat(3, axis=1)
-    return np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    found = np.clip(np.rint((images + 1) * 127.5), 0, 255).astype(np.uint8).transpose(0, 2, 3, 1)
+    return np.minimum(found, found[..., 3:]) if found.shape[3] == 4 else found
+
+
+def enlarged(images, cell):
+    """The same, each as many times as large as fits into `cell` pixels (default its own size)."""
+    found = to_pixels(images)
+    zoom = max(1, (cell or found.shape[1]) // found.shape[1])
+    return found.repeat(zoom, 1).repeat(zoom, 2)
+
+
+def over_checkerboard(pixels):
+    """uint8 [N, H, W, 4], premultiplied → [N, H, W, 3]."""
+    rows, columns = (np.arange(side) // max(4, side // 16) for side in pixels.shape[1:3])
+    ground = np.array(SQUARES)[np.add.outer(rows, columns) % 2]
+    hidden = 255 - pixels[..., 3:].astype("int")
+    return (pixels[..., :3] + (hidden * ground[..., None] + 127) // 255).astype("uint8")
+
+
+def single(image, cell=None):
+    """float [C, H, W] in [-1, 1] → a PIL picture by itself: RGB, of four channels RGBA."""
+    pixels = enlarged(image[None], cell)[0]
+    if pixels.shape[2] == 3:
+        return Image.fromarray(pixels)
+    return Image.frombytes("RGBa", pixels.shape[1::-1], pixels.tobytes()).convert("RGBA")
 
 
 def make_grid(images, columns, cell=None, gap=2):
     """float [N, C, H, W] in [-1, 1] → a PIL picture, row by row, white between and where N ends.
+    Transparent parts are over a checkerboard.
 
     `cell`: height and width of each picture in the grid, a multiple of its own (default its own).
     """
-    pixels = to_pixels(images)
-    zoom = max(1, (cell or pixels.shape[1]) // pixels.shape[1])
-    pixels = pixels.repeat(zoom, 1).repeat(zoom, 2)
+    pixels = enlarged(images, cell)
+    if pixels.shape[3] == 4:
+        pixels = over_checkerboard(pixels)
     count, height, width = pixels.shape[:3]
     rows = -(-count // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)

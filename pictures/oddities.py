@@ -1,4 +1,5 @@
-"""What is odd about pictures of a data set: not square, there twice, showing next to nothing."""
+"""What is odd about pictures of a data set: not square, transparent, there twice, showing next to
+nothing."""
 import csv
 import hashlib
 import io
@@ -12,11 +13,12 @@ EMPTY = 2.0                     # standard deviation, of 255, of a picture that 
 HEADER = ["file", "found", "detail"]
 
 
-def traits(data, extent, picture, square):
+def traits(data, extent, picture, square, transparent):
     """What `find` compares. data: the bytes of a file; extent: (width, height) as it lies there;
-    picture, square: RGB, whole and as it is used."""
+    picture, square: RGB or RGBA, whole and as it is used; transparent: whether that was lost."""
     spread = float(np.asarray(square.resize((32, 32), Image.BOX)).std((0, 1)).max())
-    return (extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()), spread)
+    return (extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()), spread,
+            transparent)
 
 
 def digest(*parts):
@@ -29,9 +31,11 @@ def digest(*parts):
 def find(traits_by_name):
     """[(name, what was found, more of it)], in the order of {name: traits}."""
     odd, by_bytes, by_pixels = [], {}, {}
-    for name, ((width, height), of_bytes, of_pixels, spread) in traits_by_name.items():
-        if width != height:
-            odd.append((name, "not square", f"{width}x{height}"))
+    for name, (extent, of_bytes, of_pixels, spread, transparent) in traits_by_name.items():
+        if extent[0] != extent[1]:
+            odd.append((name, "not square", "{}x{}".format(*extent)))
+        if transparent:
+            odd.append((name, "transparent", "over the background"))
         same_pixels = by_pixels.setdefault(of_pixels, name)
         if by_bytes.setdefault(of_bytes, name) != name:
             odd.append((name, "same bytes", by_bytes[of_bytes]))
@@ -45,7 +49,9 @@ def find(traits_by_name):
 def lines(odd, fit):
     """Yields what a person should know of [(name, found, detail)]."""
     cut = {"crop": "the middle is cut out", "pad": "padded"}[fit]
-    for found, meaning in (("not square", cut), ("same bytes", "copies of others"),
+    for found, meaning in (("not square", cut),
+                           ("transparent", "over the background; --alpha keeps that"),
+                           ("same bytes", "copies of others"),
                            ("same pixels", "in other files, copies of others"),
                            ("nearly empty", "of one colour, or almost")):
         names = [name for name, kind, _ in odd if kind == found]

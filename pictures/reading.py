@@ -1,8 +1,10 @@
-"""Pictures of any kind that Pillow reads → square RGB."""
+"""Pictures of any kind that Pillow reads → square RGB, or RGBA."""
 import contextlib
 import functools
 
 from PIL import Image, ImageOps
+
+from backend.pixels import has_alpha
 
 # What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
 NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
@@ -24,24 +26,22 @@ def open_picture(path):
     return Image.open(path, formats=readable()[0])
 
 
-def to_rgb(picture, background):
-    """Any mode → RGB: turned as its EXIF says, transparency over `background`, 16 bit → 8."""
+def upright(picture):
+    """Any mode → RGBA where it can have transparent parts, else RGB: turned as its EXIF says, 16
+    bit → 8."""
     picture = ImageOps.exif_transpose(picture)
     if picture.mode.startswith("I") or picture.mode == "F":
         low_bits = 65535 if picture.mode != "F" else 255
         picture = picture.convert("I").point(lambda v: v * (255 / low_bits)).convert("L")
-    if picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info:
-        picture = picture.convert("RGBA")
-        ground = Image.new("RGBA", picture.size, (*background, 255))
-        picture = Image.alpha_composite(ground, picture)
-    return picture.convert("RGB")
+    return picture.convert("RGBA" if has_alpha(picture) else "RGB")
 
 
 def make_square(picture, fit, background):
+    """Cropped to its middle, or padded with `background`, a colour of the picture's mode."""
     width, height = picture.size
     if fit == "pad":
         side = max(width, height)
-        square = Image.new("RGB", (side, side), background)
+        square = Image.new(picture.mode, (side, side), background)
         square.paste(picture, ((side - width) // 2, (side - height) // 2))
         return square
     side = min(width, height)

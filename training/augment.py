@@ -108,6 +108,19 @@ def one_of_colour(name, draws, p):
     return found, draws.chosen(p)
 
 
+def premultiplied(colour):
+    """What colours become [N, 3, 4] → the same of premultiplied ones and alpha, which stays:
+    [N, 4, 5]. All are from -1 to 1; where alpha is -1, nothing changes.
+    """
+    matrix, added = colour[:, :, :3], colour[:, :, 3]
+    sums = matrix.sum(2)
+    found = np.zeros((len(colour), 4, 5))
+    found[:, :3, :3], found[:, 3, 3] = matrix, 1
+    found[:, :3, 3] = (added + 1 - sums) / 2
+    found[:, :3, 4] = sums + found[:, :3, 3] - 1
+    return found
+
+
 def draw_placing(draws, p, size, channels, names=GEOMETRY + COLOUR):
     """What is done to each picture of a batch: a Placing."""
     geometry = np.tile(np.eye(3), (draws.count, 1, 1))
@@ -124,6 +137,8 @@ def draw_placing(draws, p, size, channels, names=GEOMETRY + COLOUR):
     if channels == 1:
         grey = colour.mean(1, keepdims=True)
         colour = np.concatenate([grey[:, :, :3].sum(2, keepdims=True), grey[:, :, 3:]], 2)
+    if channels == 4:
+        colour = premultiplied(colour)
     return Placing(geometry, colour, size)
 
 
@@ -142,9 +157,18 @@ def by_diff(rng, batch, images, pictures):
     def away_from(mean, factor):
         return (x - mean) * of_each(factor) + mean
 
-    x = pictures + of_each(brightness - 0.5)
+    x, opaque = pictures, jt.ones(1)
+    if shape[1] == 4:               # colours times alpha from here on, both from 0 to 1
+        opaque = (pictures[:, 3:] + 1) / 2
+        x = pictures[:, :3] + (1 - opaque)
+    x = x + of_each(brightness - 0.5) * opaque
     x = away_from(x.mean(1, keepdims=True), 2 * saturation) if shape[1] > 1 else x
-    x = away_from(x.mean([1, 2, 3], keepdims=True), contrast + 0.5)
+    mean = x.mean([1, 2, 3], keepdims=True)
+    if shape[1] == 4:
+        mean = mean / (opaque.mean([1, 2, 3], keepdims=True) + 1e-8) * opaque
+    x = away_from(mean, contrast + 0.5)
+    if shape[1] == 4:
+        x = jt.concat([x - (1 - opaque), pictures[:, 3:]], 1)
     x = x.reindex(shape, ["i0", "i1", "i2+@e0(i0)", "i3+@e1(i0)"],              # zeros outside
                   extras=[jt.array(one) for one in shift])
     far = [np.abs(np.arange(size) + 0.5 - middle[:, None]) > size / 4 for middle in hole]

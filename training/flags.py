@@ -104,7 +104,8 @@ def make_parser():
         "files of their own, such as NAME_<images>_ema12.model", type=half_lives)
     add("--ema_rampup", "but at most this share of the images seen so far, so that the average "
         "follows closely at first; 0: always --ema_kimg", type=float)
-    add("--channels", "3 for colour, 1 for grey", type=int, choices=[1, 3])
+    add("--channels", "3 for colour, 1 for grey, 4 for colour and transparency, of pictures that "
+        "resize.py --alpha made", type=int, choices=[1, 3, 4])
     add("--latent", "length of the latent and of the style", type=int)
     add("--mapping_layers", "layers from the latent to the style", type=int)
     add("--fmap_base", "width of the layers: at most 2 · fmap_base / size feature maps", type=int)

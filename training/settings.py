@@ -74,9 +74,9 @@ def from_weights(typed, init):
         if typed.get(flag, value) != value:
             raise UserError(f"--{flag} {typed[flag]}, but {typed['init']} has {value}: leave "
                             f"--{flag} out")
-    if decided["channels"] not in (1, 3):
+    if decided["channels"] not in (1, 3, 4):
         raise UserError(f"--init {typed['init']}: its pictures have {decided['channels']} "
-                        "channels, train.py reads pictures of 1 or 3")
+                        "channels, train.py reads pictures of 1, 3 or 4")
     if bool(init["model"]["labels"]) != typed.get("labels", False):
         has = "has labels: type --labels too" if init["model"]["labels"] else \
             "has no labels: leave --labels out"

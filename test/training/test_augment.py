@@ -43,7 +43,7 @@ def test_every_output_of_the_official_pipe_is_reproduced(tmp_path):
             assert relative(found[name], golden[name]) < bound
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 @pytest.mark.parametrize("p", [0.3, 1.0])
 def test_the_loops_are_the_matrices_with_first_and_second_gradients(p, channels):
     found = []
@@ -130,6 +130,60 @@ def test_diffaugment_is_the_papers_and_linear_but_for_the_brightness(channels):
     dy, direction = (np.random.RandomState(seed).randn(*x.shape) for seed in (4, 5))
     dx = jt.grad((y * jt.array(dy.astype("float32"))).sum(), given).numpy()
     assert abs((dx * direction).sum() - (by_hand(direction, 0) * dy).sum()) < 1e-3
+
+
+def of_colours(transform, count=5, size=16):
+    """What a transform makes of random premultiplied colours with alpha, and what it makes of the
+    colours themselves, times the same alpha; both from 0 to 1."""
+    rng = np.random.RandomState(2)
+    colours, alpha = rng.rand(count, 3, size, size), rng.rand(count, 1, size, size)
+    alpha[:, :, :4] = 0
+    found = transform(np.concatenate([colours * alpha, alpha], 1) * 2 - 1, alpha)
+    return (found + 1) / 2, np.concatenate([(transform(colours * 2 - 1, alpha) + 1) / 2 * alpha,
+                                            alpha], 1)
+
+
+def test_colours_with_alpha_are_changed_as_those_without_and_alpha_stays():
+    draws = [augment.draw_placing(augment.Draws(np.random.default_rng(4), 5), 0.8, 16, channels,
+                                  augment.COLOUR) for channels in (3, 4)]
+
+    def transform(x, alpha):
+        x = jt.array(x.astype("float32"))
+        return warp.warp(x, draws[x.shape[1] - 3]).numpy()
+
+    found, wanted = of_colours(transform)
+    assert relative(found, wanted) < 1e-6
+    assert np.abs(found[:, :3, 4:] - found[:, 3:, 4:]).max() > 0.1     # something was seen
+
+
+def test_diffaugment_with_alpha_is_that_of_the_colours_around_their_mean():
+    plain = augment.by_diff
+
+    def transform(x, alpha):
+        """All but what has no fourth channel: hole and shift, which a batch of zeros shows."""
+        rng = np.random.default_rng(3)
+        if x.shape[1] == 4:
+            return plain(rng, 5, np.arange(5), jt.array(x.astype("float32"))).numpy()
+        brightness, saturation, contrast = rng.random((3, 5))[:, :, None, None, None]
+        x = x + brightness - 0.5
+        mean = x.mean(1, keepdims=True)
+        x = mean + 2 * saturation * (x - mean)
+        mean = (x * alpha).mean((1, 2, 3), keepdims=True) / alpha.mean((1, 2, 3), keepdims=True)
+        return mean + (contrast + 0.5) * (x - mean)
+
+    found, wanted = of_colours(transform)
+    rng = np.random.default_rng(3)
+    rng.random((3, 5))
+    down, right = rng.integers(-2, 3, (2, 5))
+    top, left = rng.integers(0, 17, (2, 5))
+    far = np.abs(np.arange(16) + 0.5 - np.stack([top, left])[..., None]) > 4
+    for i, (one, picture) in enumerate(zip(found, wanted)):
+        moved = np.full((4, 16, 16), 0.5)                       # 0 of -1 to 1
+        rows, columns = (slice(max(0, -s), 16 - max(0, s)) for s in (down[i], right[i]))
+        moved[:, rows, columns] = picture[:, max(0, down[i]):16 + min(0, down[i]),
+                                          max(0, right[i]):16 + min(0, right[i])]
+        moved = np.where(far[0, i][:, None] | far[1, i], moved, 0.5)
+        assert np.abs(one - moved).max() < 1e-5
 
 
 def test_how_often_is_as_often_as_p_says():
