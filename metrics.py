@@ -12,17 +12,20 @@ with noise of their own, rounded to 8 bits as the real ones are.
               pictures are whole; with Fréchet distance, precision and recall of the features of a
               network that was trained to see parts: needs --features
 
-The first two need no pretrained network.
+The first two need no pretrained network. --nearest writes a figure that shows whether the pictures
+are copies of those that were trained on.
 """
+import os
 import shlex
 import sys
 
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
+from backend.files import make_folder, naming
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
 from dataset import PictureFolder, check_root, read_labels
-from measures import attributes, inception, lpips
+from measures import attributes, inception, lpips, nearest
 from measures.evaluate import (
     METRICS,
     OF_FEATURES,
@@ -33,6 +36,8 @@ from measures.evaluate import (
     load_networks,
     metrics_argument,
 )
+from pictures import origin
+from pictures.grid import make_grid, save_png
 from weights import snapshot
 
 
@@ -55,6 +60,7 @@ def main(argv=None):
     if len(folder) < args.images:
         print(f"note: {folder.path} has {len(folder)} pictures, not {args.images}: distances of "
               "few pictures are larger, compare only equal numbers", file=sys.stderr)
+    made = args.nearest and nearest_made(args, arrays, folder)
     folders = {"": folder} | (by_class(folder, labels) if args.by_class else {})
     bring_up(args.device, args.cuda_home)
     network, perceptual, parts = load_networks(args.metrics, args.inception, args.lpips,
@@ -77,10 +83,47 @@ def main(argv=None):
                              Real(some, header["model"]["channels"], mirror, args.seed), count,
                              args.ppl_crop, bar.update)
         print(f"{kind}:\n" * bool(kind), end="")
-        for _, label, value, beside, how in found:
-            print(f"  {label:24} {value:9.4g}   {count:,} pictures, seed {args.seed}, {how}" +
-                  (f" ({beside})" if beside else ""), flush=True)
+        for _, *line in found:
+            say(args, count, *line)
+    if args.nearest:
+        real = Real(folder, header["model"]["channels"], mirror, args.seed)
+        write_nearest(args, generator, header, real, network, parts, made)
     return 0
+
+
+def say(args, count, label, value, beside, how):
+    print(f"  {label:24} {value:9.4g}   {count:,} pictures, seed {args.seed}, {how}" +
+          (f" ({beside})" if beside else ""), flush=True)
+
+
+def nearest_made(args, arrays, folder):
+    """How the figure of --nearest is made. Raises UserError where its place is taken."""
+    made = {"checkpoint": origin.weights(args.checkpoint, arrays), "data": folder.path}
+    made |= origin.settings(args, ("features", "inception", "seed"))
+    make_folder(os.path.dirname(os.path.abspath(args.nearest)), "--nearest: the folder")
+    origin.check(args.nearest, made, "type --nearest OTHER.png to keep it")
+    return made
+
+
+def write_nearest(args, generator, header, real, network, parts, made):
+    """The figure, and how far they are."""
+    looks = {"pixels": nearest.flattened}
+    if parts:
+        looks["features that see parts"] = lambda pixels: parts.look(pixels)[0]
+    elif network:
+        looks["features of Inception"] = network.features
+    with tqdm(total=len(real.folder), unit="picture", delay=2, leave=False) as bar:
+        fakes, found = nearest.find(generator, header["size"], header["alpha"], real, args.seed,
+                                    looks.values(), bar.update)
+    images, columns = nearest.figure(fakes, [pictures for pictures, _, _ in found])
+    with naming(args.nearest):
+        save_png(make_grid(images, columns, max(64, header["size"])), args.nearest, made=made)
+    for name, (_, distance, floor) in zip(looks, found):
+        say(args, len(fakes), f"nearest in {name.partition(' ')[0]}", distance,
+            f"real ones to other real ones: {floor:.4g}; far less: copies",
+            f"of {len(real.folder):,} in {name}, root mean square, median")
+    print(f"{args.nearest}: {len(fakes)} generated pictures, right of each the nearest real one "
+          f"in {', then in '.join(looks)}")
 
 
 def labels_in(args, header):
@@ -138,6 +181,10 @@ def parse_arguments(argv):
                         "to 7/8, columns 1/4 to 3/4 (default: whole pictures)")
     parser.add_argument("--by_class", action="store_true", help="of a network with labels, measure "
                         "each class by itself too")
+    parser.add_argument("--nearest", metavar="FILE.png", help=f"also write a figure of "
+                        f"{nearest.COUNT} generated pictures, each beside the picture in DATA that "
+                        "is nearest to it in pixels and, with --features or --inception, in "
+                        "features; and say how near they are, beside real ones")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
@@ -148,6 +195,9 @@ def parse_arguments(argv):
         parser.error(f"--images: found {args.images}, wanted 2 or more")
     if args.seed < 0:
         parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    if args.nearest is not None and not args.nearest.lower().endswith(".png"):
+        parser.error(f"--nearest: found {args.nearest or 'an empty name'}, wanted a name that ends "
+                     "in .png")
     named = args.metrics
     if args.features and named and "parts" not in named.split(","):
         parser.error("--features: parts is not among the metrics: name it, or leave it out")

@@ -1,0 +1,91 @@
+"""Are generated pictures copies? Each beside the training pictures that are nearest to it.
+
+In pixels, and in the features of a network, which see the same thing a little moved or in another
+shade. As far as real pictures are from their nearest others is what to compare with: a generator
+that copies is much nearer.
+"""
+import numpy as np
+
+from dataset import load_batch
+from measures.evaluate import generated
+from measures.feature_metrics import squared_distances
+
+COUNT, AT_ONCE = 32, 64
+COLUMNS = 4                     # of generated pictures in the figure
+
+
+class Nearest:
+    """The nearest of many others to each of some points [N, D]; the others come some at a time.
+
+    own: the number of each point among the others, which is not looked at, or None.
+    """
+
+    def __init__(self, points, own=None):
+        self.points, self.own = points, own
+        self.squared, self.index = np.full(len(points), np.inf), np.full(len(points), -1)
+        self.mirrored = np.zeros(len(points), bool)
+
+    def add(self, others, first, mirrored=False):
+        """others: [M, D], those from number `first` on."""
+        found = squared_distances(self.points, others)
+        if self.own is not None:
+            found[np.equal.outer(self.own, np.arange(first, first + len(others)))] = np.inf
+        index = found.argmin(1)
+        squared = found[np.arange(len(index)), index]
+        nearer = squared < self.squared
+        self.squared[nearer], self.index[nearer] = squared[nearer], first + index[nearer]
+        self.mirrored[nearer] = mirrored
+
+    def distance(self):
+        """The median over all points of the root mean square over D."""
+        return float(np.median(np.sqrt(self.squared / self.points.shape[1])))
+
+
+def flattened(pixels):
+    """uint8 [N, C, H, W] → [N, D]: pixels as features."""
+    return pixels.reshape(len(pixels), -1)
+
+
+def find(generator, size, alpha, real, seed, looks, done):
+    """(uint8 [n, C, size, size] generated pictures, [(uint8 the nearest to each, the median
+    distance, that of as many real ones)], one for each of `looks`).
+
+    real: a Real, of whose folder all pictures are looked at, mirrored too where that is asked for.
+    looks: functions of pictures that give features [n, D]. done(n): called after n pictures.
+    """
+    folder = real.folder
+    fakes = generated(generator, size, alpha, range(seed, seed + COUNT))
+    own = np.array(folder.indices(range(min(COUNT, len(folder))), seed))
+    reals = load(real, own)
+    found = [(Nearest(look(fakes)), Nearest(look(reals), own)) for look in looks]
+    for first in range(0, len(folder), AT_ONCE):
+        some = load(real, range(first, min(first + AT_ONCE, len(folder))))
+        for mirrored in (False, True) if real.mirror else (False,):
+            for look, both in zip(looks, found):
+                features = look(some[..., ::-1] if mirrored else some)
+                for one in both:
+                    one.add(features, first, mirrored)
+        done(len(some))
+    return fakes, [(there(real, one), one.distance(), other.distance()) for one, other in found]
+
+
+def load(real, numbers):
+    files = [real.folder.file(int(i)) for i in numbers]
+    return load_batch(files, [False] * len(files), real.folder.size, real.channels)[0]
+
+
+def there(real, nearest):
+    """The pictures that a Nearest found, as it saw them."""
+    pixels = load(real, nearest.index)
+    pixels[nearest.mirrored] = pixels[nearest.mirrored][..., ::-1]
+    return pixels
+
+
+def figure(fakes, kinds):
+    """float [N, C, size, size] for make_grid, and its columns: each generated picture with its
+    nearest ones on its right, in COLUMNS groups that an empty column parts."""
+    pictures = np.stack([fakes, *kinds], 1)
+    empty = np.full_like(pictures[:, :1], 255)
+    each = np.concatenate([pictures, empty], 1)         # [N, columns of a group, C, size, size]
+    rows = each.reshape(-1, COLUMNS * each.shape[1], *each.shape[2:])[:, :-1]
+    return rows.reshape(-1, *each.shape[2:]) / 127.5 - 1, rows.shape[1]
