@@ -30,7 +30,7 @@ def enlarged(images, cell):
 
 def over_checkerboard(pixels):
     """uint8 [N, H, W, 4], premultiplied → [N, H, W, 3]."""
-    rows, columns = (np.arange(side) // max(4, side // 16) for side in pixels.shape[1:3])
+    rows, columns = (np.arange(side) // max(4, side // 8) for side in pixels.shape[1:3])
     ground = np.array(SQUARES)[np.add.outer(rows, columns) % 2]
     hidden = 255 - pixels[..., 3:].astype("int")
     return (pixels[..., :3] + (hidden * ground[..., None] + 127) // 255).astype("uint8")
