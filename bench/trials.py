@@ -61,6 +61,8 @@ def parse_arguments():
     parser.add_argument("--seeds", default="0", help="of each recipe (default 0)")
     parser.add_argument("--cores", default=",".join(map(str, sorted(os.sched_getaffinity(0)))),
                         help="to run on (default: all there are)")
+    parser.add_argument("--against", metavar="DATA", help="measure against these pictures, where "
+                        "data is a part of them (default: data)")
     parser.add_argument("--features", metavar="FILE", help="a network that knows parts")
     parser.add_argument("--images", type=int, default=2000, help="to compare (default 2000)")
     parser.add_argument("--last", type=int, default=3, metavar="N",
@@ -147,7 +149,7 @@ class Run:
         features = ["--features", self.args.features] if self.args.features else []
         result = subprocess.run(
             ["taskset", "-c", core, sys.executable, os.path.join(ROOT, "metrics.py"), path,
-             self.args.data, "--metrics", "swd" + ",parts" * bool(features), "--images",
+             self.args.against or self.args.data, "--metrics", "swd" + ",parts" * bool(features), "--images",
              str(self.args.images), *features], capture_output=True, text=True)
         if result.returncode:
             sys.exit(result.stderr)
