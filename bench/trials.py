@@ -149,8 +149,8 @@ class Run:
         features = ["--features", self.args.features] if self.args.features else []
         result = subprocess.run(
             ["taskset", "-c", core, sys.executable, os.path.join(ROOT, "metrics.py"), path,
-             self.args.against or self.args.data, "--metrics", "swd" + ",parts" * bool(features), "--images",
-             str(self.args.images), *features], capture_output=True, text=True)
+             self.args.against or self.args.data, "--metrics", "swd" + ",parts" * bool(features),
+             "--images", str(self.args.images), *features], capture_output=True, text=True)
         if result.returncode:
             sys.exit(result.stderr)
         found = {key: re.search(rf"{label} +(\S+)", result.stdout)
