@@ -174,6 +174,21 @@ def picture_size(out, size):
     return size or named or 128
 
 
+def numbers_argument(text):
+    """argparse type: "0-35,85" → [0, 1, …, 35, 85]."""
+    numbers = []
+    for part in text.split(","):
+        ends = [int(number) for number in part.split("-")]
+        some = range(ends[0], ends[-1] + 1)
+        if len(ends) > 2 or not some or some.stop > 2 ** 32 or len(some) > 10 ** 7:
+            raise ValueError
+        numbers.extend(some)
+    return numbers
+
+
+numbers_argument.__name__ = "a list of at most 10,000,000 numbers below 2^32, such as 0-35,85"
+
+
 class StopSignals:
     """Ctrl-C, SIGTERM, SIGUSR1, a closed terminal and --max_minutes ask for a stop after the
     iteration; a second signal stops at once."""

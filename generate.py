@@ -5,6 +5,7 @@
     python generate.py checkpoint/FFHQ_80000.model --seeds 0-35,85 --w styles.npz
     python generate.py checkpoint/FFHQ_80000.model --row_seeds 0-3 --col_seeds 7,9 --col_layers 0-3
     python generate.py checkpoint/FFHQ_80000.model --seeds 3,14,15 --film gif
+    python generate.py checkpoint/FFHQ_80000.model --direction directions.npz:pca1 --amount -3,3
 
 Writes into sample/<name of the checkpoint>/. The file may be ours, which says all about its
 network, or another project's: official StyleGAN1 or StyleGAN2, a port's (see convert.py).
@@ -24,20 +25,21 @@ from cli import (
     add_out_arguments,
     bring_up,
     names_argument,
+    numbers_argument,
     run,
     size_argument,
 )
 from networks.config import num_layers, truncated_layers
-from pictures import figures, film, origin, styles_file
+from pictures import directions, figures, film, origin, styles_file
 from pictures.grid import make_grid, save_png, single
 from pictures.painter import NOISES, Painter, at_once, levels
 from weights import snapshot
 
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise", "classes")
 FPS = 24
-MOST_PIXELS, MOST_FRAMES, MOST_PSI = 1 << 28, 10_000, 100
+MOST_PIXELS, MOST_FRAMES, MOST_PSI, MOST_AMOUNT = 1 << 28, 10_000, 100, 100
 # Flags that decide what styles, and pictures of them, look like.
-STYLES = ("size", "truncation_psi", "truncation_layers", "label")
+STYLES = ("size", "truncation_psi", "truncation_layers", "label", "direction", "amount")
 PICTURES = (*STYLES, "noise", "scale", "amp")
 
 
@@ -62,6 +64,15 @@ def main(argv=None):
         raise UserError(f"--figures classes: {args.checkpoint} is a network without labels")
     check_extent(args, header["size"], labels)
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
+    way = shift = None
+    if args.direction:
+        direction = directions.load(args.direction, header)
+        amounts = amounts_of(args.amount)
+        if len(amounts) > 1:
+            way = direction
+        else:
+            shift = direction.shift(amounts[0])
+        args.direction = origin.identity(direction.name, direction.shift(1))
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     make_folder(out, "--out")
     checkpoint = {"checkpoint": origin.weights(args.checkpoint, arrays)}
@@ -69,22 +80,22 @@ def main(argv=None):
         make_folder(os.path.dirname(os.path.abspath(args.w)), "--w: the folder")
     made_styles = checkpoint | origin.settings(args, (*STYLES, "seeds"))
     if not args.overwrite:
-        for name, made in files(args, header["size"], styles):
+        for name, made in files(args, header["size"], styles, way):
             origin.check(os.path.join(out, name), checkpoint | made)
         if args.w and args.seeds:
             origin.check(args.w, made_styles, "type --w OTHER.npz to keep it, or --overwrite")
 
     bring_up(args.device, args.cuda_home, args.amp)
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
-                      args.noise, args.label)
+                      args.noise, args.label, shift)
     written = []
     with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
-        some = pictures(painter, args, styles, bar)
-        for name, made in files(args, painter.size, styles):
+        some = pictures(painter, args, styles, way, bar)
+        for name, made in files(args, painter.size, styles, way):
             path, made = os.path.join(out, name), checkpoint | made
             if args.film:
-                make_film(painter, args, path, made, bar)
+                make_film(painter, args, styles, way, path, made, bar)
             else:
                 picture = next(some)
                 with naming(path):
@@ -104,9 +115,9 @@ def main(argv=None):
 
 def check_extent(args, size, labels):
     """Raise UserError for pictures that would not fit into any memory."""
-    rows, columns = (1, 1) if args.seeds or args.w else (
-        1 + max(args.n_row, len(args.row_seeds or ()), labels * ("classes" in args.figures and
-                                                               not args.film)),
+    rows, columns = (1, 1) if (args.seeds or args.w) and not args.direction else (
+        1 + max(args.n_row, len(args.row_seeds or args.seeds or ()),
+                labels * ("classes" in args.figures and not args.film)),
         1 + max(args.n_col, len(args.col_seeds or ()), len(figures.PSI)))
     pixels = rows * columns * at_least(128 if args.film else 64, size, args.scale) ** 2
     most = MOST_PIXELS // 8 if args.film else MOST_PIXELS
@@ -115,15 +126,20 @@ def check_extent(args, size, labels):
                         f"file, wanted at most {most:,}: lower --n_row, --n_col or --scale")
 
 
-def files(args, size, styles):
+def files(args, size, styles, way):
     """Yields (file name, {flag: value} of all that decides what is in it) of what is painted."""
-    if args.film:
+    own = styles and {"--w": origin.identity(args.w, styles["w"], *styles["noise"] or ())}
+    if way:
+        flags = ("n_col", "frames") if args.film else ("n_col",)
+        rows = () if styles else ("seeds",) if args.seeds else ("n_row", "seed")
+        yield (f"direction_{way.name}.{args.film or 'png'}",
+               origin.settings(args, (*PICTURES, *flags, *rows)) | (own or {}))
+    elif args.film:
         flags = ("seeds",) if args.seeds else ("n_row", "n_col", "seed")
         yield (f"interpolation.{args.film}",
                origin.settings(args, (*PICTURES, *flags, "frames", "space")))
     elif styles:
-        made = origin.settings(args, ("noise", "size", "scale", "amp")) | {
-            "--w": origin.identity(args.w, styles["w"], *styles["noise"] or ())}
+        made = own | origin.settings(args, ("noise", "size", "scale", "amp", "direction", "amount"))
         yield from ((f"w{i:06d}.png", made) for i in range(len(styles["w"])))
     elif args.seeds:
         made = origin.settings(args, PICTURES)
@@ -133,9 +149,13 @@ def files(args, size, styles):
             yield name, origin.settings(args, (*PICTURES, *flags))
 
 
-def pictures(painter, args, styles, bar):
+def pictures(painter, args, styles, way, bar):
     """Yields the PIL pictures of what `files` names, but films."""
-    if styles:
+    if way:
+        amounts = np.linspace(*amounts_of(args.amount), args.n_col)
+        yield make_grid(figures.along(painter, *to_move(painter, args, styles), way, amounts),
+                        args.n_col, at_least(64, painter.size, args.scale))
+    elif styles:
         yield from singles(painter, styles, args.scale, bar)
     elif args.seeds:
         yield from seeds(painter, args.seeds, args.scale, bar)
@@ -143,6 +163,16 @@ def pictures(painter, args, styles, bar):
         cell = at_least(64, painter.size, args.scale)
         for _, _, columns, paint in grids(args, painter.size):
             yield make_grid(paint(painter), columns, cell)
+
+
+def to_move(painter, args, styles):
+    """(styles [N, layers, dlatent], seeds of their noise) of what goes along --direction."""
+    if styles:
+        painter.noise = styles["noise"] or painter.noise
+        return styles["w"], range(len(styles["w"]))
+    count = args.n_row * (args.n_col if args.film else 1)
+    seeds = args.seeds or range(args.seed, args.seed + count)
+    return painter.styles(seeds), seeds
 
 
 def at_least(height, size, scale):
@@ -155,7 +185,8 @@ def singles(painter, styles, scale, bar):
     bar.total = len(styles["w"])
     chunk = at_once(painter.size)
     for first in range(0, len(styles["w"]), chunk):
-        images = painter.paint(styles["w"][first:first + chunk], noise=styles["noise"])
+        images = painter.paint(painter.shift + styles["w"][first:first + chunk],
+                               noise=styles["noise"])
         for image in images:
             yield single(image, at_least(1, painter.size, scale))
 
@@ -215,16 +246,25 @@ def mixed_layers(size, wanted):
     return {f"{min(wanted)}-{max(wanted)}": wanted}
 
 
-def make_film(painter, args, path, made, bar):
-    """Through --seeds with one picture, or through three stops with a grid of them."""
-    if args.seeds:
+def make_film(painter, args, styles, way, path, made, bar):
+    """Along --direction and back, through --seeds with one picture, or through three stops with a
+    grid of them."""
+    if way:
+        some, seeds = to_move(painter, args, styles)
+        bar.total = 2 * len(some) * args.frames
+        frames = figures.there_and_back(painter, some, seeds, way, amounts_of(args.amount),
+                                        args.frames)
+        columns = min(args.n_col, len(some))
+    elif args.seeds:
         keys, columns = [args.seeds], 1
     else:
         cells, columns = args.n_row * args.n_col, args.n_col
         keys = np.arange(args.seed, args.seed + 3 * cells).reshape(3, cells).T
-    bar.total = len(keys) * len(keys[0]) * args.frames
+    if not way:
+        bar.total = len(keys) * len(keys[0]) * args.frames
+        frames = figures.walk(painter, keys, args.frames, args.space)
     with film.WRITERS[args.film](path, FPS, made) as write:
-        for images in figures.walk(painter, keys, args.frames, args.space):
+        for images in frames:
             write(make_grid(images, columns, at_least(128, painter.size, args.scale)))
 
 
@@ -254,6 +294,12 @@ def parse_arguments(argv):
     parser.add_argument("--col_layers", type=numbers_argument, metavar="LIST",
                         help="the layers such as 0-3 whose style comes from the top, two for each "
                         "size from 4 on (default: three grids, for coarse, middle and fine ones)")
+    parser.add_argument("--direction", metavar="FILE.npz:NAME", help="go along a direction that "
+                        "directions.py found")
+    parser.add_argument("--amount", type=amounts_argument, metavar="A[,B]", help="how far, in its "
+                        "standard deviations: 2 moves all that is painted, -3,3 paints the way, a "
+                        "row for each seed of --seeds or style of --w, --n_col pictures long, or "
+                        "with --film there and back (default -3,3)")
     parser.add_argument("--film", choices=sorted(film.WRITERS),
                         help="only a film that walks from picture to picture and back to the first")
     parser.add_argument("--frames", type=int, default=FPS, metavar="N",
@@ -292,9 +338,16 @@ def parse_arguments(argv):
     only = [flag for flag, found in (
         ("--film", args.film), ("--row_seeds", args.row_seeds), ("--figures", args.figures),
         ("--seeds" if args.seeds else "--w", (args.seeds or args.w) and not args.film),
-        ("--w", args.w and args.film)) if found]
+        ("--w", args.w and args.film and not args.direction)) if found]
     if len(only) > 1:
         parser.error(f"{' and '.join(only)}: each writes something else, type one of them")
+    args.amount = args.amount or ("-3,3" if args.direction else None)
+    if args.amount and not args.direction:
+        parser.error("--amount is how far to go along --direction FILE.npz:NAME: type both")
+    if args.amount and len(amounts_of(args.amount)) > 1 and (
+            args.figures or args.row_seeds or args.w and args.seeds):
+        parser.error("--amount A,B paints the way of --direction only: type one number, or leave "
+                     "--figures, --row_seeds and one of --w and --seeds out")
     if args.label is not None and "classes" in (args.figures or ()):
         parser.error("--label: --figures classes has a row for each label, leave one of them out")
     if args.w and not args.seeds and args.label is not None:
@@ -304,19 +357,20 @@ def parse_arguments(argv):
     return args
 
 
-def numbers_argument(text):
-    """argparse type: "0-35,85" → [0, 1, …, 35, 85]."""
-    numbers = []
-    for part in text.split(","):
-        ends = [int(number) for number in part.split("-")]
-        some = range(ends[0], ends[-1] + 1)
-        if len(ends) > 2 or not some or some.stop > 2 ** 32 or len(some) > 10 ** 7:
-            raise ValueError
-        numbers.extend(some)
-    return numbers
+def amounts_of(text):
+    return [float(amount) for amount in text.split(",")]
 
 
-numbers_argument.__name__ = "a list of at most 10,000,000 numbers below 2^32, such as 0-35,85"
+def amounts_argument(text):
+    """argparse type: the text where it is a number or two, such as -3,3."""
+    found = amounts_of(text)
+    if len(found) > 2 or not all(abs(amount) <= MOST_AMOUNT for amount in found):
+        raise ValueError
+    return text
+
+
+amounts_argument.__name__ = (f"one or two numbers from {-MOST_AMOUNT} to {MOST_AMOUNT}, "
+                             "such as 2 or -3,3")
 
 
 def figures_argument(text):

@@ -52,6 +52,20 @@ def truncation(painter, seeds):
     return painter.paint(styles.reshape(-1, *styles.shape[2:]), np.repeat(seeds, len(PSI)))
 
 
+def along(painter, styles, seeds, direction, amounts):
+    """[styles, amounts]: each of the styles [N, layers, dlatent] moved along a Direction."""
+    moved = styles[:, None] + np.stack([direction.shift(amount) for amount in amounts])
+    return painter.paint(moved.reshape(-1, *styles.shape[1:]), np.repeat(seeds, len(amounts)))
+
+
+def there_and_back(painter, styles, seeds, direction, amounts, frames):
+    """Yields, frame by frame, pictures [N, C, size, size] of a loop between two amounts."""
+    first, last = amounts
+    for t in np.arange(2 * frames) / (2 * frames):
+        amount = first + (last - first) * (1 - np.cos(2 * np.pi * t)) / 2
+        yield along(painter, styles, seeds, direction, [amount])
+
+
 def noise_effect(painter, seeds):
     """[seeds, 5]: without noise, three draws of it, and how much 32 draws differ (figures 4, 5).
 

@@ -2,7 +2,7 @@
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 from PIL.PngImagePlugin import PngInfo
 
 from backend.files import replacing
@@ -60,6 +60,17 @@ def make_grid(images, columns, cell=None, gap=2):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
         canvas[top:top + height, left:left + width] = picture
     return Image.fromarray(canvas)
+
+
+def with_names(picture, names, cell, gap=2):
+    """A grid of make_grid with a name left of each of its rows."""
+    font = ImageFont.load_default(12)
+    margin = 8 + max(round(font.getlength(name)) for name in names)
+    canvas = Image.new("RGB", (margin + picture.width, picture.height), "white")
+    canvas.paste(picture, (margin, 0))
+    for row, name in enumerate(names):
+        ImageDraw.Draw(canvas).text((4, row * (cell + gap) + cell // 2), name, "black", font, "lm")
+    return canvas
 
 
 def png(picture, made=None):

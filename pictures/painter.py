@@ -108,18 +108,19 @@ class Painter:
 
     header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
     as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
-    label: of all pictures, see latents_of. done: called with a number of pictures whenever so many
-    are painted.
+    label: of all pictures, see latents_of. shift: [layers, dlatent], added to all styles, as a
+    Direction gives it. done: called with a number of pictures whenever so many are painted.
     """
 
     def __init__(self, header, arrays, path, truncation_psi, truncation_layers=None,
-                 noise="const", label=None):
+                 noise="const", label=None, shift=None):
         from backend import jt
         self.generator = snapshot.make_generator(header, arrays, path)
         self.psi, self.truncation_layers = truncation_psi, truncation_layers
         self.size, self.alpha, self.noise = header["size"], header["alpha"], noise
         self.arch, self.label = self.generator.config.arch, label
         self.maps = len(noise_sides(self.size, self.arch))
+        self.shift = np.float32(0) if shift is None else shift
         self.done = self.own_noise = None
         if "noise/0" in arrays:
             self.own_noise = [jt.array(arrays[f"noise/{i}"]) for i in range(self.maps)]
@@ -132,8 +133,8 @@ class Painter:
         return self.styles_of(self.latents(seeds))
 
     def styles_of(self, latents, psi=None):
-        return styles_of(self.generator, latents, self.size, self.psi if psi is None else psi,
-                         self.truncation_layers)
+        return self.shift + styles_of(self.generator, latents, self.size,
+                                      self.psi if psi is None else psi, self.truncation_layers)
 
     def paint(self, styles, seeds=None, noise=None):
         """NumPy styles → pictures [N, C, size, size] in about [-1, 1].

@@ -1,0 +1,246 @@
+"""What can be steered in a trained generator: python directions.py checkpoint/FFHQ_80000.model
+
+    python directions.py MODEL
+    python directions.py MODEL --with 3,8,12-20 --without 0-2,30-44 --name hat
+    python directions.py MODEL --features data/attributes64.npz
+    python generate.py MODEL --direction sample/FFHQ_80000/directions.npz:pca1 --amount -3,3
+
+Finds directions in w: principal components of w (pca1 …); what changes the coarse, middle, fine or
+all layers most (sefa_coarse1 …), the first of each kind being those that change the pictures most;
+between seeds that you marked; and, with --features, one for each attribute that the network knows.
+Writes directions.npz and a figure of each kind, a row for each direction from -3 to 3 of its
+standard deviations, into sample/<name of the checkpoint>/.
+"""
+import os
+import re
+import shlex
+import sys
+
+import numpy as np
+from tqdm import tqdm
+
+from backend.errors import counted
+from backend.files import make_folder
+from cli import (
+    Parser,
+    add_device_arguments,
+    add_out_arguments,
+    bring_up,
+    numbers_argument,
+    run,
+    size_argument,
+)
+from measures import attributes
+from networks.config import num_layers
+from pictures import directions, figures, origin
+from pictures.grid import make_grid, save_png, to_pixels, with_names
+from pictures.painter import Painter, at_once, levels
+from weights import snapshot
+
+AMOUNTS = (-3, -2, -1, 0, 1, 2, 3)
+CANDIDATES, COMPARED = 2, 16    # looked at for each that is kept; pictures that decide which
+FEWEST = 20                     # pictures that have an attribute, and that have not
+FEATURE_PICTURES, MOVED = 4000, 64
+
+
+def main(argv=None):
+    args = parse_arguments(argv)
+    header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    if args.label is not None:
+        args.label = snapshot.label_of(args.label, header, args.checkpoint)
+    out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
+    made = {"checkpoint": origin.weights(args.checkpoint, arrays)}
+    made |= origin.settings(args, ("size", "truncation_psi", "label", "count", "seed", "with",
+                                   "without", "name", "features"))
+    make_folder(out, "--out")
+    path = os.path.join(out, "directions.npz")
+    kinds = ["pca", "sefa"] + ["marked"] * bool(args.name) + ["attributes"] * bool(args.features)
+    pictures = {kind: os.path.join(out, f"directions_{kind}.png") for kind in kinds}
+    for file in [path, *pictures.values()]:
+        if not args.overwrite:
+            origin.check(file, made)
+    bring_up(args.device, args.cuda_home)
+    parts = attributes.Attributes(args.features) if args.features else None
+    if parts:
+        parts.check(header["model"]["channels"])
+        if parts.doubts():
+            print(parts.doubts(), file=sys.stderr)
+    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, label=args.label)
+    search = Search(painter, args.count, args.seed)
+    found = {"pca": search.pca(), "sefa": search.sefa()}
+    if args.name:
+        found["marked"] = [search.marked(args.name, getattr(args, "with"), args.without)]
+    if parts:
+        found["attributes"] = search.attributes(parts)
+    directions.save(path, made, [one for some in found.values() for one, _ in some])
+    for kind, some in found.items():
+        if not some:
+            continue
+        rows = [figures.along(painter, search.example, [args.seed], one, AMOUNTS)
+                for one, _ in some]
+        cell = max(64, painter.size)
+        grid = make_grid(np.concatenate(rows), len(AMOUNTS), cell)
+        save_png(with_names(grid, [one.name for one, _ in some], cell), pictures[kind], made=made)
+    say(found, path, pictures, args)
+    return 0
+
+
+def say(found, path, pictures, args):
+    for kind, some in found.items():
+        for one, what in some:
+            print(f"  {one.name:24} {what}")
+        print(f"{counted(len(some), 'direction')} of kind {kind}" +
+              (f", from -3 to 3 sigma in {pictures[kind]}" if some else ""))
+    name = next((some[0][0].name for some in reversed(found.values()) if some), "NAME")
+    print(f"Wrote {path}. To go along one, type: python generate.py {shlex.quote(args.checkpoint)} "
+          f"--direction {shlex.quote(f'{path}:{name}')} --amount -3,3")
+
+
+class Search:
+    """Finds Directions in w of a Painter's generator: [(Direction, what to say of it)].
+
+    count: how many of a kind are kept.
+    """
+
+    def __init__(self, painter, count, seed, samples=10_000):
+        self.painter, self.count, self.seed = painter, count, seed
+        self.seeds = range(seed, seed + samples)
+        self.w = self.of_seeds(self.seeds)
+        self.covariance = np.cov(self.w.T.astype("float64")).reshape(2 * (self.w.shape[1],))
+        self.layers = num_layers(painter.size)
+        self.example = painter.styles([seed])
+
+    def of_seeds(self, seeds):
+        """w [N, dlatent], without truncation."""
+        return self.painter.styles_of(self.painter.latents(seeds), psi=1)[:, 0]
+
+    def direction(self, name, vector, layers=None):
+        moved = np.isin(np.arange(self.layers), range(self.layers) if layers is None else layers)
+        return directions.Direction(name, vector.astype("float32"),
+                                    directions.deviation(self.w, vector), moved)
+
+    def changes(self, direction):
+        """How much pictures change from -2 to 2 sigma: the mean over pixels, of 255."""
+        seeds = self.seeds[:COMPARED]
+        styles = self.painter.styles(seeds)
+        two = figures.along(self.painter, styles, seeds, direction, (-2, 2))
+        return float(np.abs(two[::2].clip(-1, 1) - two[1::2].clip(-1, 1)).mean() * 127.5)
+
+    def strongest(self, kind, vectors, layers=None):
+        """The `count` that change pictures most, of the first few vectors."""
+        some = [self.direction("", vector, layers) for vector in vectors[:CANDIDATES * self.count]]
+        changes = [self.changes(one) for one in some]
+        order = np.argsort(changes)[::-1][:self.count]
+        return [(some[i]._replace(name=f"{kind}{place}"),
+                 f"changes pictures by {changes[i]:.1f} of 255 from -2 to 2 sigma")
+                for place, i in enumerate(order, 1)]
+
+    def pca(self):
+        return self.strongest("pca", directions.principal_components(self.w))
+
+    def sefa(self):
+        weights, found = directions.style_weights(self.painter.generator), []
+        for name, layers in {"all": range(self.layers), **levels(self.painter.size)}.items():
+            some = [weights[layer] for layer in layers if layer in weights]
+            if some:
+                found += self.strongest(f"sefa_{name}", directions.factorised(some), layers)
+        return found
+
+    def marked(self, name, those_with, those_without):
+        w = self.of_seeds([*those_with, *those_without])
+        has = np.arange(len(w)) < len(those_with)
+        vector = directions.between_groups(w, has, self.covariance)
+        # Each left out once, and told by the others.
+        right = [directions.between_groups(np.delete(w, i, 0), np.delete(has, i), self.covariance)
+                 for i in range(len(w))]
+        told = []
+        for i, other in enumerate(right):
+            rest, known = np.delete(w, i, 0) @ other, np.delete(has, i)
+            told.append((w[i] @ other > (rest[known].mean() + rest[~known].mean()) / 2) == has[i])
+        share = (np.mean(np.array(told)[has]) + np.mean(np.array(told)[~has])) / 2
+        return (self.direction(name, vector),
+                f"tells {share:.0%} of {len(w)} marked seeds right, each by the others (chance: "
+                "50%)")
+
+    def seen(self, parts, styles):
+        """What an Attributes sees in the pictures of styles: values, int [N, attributes]."""
+        found, chunk = [], at_once(self.painter.size)
+        for first in tqdm(range(0, len(styles), chunk), unit="batch", delay=5, leave=False):
+            images = self.painter.paint(styles[first:first + chunk])
+            pixels = to_pixels(images).transpose(0, 3, 1, 2)[:, :images.shape[1]]
+            found.append(parts.look(pixels)[1])
+        return np.concatenate(found)
+
+    def attributes(self, parts):
+        """One for each value of an attribute that enough generated pictures have and have not.
+
+        Half of them decide the direction, the other half how well it tells.
+        """
+        count = min(FEATURE_PICTURES, len(self.seeds))
+        styles = np.repeat(self.w[:count, None], self.layers, 1)
+        seen, half, found = self.seen(parts, styles), count // 2, []
+        for place, (attribute, values) in enumerate(parts.attributes.items()):
+            for number, value in enumerate(values):
+                has = seen[:, place] == number
+                if min(has[:half].sum(), (~has[:half]).sum(), has[half:].sum(),
+                       (~has[half:]).sum()) < FEWEST:
+                    continue
+                vector = directions.between_groups(self.w[:half], has[:half], self.covariance)
+                share = directions.accuracy(self.w[half:count], has[half:], vector)
+                name = re.sub(r"[^\w=.+-]", "_", f"{attribute}={value}")
+                one = self.direction(name, vector)
+                moved = styles[half:][~has[half:]][:MOVED] + one.shift(3)
+                after = (self.seen(parts, moved)[:, place] == number).mean()
+                found.append((share, one, f"tells {share:.0%} of pictures right (chance: 50%); "
+                              f"{has.mean():.0%} have it, and {after:.0%} of the others when moved "
+                              "by 3 sigma"))
+        return [(one, what) for _, one, what in sorted(found, key=lambda each: -each[0])]
+
+
+def parse_arguments(argv):
+    parser = Parser(description=__doc__)
+    parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")
+    parser.add_argument("--count", type=int, default=8, metavar="N", help="directions of pca, and "
+                        "of sefa for each range of layers (default 8)")
+    parser.add_argument("--with", type=numbers_argument, metavar="LIST", help="seeds such as "
+                        "0-9,15 whose pictures show something (20 are good), as generate.py "
+                        "--seeds paints them")
+    parser.add_argument("--without", type=numbers_argument, metavar="LIST",
+                        help="and seeds whose pictures do not")
+    parser.add_argument("--name", help="what to call that direction (default marked)")
+    parser.add_argument("--features", metavar="FILE", help="a network that knows parts of "
+                        f"pictures: {attributes.WHERE}")
+    parser.add_argument("--seed", type=int, default=0, metavar="N",
+                        help="of the picture in the figures, and the first of all (default 0)")
+    parser.add_argument("--truncation_psi", type=float, default=0.7, help="of the pictures that "
+                        "are looked at; directions are of all w (default 0.7)")
+    parser.add_argument("--label", metavar="NAME|NUMBER", help="of a network with labels: w of "
+                        "this class only (default: of all)")
+    parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
+                        "pixels to which they were trained")
+    add_out_arguments(parser)
+    add_device_arguments(parser)
+    args = parser.parse_args(argv)
+    those_with = getattr(args, "with")
+    if bool(those_with) != bool(args.without):
+        parser.error("--with and --without belong together: type both")
+    if those_with and set(those_with) & set(args.without):
+        parser.error(f"--with and --without: seed {min(set(those_with) & set(args.without))} is "
+                     "in both")
+    if those_with and min(len(those_with), len(args.without)) < 2:
+        parser.error("--with and --without: wanted two seeds or more of each, 20 are good")
+    if args.name and not those_with:
+        parser.error("--name is of --with and --without: type them too")
+    if those_with:
+        args.name = args.name or "marked"
+        if not re.fullmatch(directions.NAME, args.name):
+            parser.error(f"--name: found {args.name}, wanted letters, digits and = . + - _")
+    if args.count < 1:
+        parser.error(f"--count: found {args.count}, wanted 1 or more")
+    if not 0 <= args.seed <= 2 ** 31:
+        parser.error(f"--seed: found {args.seed}, wanted 0 to {2 ** 31}")
+    return args
+
+
+if __name__ == "__main__":
+    run(main)
