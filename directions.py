@@ -46,8 +46,10 @@ FEATURE_PICTURES, MOVED = 4000, 64
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    label = None
     if args.label is not None:
-        args.label = snapshot.label_of(args.label, header, args.checkpoint)
+        label = snapshot.label_of(args.label, header, args.checkpoint)
+        args.label = snapshot.class_name(label, header)
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     made = {"checkpoint": origin.weights(args.checkpoint, arrays)}
     made |= origin.settings(args, ("size", "truncation_psi", "label", "count", "seed", "with",
@@ -65,7 +67,7 @@ def main(argv=None):
         parts.check(header["model"]["channels"])
         if parts.doubts():
             print(parts.doubts(), file=sys.stderr)
-    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, label=args.label)
+    painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, label=label)
     search = Search(painter, args.count, args.seed)
     found = {"pca": search.pca(), "sefa": search.sefa()}
     if args.name:

@@ -55,9 +55,10 @@ def main(argv=None):
                         "channels, only 1, 3 and 4 can be written")
     if args.truncation_layers is None:
         args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
-    labels = header["model"]["labels"]
+    labels, label = header["model"]["labels"], None
     if args.label is not None:
-        args.label = snapshot.label_of(args.label, header, args.checkpoint)
+        label = snapshot.label_of(args.label, header, args.checkpoint)
+        args.label = snapshot.class_name(label, header)
     if args.figures is None:
         args.figures = FIGURES[:3] + ("classes",) * (0 < labels <= 16 and args.label is None)
     if "classes" in args.figures and not labels:
@@ -87,7 +88,7 @@ def main(argv=None):
 
     bring_up(args.device, args.cuda_home, args.amp)
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
-                      args.noise, args.label, shift)
+                      args.noise, label, shift)
     written = []
     with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
@@ -107,7 +108,7 @@ def main(argv=None):
     print(f"{args.checkpoint}: size {painter.size}, {snapshot.source(header)}; " +
           (f"styles of {args.w}" if styles else
            f"truncation_psi {args.truncation_psi:g}, noise {args.noise}") +
-          ("" if args.label is None else f", class {snapshot.class_name(args.label, header)}"))
+          ("" if label is None else f", class {args.label}"))
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
     return 0

@@ -37,13 +37,17 @@ FRAMES = 60
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    label = None
+    if args.label is not None:
+        label = snapshot.label_of(args.label, header, args.checkpoint)
+        args.label = snapshot.class_name(label, header)
     target = read_picture(args.picture, header["size"], header["model"]["channels"])
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     name = os.path.join(out, os.path.splitext(os.path.basename(args.picture))[0] + "_projected")
     make_folder(out, "--out")
     made = {"checkpoint": origin.weights(args.checkpoint, arrays),
             "picture": origin.identity(args.picture, target)}
-    made |= origin.settings(args, ("size", "steps", "space", "seed", "lpips"))
+    made |= origin.settings(args, ("size", "steps", "space", "seed", "lpips", "label"))
     if not args.overwrite:
         for ending in ("npz", "png", args.film):
             origin.check(f"{name}.{ending}", made)
@@ -51,7 +55,7 @@ def main(argv=None):
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     network = LPIPS(args.lpips) if args.lpips else None
     projection = Projection(generator, header["size"], header["alpha"], target, args.space,
-                            args.steps, network, args.seed)
+                            args.steps, network, args.seed, label)
     cell = max(header["size"], 128)
     with tqdm(total=args.steps, unit="step") as bar, film.WRITERS[args.film](
             f"{name}.{args.film}", 20, made) as write:
@@ -80,14 +84,16 @@ def main(argv=None):
 class Projection:
     """Style and noise of `target` [C, size, size], from the mean style on, as in the paper.
 
-    space: "w", one style for all layers, or "w+", one for each.
+    space: "w", one style for all layers, or "w+", one for each. label: the class whose mean style
+    it is, by default that of all.
     """
 
-    def __init__(self, generator, size, alpha, target, space, steps, network, seed):
+    def __init__(self, generator, size, alpha, target, space, steps, network, seed, label=None):
         from backend import jt
         self.generator, self.size, self.alpha, self.network = generator, size, alpha, network
         self.steps, self.rng = steps, streams.rng("projection", seed)
-        latents = latents_of(range(2 ** 31 + seed, 2 ** 31 + seed + SAMPLES), generator.config)
+        latents = latents_of(range(2 ** 31 + seed, 2 ** 31 + seed + SAMPLES), generator.config,
+                             label)
         w = styles_of(generator, latents, size, 1)[:, 0]
         self.deviation = float(np.sqrt(((w - w.mean(0)) ** 2).sum() / len(w)))
         self.target = jt.array(target[None]).stop_grad()
@@ -215,6 +221,8 @@ def parse_arguments(argv):
     parser.add_argument("--lpips", metavar="FILE", help=f"also compare as people see: {WHERE}")
     parser.add_argument("--film", choices=sorted(film.WRITERS), default="gif",
                         help="kind of the film (default gif)")
+    parser.add_argument("--label", metavar="NAME|NUMBER", help="of a network with labels: begin at "
+                        "the mean style of this class (default: of all)")
     parser.add_argument("--seed", type=int, default=0, help="of where it begins (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained")

@@ -110,6 +110,9 @@ def parse(found):
             isinstance(one, (list, tuple)) and len(one) == 2 and isinstance(one[0], str)
             for one in labels):
         raise ValueError("labels that are no list of pairs")
+    lengths = {len(label) for _, label in labels if isinstance(label, list)}
+    if len(lengths) > 1:
+        raise ValueError(f"labels that are lists of {min(lengths)} and of {max(lengths)} numbers")
     numbers = {name: number_of(label) for name, label in labels}
     classes = [] if classes is None else classes
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes) or \

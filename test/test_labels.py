@@ -180,6 +180,7 @@ def test_pictures_without_a_label_are_refused(photos):
 
 @pytest.mark.parametrize("text, said", [
     ("", "no labels that can be read"), ("[1]", "no object"), ('{"labels": []}', "no list"),
+    ('{"labels": [["a.png", [1, 0]], ["b.png", [0, 1, 0]]]}', "lists of 2 and of 3 numbers"),
     ('{"labels": [["a.png"]]}', "no list of pairs"), ('{"labels": [["a.png", 0.5]]}', "label 0.5"),
     ('{"labels": [["a.png", -1]]}', "label -1"), ('{"labels": [["a.png", 10000]]}', "label 10000"),
     ('{"labels": [["a.png", [0, 1, 1]]]}', r"label \[0, 1, 1\]"),

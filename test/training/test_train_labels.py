@@ -94,6 +94,13 @@ def test_a_labelled_run_goes_on_bit_for_bit_from_folder_to_archive(labelled, tmp
     for label in "letter", "1":
         command("generate.py", model, "--label", label, "--seeds", 5, "--out", label, cwd=tmp_path)
     assert (tmp_path / "letter/seed000005.png").exists()
+    code, _, error = command("generate.py", model, "--label", CLASSES[2], "--seeds", 5, "--out",
+                             "letter", cwd=tmp_path, check=False)
+    assert code == 2 and "made with --label letter (number " in error
+    project = ["project.py", model, "letter/seed000005.png", "--steps", 2, "--out", "found"]
+    command(*project, "--label", "letter", cwd=tmp_path)
+    code, _, error = command(*project, "--label", "nothing", cwd=tmp_path, check=False)
+    assert code == 2 and "--label nothing: wanted a number from 0 to 2" in error
     _, said, error = command("metrics.py", model, labelled[0], "--metrics", "swd", "--by_class",
                              cwd=tmp_path)
     assert [line for line in said.splitlines() if line.startswith("class ")] == [
