@@ -127,7 +127,7 @@ def work(args):
     from training import settings
     backend.use_device("cpu")
     from backend import jt
-    from model import parameters_in_use
+    from networks.generator import parameters_in_use
     from training.iteration import Training
     size, batch = int(args.size), int(args.batch)
     s = settings.OFFICIAL | dict(data="-", name="-", init_size=size, max_size=size,

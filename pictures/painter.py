@@ -63,16 +63,16 @@ def styles_of(generator, latents, size, truncation_psi, truncation_layers=None):
 
     truncation_layers: how many, coarse ones first; by default truncated_layers.
     """
-    import model
     from backend import jt
+    from networks.generator import broadcast_style, truncate
     if truncation_layers is None:
         truncation_layers = truncated_layers(generator.config.arch, size)
 
     def compute(latents):
         z, labels = np.split(latents, [generator.config.latent], 1)
         w = generator.mapping(jt.array(z), jt.array(labels) if labels.size else None)
-        styles = model.broadcast_style(w, num_layers(size))
-        return model.truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
+        styles = broadcast_style(w, num_layers(size))
+        return truncate(styles, generator.w_avg, truncation_psi, truncation_layers).numpy()
 
     with jt.no_grad():
         return np.concatenate(list(in_chunks(compute, latents, at_once(4))))

@@ -9,11 +9,11 @@ from conftest import command
 from PIL import Image, ImageDraw
 from small_runs import GROWING
 
-import project
 from backend import pixels
 from backend.errors import UserError
 from dataset import Loader, PictureFolder
 from pictures import grid
+from pictures.projection import read_picture
 from weights import snapshot
 
 SIZE = 32
@@ -146,7 +146,7 @@ def test_a_run_of_four_channels_goes_on_exactly_and_paints_transparent_pictures(
     assert "SWD" in said and "MS-SSIM" in said
     command("project.py", one[-1], icons / "32/03.png", "--steps", 3, "--out", "out", cwd=tmp_path)
     wanted = premultiplied(Image.open(icons / "16/03.png")).transpose(2, 0, 1)
-    target = project.read_picture(str(icons / "32/03.png"), 16, 4)
+    target = read_picture(str(icons / "32/03.png"), 16, 4)
     assert np.abs((target + 1) * 127.5 - wanted).max() <= 2
     command("train.py", icons, "--channels", 4, *GROWING[:-4], "--arch", "stylegan2", "--kimg",
             0.016, "--name", "two", cwd=tmp_path)

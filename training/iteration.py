@@ -10,10 +10,10 @@ from typing import NamedTuple, Optional
 
 import numpy as np
 
-import model
 from backend import jt, mpi, noise, streams
 from backend.parameters import move
 from networks.config import num_layers
+from networks.generator import mix_styles
 from networks.inputs import fade, is_fading, make_noise
 from networks.layers import downsample, upsample
 from pictures.painter import one_hot, paint, styles_of
@@ -221,7 +221,7 @@ class Training(State):
         both = self.G.mapping(jt.array(np.concatenate([latents, others])),
                               as_var(None if labels is None else np.concatenate([labels] * 2)))
         w, w_other = both[:len(latents)], both[len(latents):]
-        styles = model.mix_styles(w, w_other, crossover, num_layers(phase.size))
+        styles = mix_styles(w, w_other, crossover, num_layers(phase.size))
         noise = make_noise(len(latents), phase.size)
         return self.G.synthesis(styles, noise, phase.size, alpha), w
 

@@ -7,8 +7,8 @@ loss, every sixteenth time R1. Each draws latents of its own.
 """
 import numpy as np
 
-import model
 from backend import jt, mpi, noise
+from networks.generator import mix_styles
 from networks.inputs import make_noise
 from training.iteration import Inputs, Training, add, as_var, mean_sign
 from training.loss import path_lengths, r1_penalty, softplus
@@ -88,7 +88,7 @@ class StyleGAN2Training(Training):
         """(pictures, their styles [N, layers, dlatent], the mean of their first style w)."""
         labels = as_var(inputs.labels)
         w, w_other = (self.G.mapping(jt.array(z), labels) for z in (inputs.latents, inputs.others))
-        styles = model.mix_styles(w, w_other, inputs.crossover, self.config.layers)
+        styles = mix_styles(w, w_other, inputs.crossover, self.config.layers)
         return self.G.synthesis(styles, maps), styles, w.detach().mean(0)
 
     def maps(self, count):

@@ -83,7 +83,7 @@ class ProgressBar(contextlib.AbstractContextManager):
 
 def say_growth(training, phase, bar):
     """One line when a size begins: what changes, what it costs, when the run will end."""
-    from model import parameters_in_use
+    from networks.generator import parameters_in_use
     schedule, config = training.schedule, training.config
     count = [sum(p.numel() for p in parameters_in_use(net, phase.size, False).values())
              for net in (training.G, training.D)]

@@ -11,9 +11,9 @@ import zlib
 import numpy as np
 
 import backend
-import model
 from backend import jt, mpi, streams
 from backend.errors import UserError
+from networks.generator import Discriminator, StyledGenerator, parameters_in_use
 from networks.layers import draw_weights
 from networks.shapes import picture_layers
 from training import settings
@@ -32,11 +32,11 @@ class State:
     def __init__(self, s, schedule, config, pictures=None, shares=None, known=None):
         self.s, self.schedule, self.config = s, schedule, config
         self.pictures, self.shares, self.known = pictures or {}, shares, known
-        self.G = model.StyledGenerator(self.config)
-        self.D = model.Discriminator(self.config)
+        self.G = StyledGenerator(self.config)
+        self.D = Discriminator(self.config)
         for i, network in enumerate((self.G, self.D)):
             draw_weights(network, streams.rng("weights", s["seed"], i))
-        self.averages = {kimg: model.StyledGenerator(self.config) for kimg in s["ema_kimg"]}
+        self.averages = {kimg: StyledGenerator(self.config) for kimg in s["ema_kimg"]}
         for average in self.averages.values():
             copy_weights(self.G, average)
         self.G_ema = self.averages[s["ema_kimg"][0]]
@@ -47,7 +47,7 @@ class State:
 
     def make_optimizers(self, phase):
         """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C)."""
-        G, D = (model.parameters_in_use(net, phase.size, phase.fading)
+        G, D = (parameters_in_use(net, phase.size, phase.fading)
                 for net in (self.G, self.D))
         frozen = [layer for layer in picture_layers(self.config)
                   if f"{layer}.weight" in D][:self.s["freeze_d"]]

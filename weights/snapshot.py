@@ -228,14 +228,14 @@ def model_config(header, path):
 
 def make_generator(header, arrays, path, prefix="ema"):
     """The averaged StyledGenerator, or another, in what `load` or `load_any` gave for `path`."""
-    from model import StyledGenerator
+    from networks.generator import StyledGenerator
     generator = StyledGenerator(model_config(header, path))
     load_network(generator, arrays, prefix, path)
     return generator
 
 
 def make_discriminator(header, arrays, path):
-    from model import Discriminator
+    from networks.generator import Discriminator
     discriminator = Discriminator(model_config(header, path))
     load_network(discriminator, arrays, "discriminator", path)
     return discriminator

@@ -8,11 +8,11 @@ from PIL import Image
 
 from backend import jt
 from backend.errors import UserError
-from directions import Search
 from model import StyledGenerator
 from networks.config import ModelConfig
 from pictures import directions, styles_file
 from pictures.painter import Painter
+from pictures.search import Search
 from weights import snapshot
 
 DEMO = os.path.join(ROOT, "test/golden/demo.model")         # 32×32: eight layers

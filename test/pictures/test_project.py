@@ -7,9 +7,9 @@ import pytest
 from conftest import ROOT, command
 from PIL import Image
 
-import project
 from backend import jt
 from backend.errors import UserError
+from pictures.projection import correlation, pyramid, read_picture
 
 # A generator of thirteen coloured symbols, 32×32, after 110,000 images.
 DEMO = os.path.join(ROOT, "test/golden/demo.model")
@@ -97,7 +97,7 @@ def test_correlation_sees_patterns_at_every_size():
     white = rng.randn(1, 1, 32, 32).astype("float32")
     striped = white * 0.1 + np.tile([1, -1], 16).astype("float32")
     blocks = rng.randn(1, 1, 4, 4).repeat(8, 2).repeat(8, 3).astype("float32")
-    values = [project.correlation(jt.array(noise)).item() for noise in (white, striped, blocks)]
+    values = [correlation(jt.array(noise)).item() for noise in (white, striped, blocks)]
     assert values[0] < 0.1 and values[1] > 0.5 and values[2] > 0.5
     # As the definition says, in NumPy.
     total, x = 0.0, white.astype("float64")
@@ -109,7 +109,7 @@ def test_correlation_sees_patterns_at_every_size():
 
 def test_the_pyramid_is_complete_and_has_no_mean_but_at_the_end():
     x = np.random.RandomState(1).randn(2, 3, 32, 32).astype("float32")
-    levels = [level.numpy() for level in project.pyramid(jt.array(x))]
+    levels = [level.numpy() for level in pyramid(jt.array(x))]
     assert [level.shape[-1] for level in levels] == [32, 16, 8, 4]
     total = 0
     for level in reversed(levels):
@@ -120,11 +120,11 @@ def test_the_pyramid_is_complete_and_has_no_mean_but_at_the_end():
 
 def test_any_picture_is_taken_by_its_middle_square(tmp_path):
     Image.new("RGBA", (60, 30), (0, 0, 255, 0)).save(tmp_path / "x.png")    # transparent: white
-    assert (project.read_picture(str(tmp_path / "x.png"), 16, 3) == 1).all()
-    assert project.read_picture(str(tmp_path / "x.png"), 16, 1).shape == (1, 16, 16)
+    assert (read_picture(str(tmp_path / "x.png"), 16, 3) == 1).all()
+    assert read_picture(str(tmp_path / "x.png"), 16, 1).shape == (1, 16, 16)
     (tmp_path / "y.png").write_text("no picture")
     with pytest.raises(UserError, match="y.png: not a picture"):
-        project.read_picture(str(tmp_path / "y.png"), 16, 3)
+        read_picture(str(tmp_path / "y.png"), 16, 3)
 
 
 @pytest.mark.parametrize("flags, message", [

@@ -1,0 +1,101 @@
+"""A trained generator in a few words: what model.load gives."""
+import numpy as np
+
+from backend.errors import UserError
+from networks.config import num_layers
+from pictures.directions import Direction, load
+from pictures.grid import make_grid, single
+from pictures.painter import NOISES, Painter, levels
+from pictures.projection import STEPS, Projection, read_picture
+from pictures.search import Search
+from weights import snapshot
+
+
+class Generator:
+    """The averaged generator of a file, at the size that it was trained to.
+
+    size: of its pictures, in pixels; layers: how many styles a picture has, two for each size from
+    4 on; classes: their names where it has labels. `painter` is the pictures.painter.Painter that
+    does the work, `painter.generator` the network.
+    """
+
+    def __init__(self, path, size=None):
+        self.path = path
+        self.header, arrays = snapshot.load_any(path, size)
+        self.painter = Painter(self.header, arrays, path, truncation_psi=0.7)
+        self.size, self.layers = self.painter.size, num_layers(self.painter.size)
+        self.classes = self.header.get("classes", [])
+
+    def styles(self, seeds, truncation_psi=0.7, label=None):
+        """float32 [N, layers, dlatent]: a style for each seed and layer. label: the name or number
+        of a class, of a network that has some; by default each seed draws one."""
+        if label is not None:
+            label = snapshot.label_of(str(label), self.header, self.path)
+        return self.painter.styles_of(self.painter.latents(seeds, label), truncation_psi)
+
+    def arrays_of(self, seeds=None, *, w=None, truncation_psi=0.7, label=None, noise="const"):
+        """float32 [N, C, size, size] in about [-1, 1]: pictures of seeds, or of styles `w`.
+
+        noise: "const", one set of maps for all, "random", maps of each picture's own, "none", or a
+        list of maps.
+        """
+        if (seeds is None) == (w is None):
+            raise UserError("type seeds, such as range(8), or w=styles")
+        if isinstance(noise, str) and noise not in NOISES:
+            raise UserError(f"noise: found {noise}, wanted one of {', '.join(NOISES)}")
+        styles = self.styles(seeds, truncation_psi, label) if w is None else \
+            np.asarray(w, "float32")
+        wanted = self.layers, self.painter.generator.config.dlatent
+        if styles.shape[1:] != wanted:
+            raise UserError(f"w: found shape {styles.shape}, wanted (pictures, {wanted[0]}, "
+                            f"{wanted[1]})")
+        return self.painter.paint(styles, seeds, noise)
+
+    def pictures(self, seeds=None, **how):
+        """A list of PIL pictures; the arguments are those of arrays_of."""
+        return [single(image) for image in self.arrays_of(seeds, **how)]
+
+    def grid(self, seeds=None, columns=8, scale=None, **how):
+        """One PIL picture of all, row by row, each `scale` times as large (by default 64 pixels or
+        more)."""
+        cell = self.size * scale if scale else max(64, self.size)
+        return make_grid(self.arrays_of(seeds, **how), columns, cell)
+
+    def mix(self, w, other, layers="coarse"):
+        """The styles `w` with those layers of `other`: "coarse", "middle", "fine", or numbers."""
+        if isinstance(layers, str):
+            if layers not in levels(self.size):
+                raise UserError(f"layers: found {layers}, wanted one of "
+                                f"{', '.join(levels(self.size))}, or numbers")
+            layers = levels(self.size)[layers]
+        w, other = np.broadcast_arrays(w, other)
+        mixed = w.copy()
+        mixed[:, list(layers)] = other[:, list(layers)]
+        return mixed
+
+    def directions(self, count=8, seed=0):
+        """{name: Direction}: the principal components of w and the factorised style layers, as
+        directions.py finds them."""
+        search = Search(self.painter, count, seed)
+        return {one.name: one for one, _ in search.pca() + search.sefa()}
+
+    def direction(self, text):
+        """The Direction that FILE.npz:NAME says, of a file that directions.py wrote."""
+        return load(text, self.header)
+
+    @staticmethod
+    def move(w, direction: Direction, amount):
+        """The styles `w`, so many standard deviations further along a direction."""
+        return w + direction.shift(amount)
+
+    def project(self, picture, steps=STEPS, space="w", seed=0, done=lambda step: None):
+        """(styles [1, layers, dlatent], list of noise maps) with which `picture`, a path, is
+        painted most nearly: self.pictures(w=styles, noise=maps). done: called after each step."""
+        target = read_picture(picture, self.size, self.painter.generator.config.channels)
+        projection = Projection(self.painter.generator, self.size, self.painter.alpha, target,
+                                space, steps, None, seed)
+        for step in range(steps):
+            projection.step(step)
+            done(step)
+        _, styles, noise = projection.result()
+        return styles, [n.numpy() for n in noise]
