@@ -92,7 +92,7 @@ def make_parser():
         "and recoloured, as often as it takes for it not to know them by heart; diff: all of them "
         "recoloured, moved and with a hole", choices=["none", "ada", "diff"])
     add("--augment_p", "each transform with this probability, 0 to 1, instead of as often as it "
-        "takes; above 0.8 generated pictures are transformed too", type=float)
+        "takes; from 0.8 on generated pictures may be turned too", type=float)
     add("--augment_target", "the mean sign of D's scores of real pictures that p is steered to, "
         "-1 to 1", type=float)
     add("--augment_kimg", "thousands of images in which p can rise by 1", type=float)
