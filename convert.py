@@ -5,14 +5,16 @@
     python convert.py x.model x.pt                       ours → the PyTorch port, of StyleGAN1 or
                                                          of StyleGAN2 (.pt .npz .safetensors)
     python convert.py x.model small.model --half         ours, of half the size: to give away
+    python convert.py x.model x.onnx                     ours → ONNX, with x_mapping.onnx beside it
     python convert.py --check FILE                       what is in it
 
 What IN is, is seen from its content; what is written, from the ending of OUT. Nothing but NumPy is
-needed, except that .pt needs PyTorch, .safetensors its library, and that --half and --approximate
-paint some pictures to measure the error.
+needed, except that .pt needs PyTorch, .safetensors and .onnx their libraries, and that --half and
+--approximate paint some pictures to measure the error.
 """
 import dataclasses
 import importlib
+import json
 import math
 import os
 import re
@@ -23,12 +25,12 @@ import numpy as np
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, replacing
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
-from networks.config import PORT, ModelConfig, size_of
+from networks.config import PORT, ModelConfig, fixed_noise, size_of, truncated_layers
 from networks.shapes import discriminator_shapes, generator_shapes
-from weights import npz, port, port2, snapshot
+from weights import npz, onnx_graph, port, port2, snapshot
 
-ENDINGS = (".model", ".pt", ".npz", ".safetensors")
-LIBRARIES = {".pt": "torch", ".safetensors": "safetensors.numpy"}
+ENDINGS = (".model", ".pt", ".npz", ".safetensors", ".onnx")
+LIBRARIES = {".pt": "torch", ".safetensors": "safetensors.numpy", ".onnx": "onnx"}
 
 
 def main(argv=None):
@@ -56,6 +58,8 @@ def main(argv=None):
         print(f"Wrote {args.output}. To see it, type: python generate.py "
               f"{shlex.quote(args.output)}")
         return 0
+    if args.output.endswith(".onnx"):
+        return to_onnx(header, arrays, config, args, library)
     if config.arch == "stylegan2":
         return to_port2(header, arrays, config, args, library)
     if config.labels:
@@ -98,6 +102,8 @@ def parse_arguments(argv):
     parser.add_argument("--half", action="store_true", help="into a .model file of float16: only "
                         "what generate.py needs, in half the bytes or somewhat more (the "
                         "mapping network stays as it is), and the measured error is printed")
+    parser.add_argument("--noise_inputs", action="store_true", help="into .onnx: the noise maps "
+                        "are inputs noise0, noise1 …, not the file's own or fixed ones inside")
     add_device_arguments(parser)
     args = parser.parse_args(argv)
     if args.check and (args.output or args.half):
@@ -109,12 +115,21 @@ def parse_arguments(argv):
         raise UserError(f"{args.output}: wanted an ending of {' '.join(ENDINGS)}")
     if args.half and not args.output.endswith(".model"):
         raise UserError(f"--half: found {args.output}, wanted a name that ends in .model")
-    if os.path.exists(args.output):
+    if args.noise_inputs and not args.output.endswith(".onnx"):
+        raise UserError(f"--noise_inputs: found {args.output}, wanted a name that ends in .onnx")
+    taken = [path for path in outputs(args.output) if os.path.exists(path)]
+    if taken:
         stem, ending = os.path.splitext(args.output)
-        raise UserError(f"{args.output} exists, and is not written over: name another OUT, such as "
+        raise UserError(f"{taken[0]} exists, and is not written over: name another OUT, such as "
                         + shlex.quote(f"{stem}_converted{ending}"))
     make_folder(os.path.dirname(os.path.abspath(args.output)), "OUT: the folder")
     return args
+
+
+def outputs(path):
+    """The files that are written where `path` is typed."""
+    stem, ending = os.path.splitext(path)
+    return [path, f"{stem}_mapping.onnx"] if ending == ".onnx" else [path]
 
 
 def library_for(path):
@@ -125,8 +140,8 @@ def library_for(path):
         return name and importlib.import_module(name)
     except ImportError:
         library = name.partition(".")[0]
-        raise UserError(f"{path}: needs {library}: type pip install {library}, or name "
-                        + shlex.quote(f"{stem}.npz")) from None
+        raise UserError(f"{path}: needs {library}: type pip install {library}" + (
+            "" if ending == ".onnx" else f", or name {shlex.quote(f'{stem}.npz')}")) from None
 
 
 def describe(path, header, arrays):
@@ -285,6 +300,34 @@ def to_port2(header, arrays, config, args, library):
         print("The port's class has literal widths; here they are " +
               ", ".join(f"{n} at {s}" for s, n in zip(config.sizes, here)) + ": change them there.")
     return 0
+
+
+def to_onnx(header, arrays, config, args, library):
+    """Two files: styles → images, and latents → w."""
+    own = {name.partition("/")[2]: array for name, array in arrays.items()
+           if name.startswith("ema/")}
+    size, maps = header["size"], None
+    about = {"made of": os.path.basename(args.input), "architecture": config.arch, "size": size,
+             "truncation layers": truncated_layers(config.arch, size),
+             "classes": json.dumps(header.get("classes", []))}
+    if not args.noise_inputs:
+        maps = fixed_noise(size, config.arch)
+        if "noise/0" in arrays:
+            maps = [arrays[f"noise/{i}"] for i in range(len(maps))]
+    made = (onnx_graph.synthesis(library, config, own, about, size, header["alpha"], maps),
+            onnx_graph.mapping(library, config, own, about))
+    for path, model in zip(outputs(args.output), made):
+        with naming(path), replacing(path) as file:
+            file.write(model.SerializeToString())
+        ends = [", ".join(f"{value.name} [{', '.join(map(side, value.type.tensor_type.shape.dim))}]"
+                          for value in values) for values in (model.graph.input,
+                                                              model.graph.output)]
+        print(f"Wrote {path}: {ends[0]} → {ends[1]}")
+    return 0
+
+
+def side(dimension):
+    return dimension.dim_param or str(dimension.dim_value)
 
 
 def write(path, networks, library):

@@ -3,6 +3,8 @@ import dataclasses
 import math
 import re
 
+import numpy as np
+
 ARCHITECTURES = ("stylegan1", "stylegan2")
 LARGEST_SIZE, MOST_MAPPING_LAYERS = 4096, 1000
 
@@ -154,3 +156,9 @@ def truncated_layers(arch, size):
 def noise_sides(size, arch="stylegan1"):
     """See ModelConfig.noise_sides, of a network of this size."""
     return [s for s in sizes_to(size) for _ in range(2)][arch == "stylegan2":]
+
+
+def fixed_noise(size, arch="stylegan1", seed=0):
+    """One N(0, 1) map [1, 1, h, h] per convolution, NumPy float32, for all pictures alike."""
+    rng = np.random.RandomState(seed)
+    return [rng.randn(1, 1, s, s).astype("float32") for s in noise_sides(size, arch)]

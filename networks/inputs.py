@@ -2,6 +2,7 @@
 import numpy as np
 
 from backend import jt, noise
+from networks import config
 from networks.config import noise_sides
 
 
@@ -12,9 +13,7 @@ def make_noise(batch, size, arch="stylegan1"):
 
 def fixed_noise(size, seed=0, arch="stylegan1"):
     """The same, one map for all pictures, from NumPy: equal on every device."""
-    rng = np.random.RandomState(seed)
-    return [jt.array(rng.randn(1, 1, s, s).astype("float32")).stop_grad()
-            for s in noise_sides(size, arch)]
+    return [jt.array(one).stop_grad() for one in config.fixed_noise(size, arch, seed)]
 
 
 def fade(alpha):

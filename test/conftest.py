@@ -50,6 +50,7 @@ MISSING = {
     "torch is not installed": "weights written by PyTorch: pip install torch",
     "safetensors is not installed": "weights as .safetensors: pip install safetensors",
     "could not import 'tensorboardX'": "TensorBoard's files: pip install tensorboardX",
+    "could not import 'onnx": "ONNX: pip install onnx onnxruntime",
     "could not import 'imageio_ffmpeg'": "films as mp4: pip install imageio-ffmpeg",
     "could not import 'robohash'": "avatars: pip install -r requirements-demo.txt",
     "CUDA": "CUDA: make test-cuda-compile",
