@@ -6,6 +6,7 @@
     python generate.py checkpoint/FFHQ_80000.model --row_seeds 0-3 --col_seeds 7,9 --col_layers 0-3
     python generate.py checkpoint/FFHQ_80000.model --seeds 3,14,15 --film gif
     python generate.py checkpoint/FFHQ_80000.model --direction directions.npz:pca1 --amount -3,3
+    python generate.py checkpoint/FFHQ_80000.model --seeds 0-99 --features features
 
 Writes into sample/<name of the checkpoint>/. The file may be ours, which says all about its
 network, or another project's: official StyleGAN1 or StyleGAN2, a port's (see convert.py).
@@ -30,7 +31,7 @@ from cli import (
     size_argument,
 )
 from networks.config import num_layers, truncated_layers
-from pictures import directions, figures, film, origin, styles_file
+from pictures import directions, features, figures, film, origin, styles_file
 from pictures.grid import make_grid, save_png, single
 from pictures.painter import NOISES, Painter, at_once, levels
 from weights import snapshot
@@ -64,6 +65,10 @@ def main(argv=None):
     if "classes" in args.figures and not labels:
         raise UserError(f"--figures classes: {args.checkpoint} is a network without labels")
     check_extent(args, header["size"], labels)
+    if args.features:
+        layers = features.chosen_layers(args.feature_layers or features.DEFAULT[
+            header["model"]["arch"]], snapshot.model_config(header, args.checkpoint),
+            header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
     way = shift = None
     if args.direction:
@@ -80,7 +85,7 @@ def main(argv=None):
     if args.w and args.seeds:
         make_folder(os.path.dirname(os.path.abspath(args.w)), "--w: the folder")
     made_styles = checkpoint | origin.settings(args, (*STYLES, "seeds"))
-    if not args.overwrite:
+    if not args.overwrite and not args.features:
         for name, made in files(args, header["size"], styles, way):
             origin.check(os.path.join(out, name), checkpoint | made)
         if args.w and args.seeds:
@@ -90,6 +95,8 @@ def main(argv=None):
     painter = Painter(header, arrays, args.checkpoint, args.truncation_psi, args.truncation_layers,
                       args.noise, label, shift)
     written = []
+    if args.features:
+        return write_features(painter, args, layers, styles, checkpoint)
     with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
         some = pictures(painter, args, styles, way, bar)
@@ -111,6 +118,25 @@ def main(argv=None):
           ("" if label is None else f", class {args.label}"))
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
+    return 0
+
+
+def write_features(painter, args, layers, styles, checkpoint):
+    """--features: a PNG and a .npz for each seed or style."""
+    made = checkpoint | origin.settings(args, (*STYLES, "noise", "amp")) | {"layers": layers}
+    if styles:
+        painter.noise = styles["noise"] or painter.noise
+        made["--w"] = origin.identity(args.w, styles["w"], *styles["noise"] or ())
+        wanted = {f"w{i:06d}": (painter.shift + w, i) for i, w in enumerate(styles["w"])}
+    else:
+        wanted = {f"seed{seed:06d}": (w, seed)
+                  for seed, w in zip(args.seeds, painter.styles(args.seeds))}
+    with tqdm(total=len(wanted), unit="picture", delay=5) as bar:
+        painter.done = bar.update
+        features.write(args.features, painter, layers, wanted, made)
+    there = features.Features(args.features)
+    print(f"{args.features}: {counted(len(there.names), 'picture')}, {there.channels:,} channels "
+          f"of {', '.join(there.layers)}")
     return 0
 
 
@@ -301,6 +327,13 @@ def parse_arguments(argv):
                         "standard deviations: 2 moves all that is painted, -3,3 paints the way, a "
                         "row for each seed of --seeds or style of --w, --n_col pictures long, or "
                         "with --film there and back (default -3,3)")
+    parser.add_argument("--features", metavar="FOLDER", help="with --seeds or --w: also what the "
+                        "layers hold, for labels: FOLDER gets a PNG and a .npz for each picture")
+    parser.add_argument("--feature_layers", metavar="LIST", help="which ones: conv1, the second "
+                        "convolution of each size, epilogue1, the same after its style, epilogue0, "
+                        "the first after its style, or of one size, such as block32.epilogue1; "
+                        "StyleGAN2: conv1, conv0, with all that follows each (default "
+                        f"{features.DEFAULT['stylegan1']}; StyleGAN2: conv1)")
     parser.add_argument("--film", choices=sorted(film.WRITERS),
                         help="only a film that walks from picture to picture and back to the first")
     parser.add_argument("--frames", type=int, default=FPS, metavar="N",
@@ -349,6 +382,12 @@ def parse_arguments(argv):
             args.figures or args.row_seeds or args.w and args.seeds):
         parser.error("--amount A,B paints the way of --direction only: type one number, or leave "
                      "--figures, --row_seeds and one of --w and --seeds out")
+    if args.features and (args.film or bool(args.seeds) == bool(args.w) or
+                          args.amount and len(amounts_of(args.amount)) > 1):
+        parser.error("--features is of single pictures: type --seeds LIST or --w FILE.npz with it, "
+                     "no --film, and one --amount")
+    if args.feature_layers and not args.features:
+        parser.error("--feature_layers is of --features FOLDER: type both")
     if args.label is not None and "classes" in (args.figures or ()):
         parser.error("--label: --figures classes has a row for each label, leave one of them out")
     if args.w and not args.seeds and args.label is not None:
