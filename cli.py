@@ -27,6 +27,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **options):
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
                          **options)
+        self._negative_number_matcher = re.compile(r"^-[\d.][\d.,eE+-]*$")     # -3,3 is no flag
 
     def parse_args(self, args=None, namespace=None):
         args = sys.argv[1:] if args is None else args

@@ -115,6 +115,8 @@ def parse_arguments(argv):
         raise UserError(f"{args.output}: wanted an ending of {' '.join(ENDINGS)}")
     if args.half and not args.output.endswith(".model"):
         raise UserError(f"--half: found {args.output}, wanted a name that ends in .model")
+    if args.approximate and args.output.endswith(".onnx"):
+        raise UserError("--approximate is towards the port, ONNX computes the same: leave it out")
     if args.noise_inputs and not args.output.endswith(".onnx"):
         raise UserError(f"--noise_inputs: found {args.output}, wanted a name that ends in .onnx")
     taken = [path for path in outputs(args.output) if os.path.exists(path)]

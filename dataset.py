@@ -5,6 +5,7 @@ the pictures' names alone: not on the number of workers, nor on where the stream
 Nothing here imports Jittor.
 """
 import concurrent.futures
+import contextlib
 import copy
 import functools
 import hashlib
@@ -81,7 +82,8 @@ class PictureFolder:
             try:
                 with Image.open(opened(path)) as picture:
                     check_size(path, picture.size, self.size)
-                    transparent = transparent or pixels.is_transparent(picture)
+                    with contextlib.suppress(OSError, SyntaxError, ValueError):
+                        transparent = transparent or pixels.is_transparent(picture)
             except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
                 raise UserError(f"{path}: cannot be read ({error}): leave it out") from None
         if not transparent:

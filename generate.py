@@ -13,7 +13,6 @@ network, or another project's: official StyleGAN1 or StyleGAN2, a port's (see co
 """
 import functools
 import os
-import sys
 
 import numpy as np
 from tqdm import tqdm
@@ -42,18 +41,14 @@ MOST_PIXELS, MOST_FRAMES, MOST_PSI, MOST_AMOUNT = 1 << 28, 10_000, 100, 100
 # Flags that decide what styles, and pictures of them, look like.
 STYLES = ("size", "truncation_psi", "truncation_layers", "label", "direction", "amount")
 PICTURES = (*STYLES, "noise", "scale", "amp")
+OF_STYLES = ("noise", "size", "scale", "amp", "direction", "amount")    # those of --w
 
 
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)  # before Jittor starts
-    if header.get("size_guessed"):
-        print(f"note: {args.checkpoint} does not say to which size it was trained; painting "
-              f"{header['size']}, the largest it has layers for. If that is noise, type --size 128 "
-              "or less", file=sys.stderr)
-    if header["model"]["channels"] not in (1, 3, 4):
-        raise UserError(f"{args.checkpoint}: its pictures have {header['model']['channels']} "
-                        "channels, only 1, 3 and 4 can be written")
+    snapshot.say_guess(header, args.checkpoint)
+    snapshot.check_channels(header, args.checkpoint)
     if args.truncation_layers is None:
         args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
     labels, label = header["model"]["labels"], None
@@ -64,20 +59,19 @@ def main(argv=None):
         args.figures = FIGURES[:3] + ("classes",) * (0 < labels <= 16 and args.label is None)
     if "classes" in args.figures and not labels:
         raise UserError(f"--figures classes: {args.checkpoint} is a network without labels")
-    check_extent(args, header["size"], labels)
     if args.features:
         layers = features.chosen_layers(args.feature_layers or features.DEFAULT[
             header["model"]["arch"]], snapshot.model_config(header, args.checkpoint),
             header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
+    check_extent(args, header["size"], labels, styles)
     way = shift = None
     if args.direction:
         direction = directions.load(args.direction, header)
-        amounts = amounts_of(args.amount)
-        if len(amounts) > 1:
+        if is_way(args):
             way = direction
         else:
-            shift = direction.shift(amounts[0])
+            shift = direction.shift(*amounts_of(args.amount))
         args.direction = origin.identity(direction.name, direction.shift(1))
     out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
     make_folder(out, "--out")
@@ -140,17 +134,23 @@ def write_features(painter, args, layers, styles, checkpoint):
     return 0
 
 
-def check_extent(args, size, labels):
+def check_extent(args, size, labels, styles):
     """Raise UserError for pictures that would not fit into any memory."""
-    rows, columns = (1, 1) if (args.seeds or args.w) and not args.direction else (
-        1 + max(args.n_row, len(args.row_seeds or args.seeds or ()),
+    rows, columns = (
+        1 + max(args.n_row, len(args.row_seeds or ()),
                 labels * ("classes" in args.figures and not args.film)),
         1 + max(args.n_col, len(args.col_seeds or ()), len(figures.PSI)))
+    if is_way(args):
+        rows = len(styles["w"] if styles else args.seeds or range(args.n_row))
+        columns = args.n_col if not args.film or not (styles or args.seeds) else 1
+    elif args.seeds or args.w:
+        rows = columns = 1
     pixels = rows * columns * at_least(128 if args.film else 64, size, args.scale) ** 2
     most = MOST_PIXELS // 8 if args.film else MOST_PIXELS
     if pixels > most:
         raise UserError(f"found {counted(rows * columns, 'picture')} with {pixels:,} pixels in one "
-                        f"file, wanted at most {most:,}: lower --n_row, --n_col or --scale")
+                        f"file, wanted at most {most:,}: lower --n_row, --n_col or --scale" +
+                        ", or name fewer seeds or styles" * (rows > 1 and is_way(args)))
 
 
 def files(args, size, styles, way):
@@ -160,13 +160,14 @@ def files(args, size, styles, way):
         flags = ("n_col", "frames") if args.film else ("n_col",)
         rows = () if styles else ("seeds",) if args.seeds else ("n_row", "seed")
         yield (f"direction_{way.name}.{args.film or 'png'}",
-               origin.settings(args, (*PICTURES, *flags, *rows)) | (own or {}))
+               origin.settings(args, (*(OF_STYLES if styles else PICTURES), *flags, *rows)) |
+               (own or {}))
     elif args.film:
         flags = ("seeds",) if args.seeds else ("n_row", "n_col", "seed")
         yield (f"interpolation.{args.film}",
                origin.settings(args, (*PICTURES, *flags, "frames", "space")))
     elif styles:
-        made = own | origin.settings(args, ("noise", "size", "scale", "amp", "direction", "amount"))
+        made = own | origin.settings(args, OF_STYLES)
         yield from ((f"w{i:06d}.png", made) for i in range(len(styles["w"])))
     elif args.seeds:
         made = origin.settings(args, PICTURES)
@@ -367,23 +368,23 @@ def parse_arguments(argv):
     if not abs(args.truncation_psi) <= MOST_PSI:
         parser.error(f"--truncation_psi: found {args.truncation_psi}, wanted a number from "
                      f"{-MOST_PSI} to {MOST_PSI}")
+    args.amount = args.amount or ("-3,3" if args.direction else None)
     if bool(args.row_seeds) != bool(args.col_seeds):
         parser.error("--row_seeds and --col_seeds belong together: type both")
     only = [flag for flag, found in (
         ("--film", args.film), ("--row_seeds", args.row_seeds), ("--figures", args.figures),
         ("--seeds" if args.seeds else "--w", (args.seeds or args.w) and not args.film),
-        ("--w", args.w and args.film and not args.direction)) if found]
+        ("--w", args.w and args.film and not is_way(args))) if found]
     if len(only) > 1:
         parser.error(f"{' and '.join(only)}: each writes something else, type one of them")
-    args.amount = args.amount or ("-3,3" if args.direction else None)
     if args.amount and not args.direction:
         parser.error("--amount is how far to go along --direction FILE.npz:NAME: type both")
-    if args.amount and len(amounts_of(args.amount)) > 1 and (
+    if is_way(args) and (
             args.figures or args.row_seeds or args.w and args.seeds):
         parser.error("--amount A,B paints the way of --direction only: type one number, or leave "
                      "--figures, --row_seeds and one of --w and --seeds out")
     if args.features and (args.film or bool(args.seeds) == bool(args.w) or
-                          args.amount and len(amounts_of(args.amount)) > 1):
+                          is_way(args)):
         parser.error("--features is of single pictures: type --seeds LIST or --w FILE.npz with it, "
                      "no --film, and one --amount")
     if args.feature_layers and not args.features:
@@ -399,6 +400,11 @@ def parse_arguments(argv):
 
 def amounts_of(text):
     return [float(amount) for amount in text.split(",")]
+
+
+def is_way(args):
+    """Whether a way along --direction is painted, not pictures moved by one amount."""
+    return bool(args.direction) and len(amounts_of(args.amount)) > 1
 
 
 def amounts_argument(text):

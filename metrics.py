@@ -60,7 +60,7 @@ def main(argv=None):
     if len(folder) < args.images:
         print(f"note: {folder.path} has {len(folder)} pictures, not {args.images}: distances of "
               "few pictures are larger, compare only equal numbers", file=sys.stderr)
-    made = args.nearest and nearest_made(args, arrays, folder)
+    made = args.nearest and nearest_made(args, arrays, folder, mirror)
     folders = {"": folder} | (by_class(folder, labels) if args.by_class else {})
     bring_up(args.device, args.cuda_home)
     network, perceptual, parts = load_networks(args.metrics, args.inception, args.lpips,
@@ -96,10 +96,15 @@ def say(args, count, label, value, beside, how):
           (f" ({beside})" if beside else ""), flush=True)
 
 
-def nearest_made(args, arrays, folder):
+def nearest_made(args, arrays, folder, mirror):
     """How the figure of --nearest is made. Raises UserError where its place is taken."""
-    made = {"checkpoint": origin.weights(args.checkpoint, arrays), "data": folder.path}
-    made |= origin.settings(args, ("features", "inception", "seed"))
+    made = {"checkpoint": origin.weights(args.checkpoint, arrays),
+            "data": origin.identity(folder.path, folder.fingerprint()["names"].encode()),
+            "--mirror": mirror, "--seed": args.seed}
+    file = args.features or args.inception
+    if file:
+        with naming(file), open(file, "rb") as there:
+            made["features of"] = origin.identity(file, there.read())
     make_folder(os.path.dirname(os.path.abspath(args.nearest)), "--nearest: the folder")
     origin.check(args.nearest, made, "type --nearest OTHER.png to keep it")
     return made
@@ -183,8 +188,8 @@ def parse_arguments(argv):
                         "each class by itself too")
     parser.add_argument("--nearest", metavar="FILE.png", help=f"also write a figure of "
                         f"{nearest.COUNT} generated pictures, each beside the picture in DATA that "
-                        "is nearest to it in pixels and, with --features or --inception, in "
-                        "features; and say how near they are, beside real ones")
+                        "is nearest to it in pixels and, with --features or else "
+                        "--inception, in features; and say how near they are, beside real ones")
     parser.add_argument("--seed", type=int, default=0, metavar="N",
                         help="of the choice of pictures and of the latents (default 0)")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
@@ -205,6 +210,9 @@ def parse_arguments(argv):
         {"swd", "ms_ssim"} | (OF_FEATURES if args.inception else set()) | \
         ({"ppl"} if args.lpips else set()) | ({"parts"} if args.features else set())
     check_files(args.metrics, args.inception, args.lpips, args.features)
+    if args.nearest and args.inception and not args.features and not OF_FEATURES & args.metrics:
+        parser.error("--inception: none of fid, kid, pr is among the metrics: name one, or leave "
+                     "it out")
     if args.ppl_crop and "ppl" not in args.metrics:
         parser.error("--ppl_crop: ppl is not among the metrics: type --lpips FILE, or leave it out")
     if not args.inception and not named:

@@ -301,6 +301,8 @@ def resize_all(args, target, scratch, files, sizes, made=None):
         missing = [made or args.force or not os.path.isfile(p) for p in paths]
         jobs.append(Job(file, sizes, paths, list(map(bool, missing)), args.fit, args.background,
                         scratch))
+    if made is None and not args.force:
+        check_kind(jobs, args.alpha)
     names = list(files)
     todo = [i for i, job in enumerate(jobs) if any(job.missing) or args.report]
     results = {name: Outcome("present") for name in names}
@@ -312,6 +314,17 @@ def resize_all(args, target, scratch, files, sizes, made=None):
                 made.add(path.replace(os.sep, "/"), data)
             results[names[i]] = outcome._replace(pngs=())
     return results
+
+
+def check_kind(jobs, alpha):
+    """Raise UserError where pictures would come beside others that keep transparency, or do not."""
+    there = {os.path.dirname(path): path for job in jobs
+             for path, missing in zip(job.paths, job.missing) if not missing}
+    for folder, path in there.items():
+        with contextlib.suppress(OSError, SyntaxError, ValueError), Image.open(path) as picture:
+            if (picture.mode == "RGBA") != alpha:
+                raise UserError(f"{folder}: holds pictures made with{'out' * alpha} --alpha: type "
+                                "--force to make them anew, or write with --zip")
 
 
 def resize_picture(job):

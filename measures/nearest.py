@@ -6,11 +6,13 @@ that copies is much nearer.
 """
 import numpy as np
 
+from backend.errors import UserError
 from dataset import load_batch
 from measures.evaluate import generated
 from measures.feature_metrics import squared_distances
 
 COUNT, AT_ONCE = 32, 64
+LARGEST = 128                   # larger pictures are averaged down to it where pixels are compared
 COLUMNS = 4                     # of generated pictures in the figure
 
 
@@ -25,15 +27,15 @@ class Nearest:
         self.squared, self.index = np.full(len(points), np.inf), np.full(len(points), -1)
         self.mirrored = np.zeros(len(points), bool)
 
-    def add(self, others, first, mirrored=False):
-        """others: [M, D], those from number `first` on."""
+    def add(self, others, numbers, mirrored=False):
+        """others: [M, D], those of these numbers."""
         found = squared_distances(self.points, others)
         if self.own is not None:
-            found[np.equal.outer(self.own, np.arange(first, first + len(others)))] = np.inf
+            found[np.equal.outer(self.own, numbers)] = np.inf
         index = found.argmin(1)
         squared = found[np.arange(len(index)), index]
         nearer = squared < self.squared
-        self.squared[nearer], self.index[nearer] = squared[nearer], first + index[nearer]
+        self.squared[nearer], self.index[nearer] = squared[nearer], numbers[index[nearer]]
         self.mirrored[nearer] = mirrored
 
     def distance(self):
@@ -43,7 +45,11 @@ class Nearest:
 
 def flattened(pixels):
     """uint8 [N, C, H, W] → [N, D]: pixels as features."""
-    return pixels.reshape(len(pixels), -1)
+    n, c, size, _ = pixels.shape
+    if size > LARGEST:
+        many = size // LARGEST
+        pixels = pixels.reshape(n, c, LARGEST, many, LARGEST, many).mean((3, 5), dtype="float32")
+    return pixels.reshape(n, -1)
 
 
 def find(generator, size, alpha, real, seed, looks, done):
@@ -51,32 +57,39 @@ def find(generator, size, alpha, real, seed, looks, done):
     distance, that of as many real ones)], one for each of `looks`).
 
     real: a Real, of whose folder all pictures are looked at, mirrored too where that is asked for.
-    looks: functions of pictures that give features [n, D]. done(n): called after n pictures.
+    looks: functions of pictures that give features [n, D]. done(n): called after n pictures. What
+    cannot be read is left out.
     """
     folder = real.folder
     fakes = generated(generator, size, alpha, range(seed, seed + COUNT))
-    own = np.array(folder.indices(range(min(COUNT, len(folder))), seed))
-    reals = load(real, own)
+    reals, own = load(real, folder.indices(range(min(COUNT, len(folder))), seed))
     found = [(Nearest(look(fakes)), Nearest(look(reals), own)) for look in looks]
     for first in range(0, len(folder), AT_ONCE):
-        some = load(real, range(first, min(first + AT_ONCE, len(folder))))
-        for mirrored in (False, True) if real.mirror else (False,):
+        last = min(first + AT_ONCE, len(folder))
+        some, numbers = load(real, range(first, last))
+        for mirrored in ((False, True) if real.mirror else (False,)) if len(some) else ():
             for look, both in zip(looks, found):
-                features = look(some[..., ::-1] if mirrored else some)
+                features = look(np.ascontiguousarray(some[..., ::-1]) if mirrored else some)
                 for one in both:
-                    one.add(features, first, mirrored)
-        done(len(some))
+                    one.add(features, numbers, mirrored)
+        done(last - first)
     return fakes, [(there(real, one), one.distance(), other.distance()) for one, other in found]
 
 
 def load(real, numbers):
-    files = [real.folder.file(int(i)) for i in numbers]
-    return load_batch(files, [False] * len(files), real.folder.size, real.channels)[0]
+    """(uint8 [n, C, size, size], their numbers) of those that can be read."""
+    files, numbers = [real.folder.file(int(i)) for i in numbers], np.array(numbers)
+    try:
+        pixels, bad = load_batch(files, [False] * len(files), real.folder.size, real.channels)
+    except UserError:           # none of them
+        return np.empty((0, 0)), numbers[:0]
+    good = np.delete(np.arange(len(files)), [i for i, _, _ in bad])
+    return pixels[good], numbers[good]
 
 
 def there(real, nearest):
     """The pictures that a Nearest found, as it saw them."""
-    pixels = load(real, nearest.index)
+    pixels, _ = load(real, nearest.index)
     pixels[nearest.mirrored] = pixels[nearest.mirrored][..., ::-1]
     return pixels
 

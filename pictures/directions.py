@@ -128,14 +128,15 @@ def load(typed, header):
             members = [npz.describe(archive, found[f"{name}.{part}"]) for part in PARTS]
             wanted = [(header["model"]["dlatent"],), (), (num_layers(header["size"]),)]
             if [one.shape for one in members] != wanted:
-                raise UserError(f"{path}: {name} is {members[0].shape} and {members[2].shape}, "
-                                f"wanted {wanted[0]} and {wanted[2]} for a network of this kind: "
-                                "type directions.py with this checkpoint")
+                there = ", ".join(f"{part} {one.shape}" for part, one in zip(PARTS, members))
+                raise UserError(f"{path}: {name} has {there}; wanted {wanted[0]}, {wanted[1]}, "
+                                f"{wanted[2]} for this network: type directions.py with this "
+                                "checkpoint")
             vector, sigma, layers = (npz.read(archive, one).astype("float32") for one in members)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except Refused as error:
         raise UserError(f"{path}: damaged, or not a .npz of directions ({error})") from None
-    if not np.isfinite(vector).all() or not np.isfinite(sigma):
-        raise UserError(f"{path}: {name} has numbers that are not finite")
+    if not np.abs(vector).max() <= 1e6 or not abs(sigma) <= 1e6:
+        raise UserError(f"{path}: {name} has numbers that are not finite, or far too large")
     return Direction(name, vector, float(sigma), layers != 0)

@@ -8,6 +8,7 @@ from PIL.PngImagePlugin import PngInfo
 from backend.files import replacing
 from pictures import origin
 
+LONGEST = 40                    # letters of a name beside a row
 SQUARES = 255, 221              # of the checkerboard behind what is transparent
 
 
@@ -29,10 +30,10 @@ def enlarged(images, cell):
 
 
 def over_checkerboard(pixels):
-    """uint8 [N, H, W, 4], premultiplied → [N, H, W, 3]."""
-    rows, columns = (np.arange(side) // max(4, side // 8) for side in pixels.shape[1:3])
-    ground = np.array(SQUARES)[np.add.outer(rows, columns) % 2]
-    hidden = 255 - pixels[..., 3:].astype("int")
+    """uint8 [H, W, 4], premultiplied → [H, W, 3]."""
+    rows, columns = (np.arange(side) // max(4, side // 8) for side in pixels.shape[:2])
+    ground = np.array(SQUARES, "uint16")[np.add.outer(rows, columns) % 2]
+    hidden = 255 - pixels[..., 3:].astype("uint16")
     return (pixels[..., :3] + (hidden * ground[..., None] + 127) // 255).astype("uint8")
 
 
@@ -51,25 +52,26 @@ def make_grid(images, columns, cell=None, gap=2):
     `cell`: height and width of each picture in the grid, a multiple of its own (default its own).
     """
     pixels = enlarged(images, cell)
-    if pixels.shape[3] == 4:
-        pixels = over_checkerboard(pixels)
     count, height, width = pixels.shape[:3]
     rows = -(-count // columns)
     canvas = np.full((rows * (height + gap) - gap, columns * (width + gap) - gap, 3), 255, np.uint8)
     for i, picture in enumerate(pixels):
         top, left = i // columns * (height + gap), i % columns * (width + gap)
-        canvas[top:top + height, left:left + width] = picture
+        canvas[top:top + height, left:left + width] = \
+            over_checkerboard(picture) if picture.shape[2] == 4 else picture
     return Image.fromarray(canvas)
 
 
-def with_names(picture, names, cell, gap=2):
-    """A grid of make_grid with a name left of each of its rows."""
-    font = ImageFont.load_default(12)
+def with_names(rows, names, gap=2):
+    """PIL pictures of one size, one below the other, with a name left of each."""
+    font, names = ImageFont.load_default(12), [name[:LONGEST] for name in names]
     margin = 8 + max(round(font.getlength(name)) for name in names)
-    canvas = Image.new("RGB", (margin + picture.width, picture.height), "white")
-    canvas.paste(picture, (margin, 0))
-    for row, name in enumerate(names):
-        ImageDraw.Draw(canvas).text((4, row * (cell + gap) + cell // 2), name, "black", font, "lm")
+    width, height = rows[0].size
+    canvas = Image.new("RGB", (margin + width, len(rows) * (height + gap) - gap), "white")
+    for i, (picture, name) in enumerate(zip(rows, names)):
+        top = i * (height + gap)
+        canvas.paste(picture, (margin, top))
+        ImageDraw.Draw(canvas).text((4, top + height // 2), name, "black", font, "lm")
     return canvas
 
 

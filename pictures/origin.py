@@ -5,7 +5,6 @@ It is JSON: the comment of a PNG, a GIF or an MP4, the array "made" of a .npz.
 import contextlib
 import json
 import os
-import re
 import shlex
 import zlib
 
@@ -75,7 +74,9 @@ def find_text(path):
     with open(path, "rb") as file:
         start = file.read(8)
         if start[4:] == b"ftyp":
-            return re.search(rb'\{"checkpoint": [^{}]*\}', file.read())[0]
+            rest = file.read()
+            found = rest[rest.index(b'{"checkpoint": '):][:1 << 20].decode(errors="replace")
+            return found[:json.JSONDecoder().raw_decode(found)[1]]
     if start[:2] == b"PK":
         with np.load(path, allow_pickle=False) as arrays:
             return str(arrays["made"])

@@ -3,6 +3,7 @@
 With the schedule of Karras et al. 2019 ("Analyzing and Improving the Image Quality of StyleGAN",
 appendix D).
 """
+import contextlib
 import sys
 
 import numpy as np
@@ -135,9 +136,11 @@ def psnr(image, target):
 
 
 def read_picture(path, size, channels):
-    """float32 [C, size, size] in [-1, 1]: the middle square of any picture."""
+    """float32 [C, size, size] in [-1, 1]: the middle square of any picture, of a path or of Pillow.
+    """
     try:
-        with open_picture(path) as opened:
+        with contextlib.nullcontext(path) if isinstance(path, Image.Image) else \
+                open_picture(path) as opened:
             picture = upright(opened)
             picture = picture.convert("RGBA") if channels == 4 else flat(picture)
             picture = make_square(picture, "crop", None)

@@ -2,7 +2,6 @@
 import re
 
 import numpy as np
-from tqdm import tqdm
 
 from networks.config import num_layers
 from pictures import directions, figures
@@ -23,14 +22,15 @@ class Search:
     def __init__(self, painter, count, seed, samples=10_000):
         self.painter, self.count, self.seed = painter, count, seed
         self.seeds = range(seed, seed + samples)
-        self.w = self.of_seeds(self.seeds)
+        self.w = np.concatenate([self.of_seeds(self.seeds[first:first + 1000])
+                                 for first in range(0, samples, 1000)])
         self.covariance = np.cov(self.w.T.astype("float64")).reshape(2 * (self.w.shape[1],))
         self.layers = num_layers(painter.size)
         self.example = painter.styles([seed])
 
     def of_seeds(self, seeds):
         """w [N, dlatent], without truncation."""
-        return self.painter.styles_of(self.painter.latents(seeds), psi=1)[:, 0]
+        return self.painter.styles_of(self.painter.latents(seeds), psi=1)[:, 0].copy()
 
     def direction(self, name, vector, layers=None):
         moved = np.isin(np.arange(self.layers), range(self.layers) if layers is None else layers)
@@ -83,7 +83,7 @@ class Search:
     def seen(self, parts, styles):
         """What an Attributes sees in the pictures of styles: values, int [N, attributes]."""
         found, chunk = [], at_once(self.painter.size)
-        for first in tqdm(range(0, len(styles), chunk), unit="batch", delay=5, leave=False):
+        for first in range(0, len(styles), chunk):
             images = self.painter.paint(styles[first:first + chunk])
             pixels = to_pixels(images).transpose(0, 3, 1, 2)[:, :images.shape[1]]
             found.append(parts.look(pixels)[1])
@@ -95,7 +95,7 @@ class Search:
         Half of them decide the direction, the other half how well it tells.
         """
         count = min(FEATURE_PICTURES, len(self.seeds))
-        styles = np.repeat(self.w[:count, None], self.layers, 1)
+        styles = np.broadcast_to(self.w[:count, None], (count, self.layers, self.w.shape[1]))
         seen, half, found = self.seen(parts, styles), count // 2, []
         for place, (attribute, values) in enumerate(parts.attributes.items()):
             for number, value in enumerate(values):

@@ -2,6 +2,7 @@
 import glob
 import itertools
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -87,6 +88,25 @@ def test_pictures_without_transparency_are_refused_with_what_to_type(symbols, ic
     code, _, said = command("train.py", symbols, "--channels", 4, "--dry_run", cwd=tmp_path,
                             check=False)
     assert code == 2 and said.count("\n") == 1 and "resize.py FOLDER --alpha --force" in said
+
+
+def test_flat_pictures_and_transparent_ones_are_never_mixed(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    icon().save(tmp_path / "photos/a.png")
+    for first, second, said in (([], ["--alpha"], "made without --alpha"),
+                                (["--alpha", "--force"], [], "made with --alpha")):
+        command("resize.py", "photos", "--max_size", 16, *first, cwd=tmp_path)
+        icon(9).save(tmp_path / "photos/b.png")
+        code, _, error = command("resize.py", "photos", "--max_size", 16, *second, cwd=tmp_path,
+                                 check=False)
+        assert code == 2 and f"photos/16: holds pictures {said}: type --force" in error
+        assert not (tmp_path / "photos/16/b.png").exists() or "--force" in first
+
+
+def test_one_damaged_picture_does_not_stop_a_run_of_four_channels(icons, tmp_path):
+    shutil.copytree(icons / "16", tmp_path / "16")
+    (tmp_path / "16/00.png").write_bytes((tmp_path / "16/00.png").read_bytes()[:80])
+    PictureFolder(str(tmp_path), 16).check(4)
 
 
 def test_resize_says_what_is_lost_and_pads_with_nothing(tmp_path):

@@ -3,8 +3,8 @@
 ada: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", the
 transforms "bgc" of its appendix B (pixel blitting, geometry, colour), in the order and with the
 constants of its code. Each picture is subject to each of them with probability p, and gradients go
-through them. As long as p is not too large, about 0.8, what they do does not show in generated
-pictures.
+through them. As long as p is not too large, up to 0.7, what they do does not show in generated
+pictures (docs/training.md).
 
 diff: Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training": colour,
 translation and cutout (its appendix), of every picture.

@@ -15,7 +15,7 @@ import numpy as np
 
 from networks.config import noise_sides, num_layers, sizes_to
 
-OPSET, IR_VERSION = 17, 8       # of 2021: what most runtimes read
+OPSET, IR_VERSION = 17, 8       # not the newest: what most runtimes read
 BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
 SMOOTH = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 SQRT2 = math.sqrt(2)

@@ -8,6 +8,7 @@ import json
 import math
 import os
 import shlex
+import sys
 
 import numpy as np
 
@@ -58,6 +59,22 @@ def load_any(path, size=None):
                             f"{config.size} only: leave --size out")
         header |= {"size": size, "alpha": 1.0, "size_guessed": False}
     return header, arrays
+
+
+def say_guess(header, path):
+    """A note where a file does not say its size."""
+    if header.get("size_guessed"):
+        print(f"note: {path} does not say to which size it was trained; painting {header['size']}, "
+              "the largest it has layers for. If that is noise, type --size 128 or less",
+              file=sys.stderr)
+
+
+def check_channels(header, path):
+    """Raise UserError for pictures that no file can hold."""
+    channels = header["model"]["channels"]
+    if channels not in (1, 3, 4):
+        raise UserError(f"{path}: its pictures have {channels} channels, only 1, 3 and 4 can be "
+                        "written")
 
 
 def label_of(text, header, path):

@@ -1,13 +1,16 @@
 """directions.py and generate.py --direction: what is found, kept, and gone along."""
 import os
+import shlex
 
 import numpy as np
 import pytest
 from conftest import ROOT, command
 from PIL import Image
 
+import generate
 from backend import jt
 from backend.errors import UserError
+from directions import with_own_names
 from model import StyledGenerator
 from networks.config import ModelConfig
 from pictures import directions, styles_file
@@ -122,6 +125,9 @@ def test_an_attribute_that_pictures_have_is_told_and_made():
 def test_directions_of_each_kind_are_written_and_shown(found, header):
     folder, said = found
     assert "8 directions of kind sefa" in said and "of 10 marked seeds right" in said
+    typed = shlex.split(said.rpartition("type: python ")[2])        # as it stands there
+    command(*typed, "--n_row", 1, "--out", "typed", cwd=folder)
+    assert (folder / "typed/direction_mine.png").exists()
     names = ["pca1", "pca2", "mine"] + [f"sefa_{level}{i}" for i in (1, 2)
                                         for level in ("all", "coarse", "middle", "fine")]
     for name in names:
@@ -158,7 +164,7 @@ def test_the_way_is_a_row_for_each_seed_and_a_film_there_and_back(found, tmp_pat
     folder, _ = found
     one = f"{folder}/directions.npz:sefa_fine1"
     way = ["generate.py", DEMO, "--direction", one, "--seeds", "3,5", "--out", "."]
-    command(*way, "--n_col", 7, cwd=tmp_path)
+    command(*way, "--n_col", 7, "--amount", "-3,3", cwd=tmp_path)
     command("generate.py", DEMO, "--seeds", "3,5", "--out", ".", cwd=tmp_path)
     figure = np.asarray(Image.open(tmp_path / "direction_sefa_fine1.png"))
     assert figure.shape == (2 * 66 - 2, 7 * 66 - 2, 3)
@@ -189,6 +195,9 @@ def test_the_way_is_a_row_for_each_seed_and_a_film_there_and_back(found, tmp_pat
     (["--direction", "directions.npz:pca1", "--amount", "1,2,3"], "one or two numbers"),
     (["--direction", "directions.npz:pca1", "--amount", "nan"], "one or two numbers"),
     (["--direction", "directions.npz:pca1", "--figures", "noise"], "type one number"),
+    (["--direction", "directions.npz:pca1", "--amount", "1", "--w", "w.npz", "--film", "gif"],
+     "--film and --w: each writes something else"),
+    (["--direction", "directions.npz:pca1", "--seeds", "0-99999"], "name fewer seeds or styles"),
 ])
 def test_a_wrong_direction_is_one_line(found, tmp_path, flags, wanted):
     folder, _ = found
@@ -210,7 +219,10 @@ def test_other_directions_never_take_the_place_of_these(found):
     assert (folder / "directions.npz").read_bytes() == before
     for flags, wanted in ((["--with", "0,1"], "belong together"),
                           (["--with", "0,1", "--without", "1,2"], "seed 1 is in both"),
-                          (["--with", "0", "--without", "1,2"], "two seeds or more"),
+                          (["--with", "0,0", "--without", "1,2"], "two or more of each"),
+                          (["--with", "0-999", "--without", "1000,2000"], "up to 1,000 in all"),
+                          (["--with", "0,1", "--without", "2,3", "--name", "pca1"],
+                           "which others are called"),
                           (["--name", "hat"], "--name is of --with"),
                           (["--with", "0,1", "--without", "2,3", "--name", "a/b"], "--name: found"),
                           (["--count", "0"], "--count: found 0")):
@@ -219,3 +231,25 @@ def test_other_directions_never_take_the_place_of_these(found):
         assert code == 2 and said.count("\n") == 1 and wanted in said
     with pytest.raises(UserError, match="No such file"):
         directions.load("nowhere.npz:a", snapshot.load(DEMO)[0])
+
+
+def test_one_amount_is_no_way_and_needs_no_more_room():
+    """A thousand pictures of their own, and a film through them, are not one large file."""
+    args = generate.parse_arguments(["x.model", "--direction", "a.npz:b", "--amount", "-2",
+                                     "--seeds", "0-999"])
+    args.figures = ()
+    generate.check_extent(args, 1024, 0, None)
+    args = generate.parse_arguments(["x.model", "--direction", "a.npz:b", "--film", "gif",
+                                     "--seeds", "0-4"])
+    args.figures = ()
+    assert generate.is_way(args)
+    generate.check_extent(args, 1024, 0, None)
+    with pytest.raises(UserError, match="5,000 pictures"):
+        generate.check_extent(args, 1024, 0, {"w": np.zeros((5000, 1, 1))})
+
+
+def test_no_two_directions_are_of_one_name():
+    one = directions.Direction("a=x_y", np.ones(2), 1.0, np.ones(4, bool))
+    found = with_own_names({"marked": [(one, "")], "attributes": [(one, ""), (one, "")]})
+    assert [[there.name for there, _ in some] for some in found.values()] == [
+        ["a=x_y"], ["a=x_y_2", "a=x_y_3"]]

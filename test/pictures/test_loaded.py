@@ -38,6 +38,7 @@ def test_styles_are_mixed_and_moved_layer_by_layer(G):
     mixed = G.mix(a, b, "middle")
     assert (mixed[:, 3:6] == b[:, 3:6]).all() and (mixed[:, :3] == a[:, :3]).all()
     assert (G.mix(a, b, [7])[:, 7] == b[:, 7]).all()
+    assert (G.mix(a[0], b[0], "middle") == mixed[0]).all()
     assert (G.mix(a, b[:1], "fine")[:, 6:] == b[:1, 6:]).all()
     found = G.directions(count=1)
     assert list(found) == ["pca1", "sefa_all1", "sefa_coarse1", "sefa_middle1", "sefa_fine1"]
@@ -48,7 +49,8 @@ def test_styles_are_mixed_and_moved_layer_by_layer(G):
 
 
 def test_a_picture_of_its_own_is_found_again(G, tmp_path):
-    G.pictures([9])[0].save(tmp_path / "nine.png")
+    G.pictures(9)[0].save(tmp_path / "nine.png")
+    G.project(G.pictures([9])[0], steps=1)
     steps = []
     w, noise = G.project(str(tmp_path / "nine.png"), steps=60, done=steps.append)
     assert steps == list(range(60)) and w.shape == (1, 8, 64) and len(noise) == 8
@@ -63,6 +65,12 @@ def test_a_picture_of_its_own_is_found_again(G, tmp_path):
     (lambda G: G.pictures(w=np.zeros((1, 3, 64))), "w: found shape"),
     (lambda G: G.pictures([1], noise="loud"), "noise: found loud, wanted one of const"),
     (lambda G: G.mix(G.styles([1]), G.styles([2]), "rough"), "layers: found rough"),
+    (lambda G: G.mix(G.styles([1]), G.styles([2]), 8), "layers: found .8., wanted numbers from 0"),
+    (lambda G: G.pictures([]), "found no numbers"),
+    (lambda G: G.pictures(w=G.styles([1]), truncation_psi=1), "are of seeds, w has its styles"),
+    (lambda G: G.pictures(w=G.styles([1]) * np.nan), "w: has numbers that are not finite"),
+    (lambda G: G.pictures([1], noise=[np.zeros((1, 1, 4, 4))]), "noise: wanted 8 maps, from"),
+    (lambda G: G.project(Image.new("RGB", (9, 9)), space="z"), "space: found z"),
     (lambda G: G.styles([1], label="cat"), "network without labels"),
     (lambda G: load("nowhere.model"), "nowhere.model"),
 ])
@@ -88,6 +96,8 @@ def test_the_notebook_runs_and_shows_what_it_says(monkeypatch):
         if isinstance(found, Image.Image):
             with Image.open(io.BytesIO(base64.b64decode(there["image/png"]))) as picture:
                 assert picture.size == found.size
+                off = np.asarray(picture.convert("RGB")).astype(int) - np.asarray(found)
+                assert np.abs(off).mean() < 6                   # of 256 colours there
             shown += 1
         else:
             assert repr(found) == "".join(there["text/plain"])
