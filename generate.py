@@ -73,8 +73,9 @@ def main(argv=None):
         else:
             shift = direction.shift(*amounts_of(args.amount))
         args.direction = origin.identity(direction.name, direction.shift(1))
-    out = args.out or os.path.join("sample", os.path.splitext(os.path.basename(args.checkpoint))[0])
-    make_folder(out, "--out")
+    out = args.features or args.out or os.path.join("sample", os.path.splitext(os.path.basename(
+        args.checkpoint))[0])
+    make_folder(out, "--features" if args.features else "--out")
     checkpoint = {"checkpoint": origin.weights(args.checkpoint, arrays)}
     if args.w and args.seeds:
         make_folder(os.path.dirname(os.path.abspath(args.w)), "--w: the folder")
@@ -121,13 +122,16 @@ def write_features(painter, args, layers, styles, checkpoint):
     if styles:
         painter.noise = styles["noise"] or painter.noise
         made["--w"] = origin.identity(args.w, styles["w"], *styles["noise"] or ())
-        wanted = {f"w{i:06d}": (painter.shift + w, i) for i, w in enumerate(styles["w"])}
+        wanted = {f"w{i:06d}": i for i in range(len(styles["w"]))}
     else:
-        wanted = {f"seed{seed:06d}": (w, seed)
-                  for seed, w in zip(args.seeds, painter.styles(args.seeds))}
-    with tqdm(total=len(wanted), unit="picture", delay=5) as bar:
+        wanted = {f"seed{seed:06d}": seed for seed in args.seeds}
+
+    def styles_of(numbers):
+        return painter.shift + styles["w"][numbers] if styles else painter.styles(numbers)
+
+    with tqdm(unit="picture", delay=5) as bar:
         painter.done = bar.update
-        features.write(args.features, painter, layers, wanted, made)
+        features.write(args.features, painter, layers, wanted, styles_of, made)
     there = features.Features(args.features)
     print(f"{args.features}: {counted(len(there.names), 'picture')}, {there.channels:,} channels "
           f"of {', '.join(there.layers)}")

@@ -15,7 +15,7 @@ import os
 import numpy as np
 
 from backend.errors import UserError
-from backend.files import make_folder, naming, replacing
+from backend.files import naming, replacing
 from networks.config import fixed_noise
 from pictures.grid import save_png, single
 from pictures.painter import at_once, random_noise
@@ -60,11 +60,12 @@ def listening(generator, names):
             module.remove_forward_hook()
 
 
-def write(folder, painter, names, pictures, made):
-    """A PNG and a .npz for each of `pictures`, {name: (style [layers, dlatent], seed)}, and a
-    manifest. Those that are there from an earlier start stay.
+def write(folder, painter, names, pictures, styles_of, made):
+    """A PNG and a .npz for each of `pictures`, {name: the seed of its noise}, and a manifest. Those
+    that are there from an earlier start stay.
 
-    made: how they are, see origin.py. Raises UserError for a folder of others.
+    names: of layers; styles_of: gives the styles [n, layers, dlatent] of some of these seeds; made:
+    how they are, see origin.py. Raises UserError for a folder of others.
     """
     start(folder, made)
     waiting = [name for name in pictures
@@ -72,13 +73,14 @@ def write(folder, painter, names, pictures, made):
     chunk, layers = at_once(painter.size), {}
     for first in range(0, len(waiting), chunk):
         some = waiting[first:first + chunk]
-        styles, seeds = (np.stack(part) for part in zip(*(pictures[name] for name in some)))
+        seeds = [pictures[name] for name in some]
+        styles = styles_of(seeds)
         with listening(painter.generator, names) as found:
-            images = painter.paint(styles, [*map(int, seeds)])
+            images = painter.paint(styles, seeds)
         for i, name in enumerate(some):
             arrays = {layer: halved(layer, values[i]) for layer, values in found.items()}
             arrays |= {"w": styles[i]} | {f"noise{n}": values for n, values in enumerate(
-                noise_of(painter, int(seeds[i])))}
+                noise_of(painter, seeds[i]))}
             with naming(folder):
                 save_png(single(images[i]), os.path.join(folder, f"{name}.png"), made=made)
             path = os.path.join(folder, f"{name}.npz")
@@ -91,7 +93,6 @@ def write(folder, painter, names, pictures, made):
 
 def start(folder, made):
     """Make the folder, or go on in one of the same kind."""
-    make_folder(folder, "--features")
     there = os.path.exists(os.path.join(folder, MANIFEST))
     if there and manifest(folder).get("made") != json.loads(json.dumps(made)):
         raise UserError(f"--features {folder}: holds features of other weights or settings: name "
