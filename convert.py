@@ -137,6 +137,8 @@ def outputs(path):
 def library_for(path):
     """The module that writes such a file, None where NumPy does."""
     stem, ending = os.path.splitext(path)
+    if not ending:
+        raise UserError(f"{path}: wanted a name before its ending")
     name = LIBRARIES.get(ending)
     try:
         return name and importlib.import_module(name)

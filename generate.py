@@ -385,8 +385,9 @@ def parse_arguments(argv):
         parser.error("--amount is how far to go along --direction FILE.npz:NAME: type both")
     if is_way(args) and (
             args.figures or args.row_seeds or args.w and args.seeds):
-        parser.error("--amount A,B paints the way of --direction only: type one number, or leave "
-                     "--figures, --row_seeds and one of --w and --seeds out")
+        parser.error(f"--direction paints its way from {args.amount.replace(',', ' to ')}, and no "
+                     "--figures, --row_seeds or --seeds with --w beside: type one number, such as "
+                     "--amount 2, to move those")
     if args.features and (args.film or bool(args.seeds) == bool(args.w) or
                           is_way(args)):
         parser.error("--features is of single pictures: type --seeds LIST or --w FILE.npz with it, "

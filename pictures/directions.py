@@ -4,6 +4,7 @@ pca: principal components of w (Härkönen et al. 2020, "GANSpace"). sefa: what 
 chosen layers most (Shen and Zhou 2021, "Closed-Form Factorization of Latent Semantics in GANs").
 Between two groups of pictures, such as with and without a hat: a linear discriminant.
 """
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -122,9 +123,12 @@ def load(typed, header):
             found = npz.members(archive)
             names = [one[:-len(".vector")] for one in found if one.endswith(".vector")]
             if any(f"{name}.{part}" not in found for part in PARTS):
-                raise UserError(f"{path}: has no direction {name}, wanted one of "
-                                f"{', '.join(short(one)[1:-1] for one in names[:20]) or 'none'}"
-                                + did_you_mean(name, names))
+                if not names:
+                    raise UserError(f"{path}: no file that directions.py wrote, it has no "
+                                    "directions")
+                kinds = dict.fromkeys(re.sub(r"\d+$", "1", short(one)[1:-1]) for one in names)
+                raise UserError(f"{path}: has no direction {name}, wanted one of {len(names)} such "
+                                f"as {', '.join([*kinds][:12])}" + did_you_mean(name, names))
             members = [npz.describe(archive, found[f"{name}.{part}"]) for part in PARTS]
             wanted = [(header["model"]["dlatent"],), (), (num_layers(header["size"]),)]
             if [one.shape for one in members] != wanted:

@@ -16,7 +16,7 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.files import naming, replacing
-from networks.config import fixed_noise
+from networks.config import fixed_noise, size_of
 from pictures.grid import save_png, single
 from pictures.painter import at_once, random_noise
 from weights import npz
@@ -67,10 +67,10 @@ def write(folder, painter, names, pictures, styles_of, made):
     names: of layers; styles_of: gives the styles [n, layers, dlatent] of some of these seeds; made:
     how they are, see origin.py. Raises UserError for a folder of others.
     """
-    start(folder, made)
+    start(folder, painter, made)
     waiting = [name for name in pictures
                if not os.path.exists(os.path.join(folder, f"{name}.npz"))]
-    chunk, layers = at_once(painter.size), {}
+    chunk = at_once(painter.size)
     for first in range(0, len(waiting), chunk):
         some = waiting[first:first + chunk]
         seeds = [pictures[name] for name in some]
@@ -86,12 +86,9 @@ def write(folder, painter, names, pictures, styles_of, made):
             path = os.path.join(folder, f"{name}.npz")
             with naming(path), replacing(path) as file:
                 npz.write(file, arrays)
-            layers = {layer: [*values.shape[1:]] for layer, values in found.items()}
-    if layers:
-        save_manifest(folder, {"made": made, "size": painter.size, "layers": layers})
 
 
-def start(folder, made):
+def start(folder, painter, made):
     """Make the folder, or go on in one of the same kind."""
     there = os.path.exists(os.path.join(folder, MANIFEST))
     if there and manifest(folder).get("made") != json.loads(json.dumps(made)):
@@ -100,7 +97,10 @@ def start(folder, made):
     if not there and any(not name.startswith(".") for name in os.listdir(folder)):
         raise UserError(f"--features {folder}: holds other files: name another folder")
     if not there:
-        save_manifest(folder, {"made": made})
+        sides = {name: size_of(name) for name in made["layers"]}
+        layers = {name: [painter.generator.config.width(side), side, side]
+                  for name, side in sides.items()}
+        save_manifest(folder, {"made": made, "size": painter.size, "layers": layers})
 
 
 def save_manifest(folder, content):
@@ -147,9 +147,8 @@ class Features:
 
     def __init__(self, folder):
         self.folder, found = folder, manifest(folder)
-        if "layers" not in found:
-            raise UserError(f"{folder}: its {MANIFEST} names no layers: type the command that "
-                            "fills it again")
+        if not isinstance(found.get("layers"), dict) or not isinstance(found.get("size"), int):
+            raise UserError(f"{folder}: its {MANIFEST} is none that generate.py --features wrote")
         self.layers, self.size = found["layers"], found["size"]
         self.channels = sum(shape[0] for shape in self.layers.values())
         self.names = sorted(name[:-4] for name in os.listdir(folder) if name.endswith(".npz"))
@@ -161,7 +160,14 @@ class Features:
         areas, borders repeated), of which never more than one layer is read at a time.
         """
         path = os.path.join(self.folder, f"{name}.npz")
-        rows, columns = (np.asarray(place, "float64") for place in (rows, columns))
+        if name not in self.names:
+            raise UserError(f"{self.folder}: has no picture {name}, wanted one of "
+                            f"{', '.join(self.names[:5])}" + " …" * (len(self.names) > 5))
+        rows, columns = (np.atleast_1d(np.asarray(place, "float64")) for place in (rows, columns))
+        for place in rows, columns:
+            if place.shape != rows.shape or not ((place >= 0) & (place < self.size)).all():
+                raise UserError(f"rows and columns: wanted as many of both, from 0 to "
+                                f"{self.size - 1}")
         result = []
         try:
             with File(path) as file, npz.opened(file, Budget(file.length)) as archive:

@@ -83,8 +83,11 @@ class Generator:
     def grid(self, seeds=None, columns=8, scale=None, **how):
         """One PIL picture of all, row by row, each `scale` times as large (by default 64 pixels or
         more)."""
-        cell = self.size * scale if scale else max(64, self.size)
-        return make_grid(self.arrays_of(seeds, **how), columns, cell)
+        if columns < 1:
+            raise UserError(f"columns: found {columns}, wanted 1 or more")
+        images = self.arrays_of(seeds, **how)
+        return make_grid(images, min(columns, len(images)),
+                         self.size * scale if scale else max(64, self.size))
 
     def mix(self, w, other, layers="coarse"):
         """The styles `w` with those layers of `other`: "coarse", "middle", "fine", or numbers."""
@@ -114,6 +117,11 @@ class Generator:
     @staticmethod
     def move(w, direction: Direction, amount):
         """The styles `w`, so many standard deviations further along a direction."""
+        if not isinstance(direction, Direction):
+            raise UserError(f"direction: found {direction!r}, wanted one of G.directions(), such "
+                            "as G.directions()['pca1']")
+        if direction.layers.shape + direction.vector.shape != w.shape[-2:]:
+            raise UserError("direction: found one of another network")
         return w + direction.shift(amount)
 
     def project(self, picture, steps=STEPS, space="w", seed=0, label=None,
@@ -138,4 +146,7 @@ def listed(numbers):
     found = [numbers] if np.isscalar(numbers) else list(numbers)
     if not found:
         raise UserError("found no numbers, wanted some, such as range(8)")
+    for one in found:
+        if not isinstance(one, (int, np.integer)) or not 0 <= one < 2 ** 32:
+            raise UserError(f"found {one!r}, wanted whole numbers from 0, such as range(8)")
     return found

@@ -187,7 +187,7 @@ def test_the_way_is_a_row_for_each_seed_and_a_film_there_and_back(found, tmp_pat
 @pytest.mark.parametrize("flags, wanted", [
     (["--direction", "no.npz:a"], "no.npz: No such file"),
     (["--direction", "directions.npz"], "wanted FILE.npz:NAME"),
-    (["--direction", "directions.npz:pca9"], "has no direction pca9, wanted one of pca1, pca2"),
+    (["--direction", "directions.npz:pca9"], "no direction pca9, wanted one of 11 such as"),
     (["--direction", "text.npz:pca1"], "text.npz: damaged, or not a .npz"),
     (["--direction", "object.npz:a"], "no array of plain numbers"),
     (["--direction", "other.npz:pca1"], "type directions.py with this checkpoint"),

@@ -1,6 +1,7 @@
 """generate.py --features: what the layers hold, kept small, and read pixel by pixel."""
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -85,6 +86,24 @@ def test_pixels_are_those_of_the_enlarged_layers(kept):
     assert (some == found[[0, 31, 5], [31, 0, 9]]).all()
     flat = gather(np.ones((2, 4, 4), "float32"), np.array([0.0, 3.5]), np.array([9.0, 31.0]), 32)
     assert np.allclose(flat, 1)
+
+
+def test_a_wrong_pixel_or_name_is_said_and_one_pixel_is_one(kept):
+    features = Features(str(kept / "features"))
+    assert features.at("seed000003", 5, 9).shape == (1, features.channels)
+    for rows, columns in (([32], [0]), ([-1], [0]), ([float("nan")], [0]), ([1, 2], [3])):
+        with pytest.raises(UserError, match="wanted as many of both, from 0 to 31"):
+            features.at("seed000003", rows, columns)
+    with pytest.raises(UserError, match="has no picture seed3, wanted one of seed000003"):
+        features.at("seed3", [0], [0])
+
+
+def test_an_interrupted_start_goes_on(kept, tmp_path):
+    shutil.copytree(kept / "features", tmp_path / "features")
+    os.remove(tmp_path / "features/seed000007.npz")
+    command("generate.py", DEMO, "--noise", "random", "--features", "features", "--seeds", "3,4",
+            cwd=tmp_path)
+    assert Features(str(tmp_path / "features")).names == ["seed000003", "seed000004"]
 
 
 def test_more_are_added_and_others_never_mixed_in(kept, tmp_path):

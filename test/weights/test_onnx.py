@@ -118,6 +118,8 @@ def test_neither_of_two_files_is_written_over(tmp_path):
     (tmp_path / "a_mapping.onnx").write_text("mine")
     code, _, said = command("convert.py", demo, "a.onnx", cwd=tmp_path, check=False)
     assert code == 2 and "a_mapping.onnx exists" in said and not (tmp_path / "a.onnx").exists()
+    code, _, said = command("convert.py", demo, ".onnx", cwd=tmp_path, check=False)
+    assert code == 2 and ".onnx: wanted a name before its ending" in said
     code, _, said = command("convert.py", demo, "a.model", "--noise_inputs", cwd=tmp_path,
                             check=False)
     assert code == 2 and "--noise_inputs: found a.model, wanted a name that ends in .onnx" in said
