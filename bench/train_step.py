@@ -14,7 +14,8 @@ the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain d
 whatever a side really does. With --generate, pictures are painted instead, truncation on.
 
 --arch stylegan2: the mean of sixteen iterations, its penalties included; "torch" is
-bench/torch_twin2.py with a set of weights for each picture, "scaled" with scaled activations.
+bench/torch_twin2.py with a set of weights for each picture, "scaled" with scaled activations, and
+with _tf32 at the end these in TF32.
 """
 import argparse
 import json
@@ -30,7 +31,8 @@ from concurrent.futures import ThreadPoolExecutor
 # Ours with a flag of train.py.
 FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True},
          "accum": {"grad_accum": 4}}
-TWINS = ("torch", "fused", "scaled", "torch_tf32", "torch_bf16", "compile", "compile_tf32")
+TWINS = ("torch", "fused", "scaled", "torch_tf32", "scaled_tf32", "torch_bf16", "compile",
+         "compile_tf32")
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, ROOT)
@@ -65,8 +67,10 @@ def main():
     batches = [int(b) for b in args.batch.split(",")]
     batches = batches * len(sizes) if len(batches) == 1 else batches
     sides = ["jittor", *filter(None, args.vs.split(","))]
-    if args.arch == "stylegan2" and not {*sides} <= {"jittor", "torch", "scaled", "amp", "accum"}:
-        sys.exit("error: --vs: wanted torch, scaled, amp or accum with --arch stylegan2")
+    both = {"jittor", "torch", "torch_tf32", "amp", "accum"}
+    if args.arch == "stylegan2" and not {*sides} <= both | {"scaled", "scaled_tf32"}:
+        sys.exit("error: --vs: wanted torch, scaled, torch_tf32, scaled_tf32, amp or accum with "
+                 "--arch stylegan2")
     for size, batch in zip(sizes, batches):
         workers = {side: Worker(side, size, batch, args) for side in sides}
         # A GPU's compilers may work side by side; a CPU would have too little of everything.
@@ -84,7 +88,7 @@ def measure(args, size, batch, workers):
     for side in workers:
         seconds = statistics.median(times[side])
         ratio = statistics.median(t / j for j, t in zip(times["jittor"], times[side]))
-        print(f"{side:7} size {size:4} batch {batch:3} fmap_max {args.fmap_max:3}: "
+        print(f"{side:12} size {size:4} batch {batch:3} fmap_max {args.fmap_max:3}: "
               f"{seconds:7.3f} s  {batch / seconds:8.2f} images/s  {gflop / seconds:5.0f} GFLOP/s  "
               f"(from {min(times[side]):.3f} to {max(times[side]):.3f} s)  "
               f"peak {workers[side].finish() / 2 ** 20:.2f} GiB  ratio {ratio:.2f}", flush=True)
@@ -118,6 +122,7 @@ class Worker:
              "--latent", str(args.latent or args.fmap_max), "--device", args.device]
             + ["--generate"] * args.generate,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.device = args.device
 
     def ask(self, line):
         self.process.stdin.write(line + "\n")
@@ -134,7 +139,12 @@ class Worker:
         return self.ask("step")["seconds"]
 
     def finish(self):
-        return self.ask("finish")["peak_kib"]
+        """KiB that it has used at most: of the GPU where it computes there, by what is free again
+        afterwards, for neither library counts all of its own and neither gives anything back."""
+        before = gpu_memory() if self.device == "cuda" else 0
+        peak = self.ask("finish")["peak_kib"]
+        self.process.wait()
+        return before - gpu_memory() if self.device == "cuda" else peak
 
 
 def work(args):
@@ -146,7 +156,8 @@ def work(args):
     step = rounded(step, args.device) if args.worker == "torch_bf16" else step
     for line in sys.stdin:
         if line.strip() == "finish":
-            print("\n" + json.dumps({"peak_kib": peak_memory(args.device)}), flush=True)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            print("\n" + json.dumps({"peak_kib": peak}), flush=True)
             return
         start = time.perf_counter()
         steps = changes.get("r1_interval", 16 if args.arch == "stylegan2" and
@@ -168,15 +179,14 @@ def rounded(step, device):
     return rounded_step
 
 
-def peak_memory(device):
-    """KiB that this process has used at most: of the GPU where it computes there, as nvidia-smi
-    says, for neither library counts all of its own and neither gives anything back."""
-    if device == "cpu":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    rows = subprocess.run(["nvidia-smi", "--query-compute-apps=pid,used_memory",
-                           "--format=csv,noheader,nounits"], capture_output=True, text=True).stdout
-    used = [row.split(",")[1] for row in rows.splitlines() if row.split(",")[0] == str(os.getpid())]
-    return 1024 * float(used[0]) if used else math.nan
+def gpu_memory():
+    """KiB in use on the first GPU, by all processes; NaN where nobody can say."""
+    try:
+        said = subprocess.run(["nvidia-smi", "--query-gpu=memory.used", "--format=csv,noheader,"
+                               "nounits"], capture_output=True, text=True).stdout
+        return 1024 * float(said.split("\n")[0])
+    except (OSError, ValueError):
+        return math.nan
 
 
 def jittor_step(args, size, batch, **changes):
@@ -226,7 +236,7 @@ def twin(args, size):
     torch.set_default_device(args.device)
     torch.backends.cudnn.allow_tf32 = args.worker.endswith("tf32")
     torch.backends.cudnn.benchmark = args.device == "cuda"      # as Jittor does by itself
-    twin = Twin(model_config(args, size), args.worker in ("fused", "scaled"))
+    twin = Twin(model_config(args, size), args.worker.startswith(("fused", "scaled")))
     twin.begin(size, False, 1e-3)
     if args.worker.startswith("compile"):
         twin.paint, twin.score = torch.compile(twin.G), torch.compile(twin.D)

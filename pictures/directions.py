@@ -19,6 +19,7 @@ from weights.bounds import Budget, File, Refused, short
 
 NAME = r"[\w=.+-]+"             # of a direction: part of a file's name and of what is typed
 PARTS = "vector", "sigma", "layers"
+MOST = 500                      # that are read of a file
 
 
 class Direction(NamedTuple):
@@ -118,29 +119,44 @@ def load(typed, header):
     if not path or not name:
         raise UserError(f"--direction: found {typed}, wanted FILE.npz:NAME, where directions.py "
                         "wrote FILE.npz and says the names")
+    return read(path, header, name)[0]
+
+
+def load_all(path, header):
+    """{name: Direction} of a file that directions.py wrote, for the network of `header`. Raises
+    UserError."""
+    return {one.name: one for one in read(path, header)}
+
+
+def read(path, header, name=None):
+    """The Directions in a file: that of a name, or all."""
     try:
         with File(path) as file, npz.opened(file, Budget(file.length)) as archive:
             found = npz.members(archive)
             names = [one[:-len(".vector")] for one in found if one.endswith(".vector")]
-            if any(f"{name}.{part}" not in found for part in PARTS):
-                if not names:
-                    raise UserError(f"{path}: no file that directions.py wrote, it has no "
-                                    "directions")
-                kinds = dict.fromkeys(re.sub(r"\d+$", "1", short(one)[1:-1]) for one in names)
-                raise UserError(f"{path}: has no direction {name}, wanted one of {len(names)} such "
-                                f"as {', '.join([*kinds][:12])}" + did_you_mean(name, names))
-            members = [npz.describe(archive, found[f"{name}.{part}"]) for part in PARTS]
-            wanted = [(header["model"]["dlatent"],), (), (num_layers(header["size"]),)]
-            if [one.shape for one in members] != wanted:
-                there = ", ".join(f"{part} {one.shape}" for part, one in zip(PARTS, members))
-                raise UserError(f"{path}: {name} has {there}; wanted {wanted[0]}, {wanted[1]}, "
-                                f"{wanted[2]} for this network: type directions.py with this "
-                                "checkpoint")
-            vector, sigma, layers = (npz.read(archive, one).astype("float32") for one in members)
+            if not names:
+                raise UserError(f"{path}: no file that directions.py wrote, it has no directions")
+            return [read_one(path, header, archive, found, one, names)
+                    for one in ([name] if name else names[:MOST])]
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except Refused as error:
         raise UserError(f"{path}: damaged, or not a .npz of directions ({error})") from None
+
+
+def read_one(path, header, archive, found, name, names):
+    if any(f"{name}.{part}" not in found for part in PARTS):
+        kinds = dict.fromkeys(re.sub(r"\d+$", "1", short(one)[1:-1]) for one in names)
+        raise UserError(f"{path}: has no direction {name}, wanted one of {len(names)} such "
+                        f"as {', '.join([*kinds][:12])}" + did_you_mean(name, names))
+    members = [npz.describe(archive, found[f"{name}.{part}"]) for part in PARTS]
+    wanted = [(header["model"]["dlatent"],), (), (num_layers(header["size"]),)]
+    if [one.shape for one in members] != wanted:
+        there = ", ".join(f"{part} {one.shape}" for part, one in zip(PARTS, members))
+        raise UserError(f"{path}: {name} has {there}; wanted {wanted[0]}, {wanted[1]}, "
+                        f"{wanted[2]} for this network: type directions.py with this "
+                        "checkpoint")
+    vector, sigma, layers = (npz.read(archive, one).astype("float32") for one in members)
     if not np.abs(vector).max() <= 1e6 or not abs(sigma) <= 1e6:
         raise UserError(f"{path}: {name} has numbers that are not finite, or far too large")
     return Direction(name, vector, float(sigma), layers != 0)

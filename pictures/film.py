@@ -11,6 +11,8 @@ from backend.errors import UserError
 from backend.files import naming, replacing
 from pictures import origin
 
+GIF_END = b";"
+
 
 @contextlib.contextmanager
 def gif(path, seconds_per_frame=0.08, made=None):
@@ -18,24 +20,29 @@ def gif(path, seconds_per_frame=0.08, made=None):
 
     All frames must be of one size. made: how they were, to be written into the file (origin.py).
     """
-    info = {"loop": 0} | ({"comment": origin.text(made).encode()} if made else {})
     with naming(path), replacing(path) as file:
-        first = True
+        yield gif_writer(file, seconds_per_frame, made)
+        file.write(GIF_END)
 
-        def write(picture, seconds=seconds_per_frame):
-            nonlocal first
-            picture = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
-            duration = max(20, round(1000 * seconds))
-            if first:
-                for part in GifImagePlugin.getheader(picture, info=info)[0]:
-                    file.write(part)
-                first = False
-            for part in GifImagePlugin.getdata(picture, duration=duration,
-                                               include_color_table=True):
+
+def gif_writer(file, seconds_per_frame=0.08, made=None):
+    """write(PIL picture, seconds=seconds_per_frame), as gif() yields it, to an open file; GIF_END
+    belongs behind the last frame."""
+    info = {"loop": 0} | ({"comment": origin.text(made).encode()} if made else {})
+    first = True
+
+    def write(picture, seconds=seconds_per_frame):
+        nonlocal first
+        picture = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        duration = max(20, round(1000 * seconds))
+        if first:
+            for part in GifImagePlugin.getheader(picture, info=info)[0]:
                 file.write(part)
+            first = False
+        for part in GifImagePlugin.getdata(picture, duration=duration, include_color_table=True):
+            file.write(part)
 
-        yield write
-        file.write(b";")
+    return write
 
 
 def ffmpeg():

@@ -136,11 +136,11 @@ class Painter:
         return self.shift + styles_of(self.generator, latents, self.size,
                                       self.psi if psi is None else psi, self.truncation_layers)
 
-    def paint(self, styles, seeds=None, noise=None):
+    def paint(self, styles, seeds=None, noise=None, chunk=None):
         """NumPy styles → pictures [N, C, size, size] in about [-1, 1].
 
         seeds: of their noise where it is random (default 0, 1, …). noise: as self.noise, instead
-        of it, or a list of maps.
+        of it, or a list of maps. chunk: how many at a time; 1 for one picture that is wanted soon.
         """
         from backend import jt
         noise = noise or self.noise
@@ -155,7 +155,7 @@ class Painter:
             noise = self.own_noise
         else:
             noise = [jt.array(m) for m in noise]
-        return paint(self.generator, styles, self.size, self.alpha, noise=noise, done=self.done)
+        return paint(self.generator, styles, self.size, self.alpha, chunk, noise, self.done)
 
 
 def levels(size):

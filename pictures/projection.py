@@ -147,7 +147,7 @@ def read_picture(path, size, channels):
     except Exception as error:          # Pillow raises many kinds for broken files
         raise UserError(f"{path}: not a picture that can be read "
                         f"({getattr(error, 'strerror', None) or error})") from None
-    if picture.size != (size, size):
+    if picture.size != (size, size) and not isinstance(path, Image.Image):
         print(f"note: {path} is made {size}×{size}, from {picture.size[0]}×{picture.size[1]} in "
               "its middle", file=sys.stderr)
     picture = picture.resize((size, size), Image.LANCZOS)

@@ -52,6 +52,8 @@ MISSING = {
     "could not import 'tensorboardX'": "TensorBoard's files: pip install tensorboardX",
     "could not import 'onnx": "ONNX: pip install onnx onnxruntime",
     "could not import 'imageio_ffmpeg'": "films as mp4: pip install imageio-ffmpeg",
+    "no chromium": "the page in a browser: apt-get install chromium",
+    "could not import 'playwright": "the page in a browser: pip install playwright",
     "could not import 'robohash'": "avatars: pip install -r requirements-demo.txt",
     "CUDA": "CUDA: make test-cuda-compile",
 }

@@ -1,0 +1,33 @@
+// The painter behind the page: explore.py, asked over HTTP. What an exported page uses in its place
+// has the same functions.
+const client = Math.random().toString(36).slice(2);
+
+async function ask(address, options) {
+  const answer = await fetch(address, options);
+  if (answer.status === 409) return null;               // a newer one took its place
+  if (!answer.ok) throw new Error(await answer.text());
+  return answer;
+}
+
+export const about = async () => (await ask("about")).json();
+
+// An address of a picture, or null where a newer one was asked for in the same place.
+export async function small(view, side, place) {
+  const answer = await ask(`small?${view}&side=${side}&client=${client}&place=${place}`);
+  return answer && URL.createObjectURL(await answer.blob());
+}
+
+export const png = (view) => `png?${view}`;
+export const npz = (view) => `npz?${view}`;
+
+export async function film(stops, frames) {
+  const body = JSON.stringify({ stops, frames });
+  return URL.createObjectURL(await (await ask("film", { method: "POST", body })).blob());
+}
+
+export async function project(file, space, label) {
+  const query = new URLSearchParams({ space, label });
+  return (await (await ask(`project?${query}`, { method: "POST", body: file })).json()).name;
+}
+
+export const progress = async (name) => (await ask(`project?name=${name}`)).json();

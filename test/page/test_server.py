@@ -1,0 +1,213 @@
+"""The page's server: it paints what is asked, believes nobody, and one bad client stops nobody."""
+import io
+import json
+import socket
+import threading
+import time
+import zlib
+
+import numpy as np
+import pytest
+from conftest import command
+from explored import DEMO, ask, explored
+from PIL import Image
+
+from model import load
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory):
+    with explored(tmp_path_factory.mktemp("explored")) as (port, _):
+        yield port
+
+
+@pytest.fixture(scope="module")
+def G():
+    return load(DEMO)
+
+
+def picture(body):
+    return np.asarray(Image.open(io.BytesIO(body)).convert("RGB")).astype(int)
+
+
+def test_it_knows_the_network(port):
+    status, _, body = ask(port, "/about")
+    about = json.loads(body)
+    assert status == 200 and about["size"] == 32
+    assert [one["name"] for one in about["directions"]] == ["warm", "round"]
+    assert about["levels"] == {"coarse": [0, 2], "middle": [3, 5], "fine": [6, 7]}
+
+
+def test_pictures_and_styles_are_those_of_the_generator(port, G, tmp_path):
+    view = "seed=3&mix=9:3-5&psi=0.5"
+    w = G.mix(G.styles([3], 0.5), G.styles([9], 0.5), "middle")
+    expected = np.asarray(G.pictures(w=w)[0]).astype(int)
+    status, headers, body = ask(port, f"/png?{view}")
+    assert status == 200 and headers["Content-Type"] == "image/png"
+    assert np.abs(picture(body) - expected).max() <= 1
+    assert view in json.loads(Image.open(io.BytesIO(body)).text["Comment"])["explore.py"]
+    assert np.abs(picture(ask(port, f"/small?{view}&side=64")[2]) - expected).mean() < 8
+    body = ask(port, f"/npz?{view}")[2]
+    (tmp_path / "w.npz").write_bytes(body)
+    with np.load(tmp_path / "w.npz") as file:
+        assert np.allclose(file["w"], w, atol=1e-5)
+    command("generate.py", DEMO, "--w", "w.npz", "--out", "again", cwd=tmp_path)
+    again = np.asarray(Image.open(next((tmp_path / "again").glob("*.png"))))
+    assert np.abs(again.astype(int) - expected).max() <= 1
+
+
+def test_the_newest_counts_and_all_are_answered(port):
+    """Many at once from one slider: each gets a picture or hears that a newer one was asked for."""
+    found = []
+
+    def slide(i):
+        found.append(ask(port, f"/small?seed=1&go=warm:{i / 10}&client=me&place=stage")[0])
+    threads = [threading.Thread(target=slide, args=(i,)) for i in range(40)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert set(found) <= {200, 409} and found.count(200) >= 1
+
+
+def test_a_picture_is_projected_while_others_are_painted(port, G):
+    target = G.pictures([5])[0].resize((100, 80))
+    data = io.BytesIO()
+    target.save(data, "PNG")
+    status, _, body = ask(port, "/project?space=w", "POST", data.getvalue())
+    name = json.loads(body)["name"]
+    assert status == 200
+    state, end = {"step": 0}, time.monotonic() + 300
+    while state["step"] < 60 and time.monotonic() < end:
+        assert ask(port, "/small?seed=2")[0] == 200
+        state = json.loads(ask(port, f"/project?name={name}")[2])
+    assert state["step"] == 60 and state["psnr"] > 8
+    assert ask(port, f"/png?seed={name}")[0] == 200
+    assert ask(port, f"/png?seed=4&mix={name}:0-3")[0] == 200
+    with np.load(io.BytesIO(ask(port, f"/npz?seed={name}")[2])) as file:
+        assert file["w"].shape == (1, 8, 64) and file["noise7"].shape == (1, 1, 32, 32)
+    assert ask(port, "/png?seed=p99")[0] == 400
+
+
+def test_a_walk_is_a_film_of_all_its_frames(port):
+    body = json.dumps({"stops": ["seed=1", "seed=2", "seed=3&psi=1"], "frames": 5})
+    status, headers, film = ask(port, "/film", "POST", body)
+    assert status == 200 and headers["Content-Type"] == "image/gif"
+    assert Image.open(io.BytesIO(film)).n_frames == 15
+
+
+# Who may ask, and what ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("headers", [
+    {"Host": "evil.example"}, {"Host": "localhost"}, {"Host": "localhost:1"}, {"Host": ""},
+    {"Origin": "http://evil.example"}, {"Origin": "null"}, {"Origin": "https://localhost"}])
+def test_foreign_hosts_and_origins_are_turned_away(port, headers):
+    for address, method in ("/", "GET"), ("/png?seed=1", "GET"), ("/project", "POST"):
+        assert ask(port, address, method, headers=headers)[0] == 403
+
+
+def test_its_own_origin_may_ask(port):
+    origin = {"Origin": f"http://localhost:{port}"}
+    assert ask(port, "/small?seed=1", headers=origin)[0] == 200
+
+
+@pytest.mark.parametrize("path", [
+    "/../explore.py", "/..%2fexplore.py", "/static/page.js", "//etc/passwd", "/page.js/", "/.",
+    "/etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/page.css%00", "/PAGE.CSS"])
+def test_only_the_pages_own_files_are_served(port, path):
+    assert ask(port, path)[0] == 404
+    assert ask(port, "/page.css", "POST", b"")[0] == 404
+
+
+def test_answers_forbid_scripts_from_elsewhere_and_are_not_kept(port):
+    for address in "/", "/page.js", "/about", "/nothing":
+        headers = ask(port, address)[1]
+        assert "default-src 'self'" in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["Cache-Control"] == "no-store"
+        assert "Access-Control-Allow-Origin" not in headers
+
+
+def bomb():
+    """A PNG of a few kB that says 30,000 × 30,000 pixels."""
+    def chunk(kind, data):
+        return (len(data).to_bytes(4, "big") + kind + data
+                + zlib.crc32(kind + data).to_bytes(4, "big"))
+    head = (30_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(bytes(9000)))
+
+
+@pytest.mark.parametrize("body, status", [
+    (b"", 400), (b"no picture", 400), (b"\x89PNG\r\n\x1a\n" + bytes(100), 400), (b"GIF89a", 400)])
+def test_what_is_no_picture_is_one_line(port, body, status):
+    found, _, said = ask(port, "/project", "POST", body)
+    assert found == status and len(said) < 200 and b"Traceback" not in said
+
+
+def test_a_picture_that_unpacks_to_gigabytes_is_refused_unread(port):
+    status, _, said = ask(port, "/project", "POST", bomb())
+    assert status in (400, 413) and len(said) < 200
+
+
+def test_bodies_are_limited_before_they_are_read(port):
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(f"POST /project HTTP/1.1\r\nHost: localhost:{port}\r\n"
+                       "Content-Length: 99999999999\r\n\r\n".encode())
+        assert b" 413 " in client.recv(100)
+    for length in "x", "-1", "1e3", "":
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(f"POST /film HTTP/1.1\r\nHost: localhost:{port}\r\n"
+                           f"Content-Length: {length}\r\n\r\n".encode())
+            assert b" 411 " in client.recv(100)
+
+
+@pytest.mark.parametrize("body", [
+    "", "{}", "[]", "null", '{"stops": 3, "frames": 4}', '{"stops": ["seed=1"], "frames": 4}',
+    '{"stops": ["seed=1", 2], "frames": 4}', '{"stops": ["seed=1", "seed=2"], "frames": 1e9}',
+    '{"stops": ["seed=1", "seed=2"], "frames": 1000000}', "[" * 60_000])
+def test_films_that_make_no_sense_are_one_line(port, body):
+    status, _, said = ask(port, "/film", "POST", body)
+    assert status == 400 and len(said) < 200
+
+
+def test_two_hundred_clients_at_once_and_one_that_stops_reading(port):
+    stuck = []
+    for _ in range(20):                         # ask, and never read
+        client = socket.create_connection(("127.0.0.1", port), timeout=20)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+        client.sendall(f"GET /png?seed=1 HTTP/1.1\r\nHost: localhost:{port}\r\n\r\n".encode())
+        stuck.append(client)
+    found = []
+    threads = [threading.Thread(target=lambda i=i: found.append(ask(port, f"/small?seed={i}")[0]))
+               for i in range(200)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(found) == 200 and set(found) <= {200, 503} and found.count(200) >= 60
+    assert ask(port, "/small?seed=1")[0] == 200
+    for client in stuck:
+        client.close()
+
+
+def test_others_need_the_token(tmp_path):
+    token = "a-very-long-secret"
+    with explored(tmp_path, "--host", "0.0.0.0", "--token", token) as (port, said):
+        assert said == token
+        for address in "/", "/about", "/small?seed=1", "/?token=wrong", "/?token=%C3%A9":
+            assert ask(port, address)[0] == 401
+        status, headers, _ = ask(port, f"/?token={token}")
+        assert status == 200
+        cookie = headers["Set-Cookie"]
+        assert "HttpOnly" in cookie and "SameSite=Strict" in cookie
+        assert ask(port, "/about", headers={"Cookie": cookie.split(";")[0]})[0] == 200
+
+
+@pytest.mark.parametrize("flags, said", [
+    (["--host", "0.0.0.0"], "--token"), (["--token", "short"], "16"),
+    (["--port", "70000"], "65535"), (["--directions", "missing.npz"], "missing.npz"),
+    (["--host", "no.such.host.invalid"], "--host")])
+def test_wrong_flags_are_one_line(flags, said, tmp_path):
+    code, _, told = command("explore.py", DEMO, "--no_browser", *flags, cwd=tmp_path, check=False)
+    assert code == 2 and said in told and "Traceback" not in told
