@@ -2,7 +2,7 @@
 
     python bench/explore.py docs/models/cats64.model
 
-Needs chromium and the package playwright. --screenshot FILE.png also keeps what the page looks like.
+Needs chromium and the package playwright. --screenshot FILE.png keeps what the page looks like.
 """
 import argparse
 import os
