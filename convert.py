@@ -14,7 +14,6 @@ needed, except that .pt needs PyTorch, .safetensors and .onnx their libraries, a
 """
 import dataclasses
 import importlib
-import json
 import math
 import os
 import re
@@ -25,7 +24,7 @@ import numpy as np
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, replacing
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
-from networks.config import PORT, ModelConfig, fixed_noise, size_of, truncated_layers
+from networks.config import PORT, ModelConfig, size_of
 from networks.shapes import discriminator_shapes, generator_shapes
 from weights import npz, onnx_graph, port, port2, snapshot
 
@@ -308,18 +307,7 @@ def to_port2(header, arrays, config, args, library):
 
 def to_onnx(header, arrays, config, args, library):
     """Two files: styles → images, and latents → w."""
-    own = {name.partition("/")[2]: array for name, array in arrays.items()
-           if name.startswith("ema/")}
-    size, maps = header["size"], None
-    about = {"made of": os.path.basename(args.input), "architecture": config.arch, "size": size,
-             "truncation layers": truncated_layers(config.arch, size),
-             "classes": json.dumps(header.get("classes", []))}
-    if not args.noise_inputs:
-        maps = fixed_noise(size, config.arch)
-        if "noise/0" in arrays:
-            maps = [arrays[f"noise/{i}"] for i in range(len(maps))]
-    made = (onnx_graph.synthesis(library, config, own, about, size, header["alpha"], maps),
-            onnx_graph.mapping(library, config, own, about))
+    made = onnx_graph.of_file(library, header, arrays, config, args.input, args.noise_inputs)
     for path, model in zip(outputs(args.output), made):
         with naming(path), replacing(path) as file:
             file.write(model.SerializeToString())

@@ -10,15 +10,23 @@ found (without --directions, it looks for some first); walks between pictures, s
 pictures of your own, projected while you watch; downloads as PNG and as .npz for generate.py --w.
 The address in the browser says what is seen, and shows it again to whoever opens it here. Nothing
 is asked of any other machine, and nothing is kept: download what you want to keep. Ctrl-C ends it.
+
+    python explore.py MODEL --export page --runtime onnxruntime-web-1.30.0.tgz
+
+writes the same page into a folder for any web server: visitors' own browsers paint there (but for
+projecting). It needs the package onnx, and npm's onnxruntime-web, which is copied along.
 """
+import importlib
 import os
 import secrets
+import shlex
 import sys
 import threading
 import webbrowser
 
 from backend.errors import UserError
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
+from page.export import export, runtime_files
 from page.server import Server
 from page.studio import Studio
 from pictures.directions import load_all
@@ -37,15 +45,25 @@ def main(argv=None):
     snapshot.say_guess(header, args.checkpoint)
     snapshot.check_channels(header, args.checkpoint)
     directions = load_all(args.directions, header) if args.directions else None
-    server = listen(args)                       # before it takes time to find out that it cannot
+    # Before it takes time to find out that it cannot.
+    onnx = prepared(args) if args.export else None
+    server = None if args.export else listen(args)
     bring_up(args.device, args.cuda_home)
     painter = Painter(header, arrays, args.checkpoint, truncation_psi=0.7)
     if directions is None:
         print("Looking for directions …", file=sys.stderr, flush=True)
         search = Search(painter, EACH, 0, LATENTS)
         directions = {one.name: one for one, _ in search.pca() + search.sefa()}
+    known = about(args, header, painter, directions)
+    if args.export:
+        config = painter.generator.config
+        export(args.export, header, arrays, config, args.checkpoint, known, directions,
+               args.runtime, onnx)
+        print(f"Wrote {args.export}. To see it, type: python -m http.server --directory "
+              f"{shlex.quote(args.export)} --bind 127.0.0.1 8000, and open http://localhost:8000/")
+        return 0
     studio = Studio(painter, directions, args.steps)
-    server.open(studio, about(args, header, painter, directions))
+    server.open(studio, known)
     where = f"http://{'localhost' if args.host == HERE else args.host}:{server.server_port}/" + \
         (f"?token={args.token}" if args.token else "")
     print(f"{where}\nCtrl-C ends it.", flush=True)
@@ -53,6 +71,18 @@ def main(argv=None):
     if not args.no_browser:
         threading.Thread(target=webbrowser.open, args=(where,), daemon=True).start()
     studio.work()
+
+
+def prepared(args):
+    """The module onnx, where all is there that an export needs. Raises UserError."""
+    runtime_files(args.runtime)
+    if os.path.isdir(args.export) and os.listdir(args.export) and not args.overwrite:
+        raise UserError(f"--export {args.export}: there are files in it: type another folder, or "
+                        "--overwrite")
+    try:
+        return importlib.import_module("onnx")
+    except ImportError:
+        raise UserError("--export needs one more package: type pip install onnx") from None
 
 
 def listen(args):
@@ -66,7 +96,7 @@ def listen(args):
 def about(args, header, painter, directions):
     """What the page has to know of the network."""
     return {"name": os.path.basename(args.checkpoint), "size": painter.size,
-            "channels": painter.generator.config.channels, "steps": args.steps,
+            "channels": painter.generator.config.channels, "projects": True,
             "classes": header.get("classes", []), "labels": painter.generator.config.labels,
             "levels": {name: [int(layers[0]), int(layers[-1])]
                        for name, layers in levels(painter.size).items() if len(layers)},
@@ -89,6 +119,11 @@ def parse_arguments(argv):
     parser.add_argument("--token", metavar="SECRET", help="16 letters or more that the address has "
                         "to bring; new: one is made")
     parser.add_argument("--no_browser", action="store_true", help="only print the address")
+    parser.add_argument("--export", metavar="FOLDER", help="write the page there instead")
+    parser.add_argument("--runtime", metavar="PACKAGE", help="for --export: npm's onnxruntime-web, "
+                        "its .tgz or unpacked")
+    parser.add_argument("--overwrite", action="store_true", help="--export into a folder that has "
+                        "files")
     parser.add_argument("--size", type=size_argument, help="of other projects' weights: size in "
                         "pixels to which they were trained")
     add_device_arguments(parser)

@@ -9,16 +9,39 @@ Between them, whoever runs them truncates, mixes and moves styles. Opset 17, wri
 networks (networks/stylegan1.py, stylegan2.py) with every padding and epsilon written out, weights
 as constants with their scales in them, and no random numbers.
 """
+import json
 import math
+import os
 
 import numpy as np
 
-from networks.config import noise_sides, num_layers, sizes_to
+from networks.config import fixed_noise, noise_sides, num_layers, sizes_to, truncated_layers
 
 OPSET, IR_VERSION = 17, 8       # not the newest: what most runtimes read
 BLUR = np.outer([1, 2, 1], [1, 2, 1]) / 16
 SMOOTH = np.outer([1, 3, 3, 1], [1, 3, 3, 1]) / 64
 SQRT2 = math.sqrt(2)
+
+
+def of_file(onnx, header, arrays, config, path, noise_inputs):
+    """(synthesis, mapping) of the averaged generator in a file, as snapshot.load_any gives it."""
+    own = {name.partition("/")[2]: array for name, array in arrays.items()
+           if name.startswith("ema/")}
+    about = {"made of": os.path.basename(path), "architecture": config.arch,
+             "size": header["size"],
+             "truncation layers": truncated_layers(config.arch, header["size"]),
+             "classes": json.dumps(header.get("classes", []))}
+    maps = None if noise_inputs else maps_of(header, arrays, config)
+    return (synthesis(onnx, config, own, about, header["size"], header["alpha"], maps),
+            mapping(onnx, config, own, about))
+
+
+def maps_of(header, arrays, config):
+    """The noise maps of all pictures: the file's own, or fixed ones."""
+    maps = fixed_noise(header["size"], config.arch)
+    if "noise/0" in arrays:
+        maps = [arrays[f"noise/{i}"] for i in range(len(maps))]
+    return maps
 
 
 class Graph:

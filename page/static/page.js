@@ -61,7 +61,7 @@ function step(from, to) {
 
 // Painting --------------------------------------------------------------------------------------
 
-let busy = false, again = false, resting, last_error = "";
+let busy = false, again = false, failed = false, resting;
 
 async function follow(side) {
   if (busy) { again = true; return; }
@@ -72,14 +72,19 @@ async function follow(side) {
     try {
       const url = await painter.small(asked, side, "stage");
       if (url) { replace($("picture"), url); $("picture").dataset.shows = asked; }
-      if (last_error) say("");
-      last_error = "";
+      if (failed) say("");
+      failed = false;
     } catch (error) {
-      last_error = error instanceof TypeError ? t("lost") : error.message;
-      say(last_error, true);
+      complain(error);
+      failed = true;
     }
   } while (again);
   busy = false;
+}
+
+// A TypeError is fetch's word for no answer.
+function complain(error) {
+  say(error instanceof TypeError ? t("lost") : error.message, true);
 }
 
 function replace(image, url) {
@@ -95,10 +100,7 @@ function paint() {
 
 // What need not follow at once: browsers let an address change only so often.
 function rest() {
-  const text = address(view);
-  history.replaceState(null, "", "#" + text);
-  $("png").href = painter.png(text);
-  $("npz").href = painter.npz(text);
+  history.replaceState(null, "", "#" + address(view));
   $("picture").alt = t("picture_of", { seed: view.seed });
   if (net.size > 256) follow(net.size);
 }
@@ -183,7 +185,7 @@ async function paint_waiting() {
       const url = await painter.small(seen, Math.min(net.size, 128), "tile" + Math.random());
       if (url) replace(image, url);
     } catch (error) {
-      say(error instanceof TypeError ? t("lost") : error.message, true);
+      complain(error);
       break;
     }
   }
@@ -230,20 +232,32 @@ function keep() {
   say(t("kept"));
 }
 
+async function save(kind) {
+  try {
+    const url = await painter[kind](address(view));
+    element("a", "", { href: url, download: `seed${view.seed}.${kind}` }).click();
+    setTimeout(() => URL.revokeObjectURL(url), 60_000);
+  } catch (error) {
+    complain(error);
+  }
+}
+
 // A film, and a picture of the visitor's own --------------------------------------------------------
 
 async function walk() {
   say(t("painting"));
   $("walk").disabled = true;
   try {
+    const [url, ending] = await painter.film(shelf, $("frames").valueAsNumber);
     if (filmed) URL.revokeObjectURL(filmed);
-    filmed = await painter.film(shelf, $("frames").valueAsNumber);
-    const image = element("img", "", { src: filmed, alt: t("walk") });
-    $("film").replaceChildren(image, element("a", t("film"), {
-      href: filmed, download: "walk.gif", className: "button" }));
+    filmed = url;
+    const shown = ending === "gif" ? element("img", "", { src: url, alt: t("walk") }) :
+      element("video", "", { src: url, loop: true, autoplay: true, muted: true });
+    $("film").replaceChildren(shown, element("a", t("film"), {
+      href: url, download: `walk.${ending}`, className: "button" }));
     say("");
   } catch (error) {
-    say(error instanceof TypeError ? t("lost") : error.message, true);
+    complain(error);
   }
   $("walk").disabled = shelf.length < 2;
 }
@@ -267,7 +281,7 @@ async function project(file) {
     say("");
   } catch (error) {
     $("progress").hidden = true;
-    say(error instanceof TypeError ? t("lost") : error.message, true);
+    complain(error);
   }
   $("upload").value = "";
 }
@@ -288,11 +302,13 @@ function listen() {
   $("undo").onclick = () => step(history_, future);
   $("redo").onclick = () => step(future, history_);
   $("share").onclick = async () => {
+    rest();
     try { await navigator.clipboard.writeText(location.href); say(t("copied")); }
     catch { say(location.href); }
   };
   $("language").onclick = () => { language = language === "en" ? "zh" : "en"; translate(); show(); };
-  for (const one of ["png", "npz", "share"]) $(one).addEventListener("pointerdown", rest);
+  $("png").onclick = () => save("png");
+  $("npz").onclick = () => save("npz");
   $("keep").onclick = keep;
   $("seed").onchange = () => {
     const seed = $("seed").value.trim();
@@ -338,6 +354,7 @@ async function begin() {
   $("name").textContent = net.name;
   $("labels").hidden = !net.labels;
   $("picture").classList.toggle("transparent", net.channels === 4);
+  $("projecting").hidden = !net.projects;
   for (const [input, value] of [[$("first"), 0], [$("last"), layers() - 1]]) {
     input.max = layers() - 1;
     input.value = value;

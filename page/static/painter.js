@@ -17,12 +17,14 @@ export async function small(view, side, place) {
   return answer && URL.createObjectURL(await answer.blob());
 }
 
-export const png = (view) => `png?${view}`;
-export const npz = (view) => `npz?${view}`;
+// Addresses of files of a picture.
+export const png = async (view) => URL.createObjectURL(await (await ask(`png?${view}`)).blob());
+export const npz = async (view) => URL.createObjectURL(await (await ask(`npz?${view}`)).blob());
 
+// [address, ending] of a film.
 export async function film(stops, frames) {
   const body = JSON.stringify({ stops, frames });
-  return URL.createObjectURL(await (await ask("film", { method: "POST", body })).blob());
+  return [URL.createObjectURL(await (await ask("film", { method: "POST", body })).blob()), "gif"];
 }
 
 export async function project(file, space, label) {

@@ -17,18 +17,10 @@ DEMO = os.path.join(ROOT, "test/golden/demo.model")
 @contextlib.contextmanager
 def explored(folder, *flags, model=DEMO):
     """The port of a page, and its token or None."""
-    path = os.path.join(folder, "directions.npz")
-    rng = np.random.RandomState(0)
-    arrays = {}
-    for name in ("warm", "round"):
-        vector = rng.randn(64).astype("float32")
-        arrays |= {f"{name}.vector": vector / np.linalg.norm(vector),
-                   f"{name}.sigma": np.float32(1), f"{name}.layers": np.ones(8, bool)}
-    np.savez(path, **arrays)
     process = subprocess.Popen(
-        [sys.executable, os.path.join(ROOT, "explore.py"), model, "--directions", path, "--port",
-         "0", "--no_browser", "--steps", "60", *flags], cwd=folder, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True)
+        [sys.executable, os.path.join(ROOT, "explore.py"), model, "--directions",
+         two_directions(folder), "--port", "0", "--no_browser", "--steps", "60", *flags],
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         said = ""
         for line in process.stdout:
@@ -47,6 +39,17 @@ def explored(folder, *flags, model=DEMO):
         except subprocess.TimeoutExpired:
             process.kill()
             raise
+
+
+def two_directions(folder):
+    """A file of two, of the demo's network."""
+    path, rng, arrays = os.path.join(folder, "directions.npz"), np.random.RandomState(0), {}
+    for name, layers in ("warm", range(8)), ("round", range(3)):
+        vector = rng.randn(64).astype("float32")
+        arrays |= {f"{name}.vector": vector / np.linalg.norm(vector),
+                   f"{name}.sigma": np.float32(1.5), f"{name}.layers": np.isin(range(8), layers)}
+    np.savez(path, **arrays)
+    return path
 
 
 def ask(port, address, method="GET", body=None, headers=None):

@@ -1,11 +1,18 @@
-"""The page in a browser: what hands and keys do there, in both languages and on a telephone."""
+"""The page in a browser: what hands and keys do there, in both languages and on a telephone;
+painted by explore.py and, exported, by the browser itself."""
+import contextlib
+import functools
+import http.server
 import re
 import shutil
+import subprocess
+import threading
 import time
 
 import numpy as np
 import pytest
-from explored import explored
+from conftest import command
+from explored import DEMO, explored, two_directions
 from PIL import Image
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -25,13 +32,48 @@ def chromium():
 
 
 @pytest.fixture(scope="module")
-def port(chromium, tmp_path_factory):
+def painted_here(chromium, tmp_path_factory):
     with explored(tmp_path_factory.mktemp("explored")) as (port, _):
         yield port
 
 
+@pytest.fixture(scope="module")
+def exported(chromium, tmp_path_factory):
+    """The port of a plain web server of an exported page."""
+    pytest.importorskip("onnx")
+    folder = tmp_path_factory.mktemp("exported")
+    npm = shutil.which("npm")
+    if npm is None or subprocess.run([npm, "pack", "onnxruntime-web@1.30.0"], cwd=folder,
+                                     capture_output=True).returncode:
+        pytest.skip("no npm package onnxruntime-web")
+    _, said, _ = command("explore.py", DEMO, "--directions", two_directions(folder), "--export",
+                         "p", "--runtime", "onnxruntime-web-1.30.0.tgz", cwd=folder)
+    assert "http.server" in said
+    handler = functools.partial(Quiet, directory=str(folder / "p"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server.server_port
+        server.shutdown()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(params=["painted_here", "exported"])
+def port(request):
+    return request.getfixturevalue(request.param)
+
+
 @pytest.fixture
 def page(chromium, port):
+    with opened(chromium, port) as page:
+        yield page
+
+
+@contextlib.contextmanager
+def opened(chromium, port):
     """A page that has painted its first picture; it may not ask anyone else, nor fail."""
     context = chromium.new_context(locale="en-US", accept_downloads=True)
     page = context.new_page()
@@ -162,15 +204,18 @@ def test_kept_pictures_come_back_and_are_walked_through(page):
         page.locator("#keep").click()
     page.locator("#frames").fill("3")
     page.locator("#walk").click()
-    page.wait_for_selector("#film img")
-    wait(page, "document.querySelector('#film img').naturalWidth === 32")
+    wait(page, "(film => film && (film.naturalWidth || film.videoWidth) === 32)"
+         "(document.querySelector('#film img, #film video'))")
     page.locator("#shelf .show").first.click()
     painted(page, "seed=1&psi=0.7&noise=const")
     page.locator("#shelf").get_by_role("button", name="remove").first.click()
     assert page.locator("#shelf li").count() == 1 and page.locator("#walk").is_disabled()
 
 
-def test_a_picture_is_projected_before_ones_eyes(page, tmp_path):
+def test_a_picture_is_projected_before_ones_eyes(page, tmp_path, request):
+    if "exported" in request.node.name:
+        assert page.locator("#projecting").is_hidden()
+        return
     picture = np.full((40, 60, 3), 200, "uint8")
     picture[10:30, 20:40] = 60, 30, 160
     Image.fromarray(picture).save(tmp_path / "mine.png")
@@ -213,6 +258,27 @@ def test_it_fits_a_telephone(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.locator("#wall li").nth(1).get_by_role("button", name="mix").click()
     painted(page, "seed=0&psi=0.7&noise=const&mix=1:0-2")
+
+
+@pytest.mark.parametrize("address", [
+    "seed=7&psi=0.7&noise=const", "seed=4294967295&psi=-0.5&noise=none",
+    "seed=3&psi=1&noise=const&mix=9:3-5,12:0&go=warm:-2.5,round:3"])
+def test_both_painters_paint_the_same(chromium, painted_here, exported, address, tmp_path):
+    found = []
+    for port in painted_here, exported:
+        with opened(chromium, port) as page:
+            page.goto(f"http://localhost:{port}/#{address}")
+            painted(page, address)
+            for kind in "png", "npz":
+                with page.expect_download() as download:
+                    page.locator(f"#{kind}").click()
+                download.value.save_as(tmp_path / f"x.{kind}")
+        with np.load(tmp_path / "x.npz") as file:
+            found.append((np.asarray(Image.open(tmp_path / "x.png").convert("RGB")), file["w"]))
+    (here, w_here), (there, w_there) = found
+    assert np.abs(w_here - w_there).max() < 1e-4
+    assert np.abs(here.astype(int) - there).max() <= 1 and here.std() > 10
+    command("generate.py", DEMO, "--w", "x.npz", "--out", "again", cwd=tmp_path)
 
 
 def test_it_says_so_when_the_painter_is_gone(chromium, tmp_path):

@@ -207,7 +207,10 @@ def test_others_need_the_token(tmp_path):
 @pytest.mark.parametrize("flags, said", [
     (["--host", "0.0.0.0"], "--token"), (["--token", "short"], "16"),
     (["--port", "70000"], "65535"), (["--directions", "missing.npz"], "missing.npz"),
-    (["--host", "no.such.host.invalid"], "--host")])
+    (["--host", "no.such.host.invalid"], "--host"), (["--export", "x"], "npm pack"),
+    (["--export", "x", "--runtime", "missing.tgz"], "missing.tgz"),
+    (["--export", "x", "--runtime", "."], "npm pack"),
+    (["--export", "x", "--runtime", DEMO], "npm pack")])
 def test_wrong_flags_are_one_line(flags, said, tmp_path):
     code, _, told = command("explore.py", DEMO, "--no_browser", *flags, cwd=tmp_path, check=False)
     assert code == 2 and said in told and "Traceback" not in told
