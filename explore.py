@@ -20,15 +20,18 @@ import importlib
 import os
 import secrets
 import shlex
+import socket
+import subprocess
 import sys
 import threading
-import webbrowser
 
+from backend import signals
 from backend.errors import UserError
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
 from page.export import export, runtime_files
 from page.server import Server
 from page.studio import Studio
+from pictures import origin
 from pictures.directions import load_all
 from pictures.painter import Painter, levels
 from pictures.projection import STEPS
@@ -62,15 +65,28 @@ def main(argv=None):
         print(f"Wrote {args.export}. To see it, type: python -m http.server --directory "
               f"{shlex.quote(args.export)} --bind 127.0.0.1 8000, and open http://localhost:8000/")
         return 0
-    studio = Studio(painter, directions, args.steps)
+    studio = Studio(painter, directions, args.steps,
+                    {"checkpoint": origin.weights(args.checkpoint, arrays)})
     server.open(studio, known)
-    where = f"http://{'localhost' if args.host == HERE else args.host}:{server.server_port}/" + \
-        (f"?token={args.token}" if args.token else "")
+    where = address(args.host, server.server_port, args.token)
     print(f"{where}\nCtrl-C ends it.", flush=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     if not args.no_browser:
-        threading.Thread(target=webbrowser.open, args=(where,), daemon=True).start()
+        # A process of its own, without what this one does with signals.
+        subprocess.Popen([sys.executable, "-m", "webbrowser", where], start_new_session=True,
+                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                         stderr=subprocess.DEVNULL, preexec_fn=signals.usual)
     studio.work()
+
+
+def address(host, port, token):
+    """Where the page is, as a browser on this machine, or where it is told so another, finds it."""
+    if host == HERE:
+        host = "localhost"
+    elif host in ("0.0.0.0", "::"):
+        host = socket.getfqdn()
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/" + \
+        (f"?token={token}" if token else "")
 
 
 def prepared(args):

@@ -132,6 +132,13 @@ def start_worker(parent):
         os._exit(1)
 
 
+def usual():
+    """At the start of another program: it is told to end as any program is."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
 @contextlib.contextmanager
 def helpers(count):
     """Processes that help: a function `each(function, items, chunksize)` that yields function(item)

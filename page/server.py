@@ -2,17 +2,16 @@
 
 It reads nothing but page/static, writes nothing, and believes nobody: the names under which it may
 be asked are known, what is sent to it is limited before it is read, and a client that is slow or
-stops reading keeps a thread of its own waiting and nobody else.
+stops reading has one of the CLIENTS places, and after SECONDS of silence no more.
 """
-import contextlib
 import functools
 import hmac
-import http.cookies
 import io
 import json
 import os
 import socket
 import threading
+import time
 import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,13 +22,16 @@ from page import view as views
 from page.studio import Busy, Superseded
 from pictures import film
 from pictures.projection import read_picture
+from pictures.reading import open_picture
 
 STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
          ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 UPLOAD, PIXELS, TEXT = 20 << 20, 50_000_000, 64 << 10   # bytes, pixels, bytes of what is asked
-CLIENTS, SECONDS = 256, 30      # at a time; of silence
+CLIENTS, SECONDS = 256, 20      # at a time; of silence
 STOPS, FRAMES = 64, 600         # of a film: pictures that it goes through, and all its frames
+FILM, FILMS = 64 << 20, 2       # bytes of one, and films at a time
+OPEN = "/page.css", "/icon.svg" # without the token
 POLICY = ("default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; "
           "form-action 'none'; frame-ancestors 'none'")
 
@@ -47,6 +49,8 @@ class Server(ThreadingHTTPServer):
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
         super().__init__((host, port), Handler)
         self.token, self.places = token, threading.BoundedSemaphore(CLIENTS)
+        # Each takes memory while it lasts.
+        self.decoding, self.films = threading.Lock(), threading.BoundedSemaphore(FILMS)
         self.studio = self.about = None
 
     def open(self, studio, about):
@@ -54,10 +58,14 @@ class Server(ThreadingHTTPServer):
         self.studio, self.about = studio, about
 
     def process_request(self, request, client_address):
-        if self.places.acquire(blocking=False):
-            super().process_request(request, client_address)
-        else:
+        if not self.places.acquire(blocking=False):
             self.shutdown_request(request)
+            return
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self.places.release()
+            raise
 
     def process_request_thread(self, request, client_address):
         try:
@@ -121,21 +129,29 @@ class Handler(BaseHTTPRequestHandler):
     def check_origin(self):
         """Another page in the same browser, or a name that leads here by a trick, may not ask."""
         host, port = self.server.server_address[:2]
-        named = {host, "127.0.0.1", "localhost", "[::1]", f"[{host}]"}
+        names = {host, "127.0.0.1", "localhost", "[::1]", f"[{host}]"}
+        names = {f"{name}:{port}" for name in names} | (names if port == 80 else set())
         asked = self.headers.get("Host", "")
-        if self.server.token is None and asked not in {f"{name}:{port}" for name in named}:
+        if self.server.token is None and asked not in names:
             raise Refused(403, f"Host: found {asked[:80]!r}, wanted localhost:{port}")
         origin = self.headers.get("Origin")
         if origin is not None and origin != f"http://{asked}":
             raise Refused(403, f"Origin: found {origin[:80]!r}, wanted this page's own")
-        if self.server.token is not None and self.path not in ("/page.css", "/icon.svg"):
-            cookie = http.cookies.SimpleCookie()
-            with contextlib.suppress(http.cookies.CookieError):
-                cookie.load(self.headers.get("Cookie", ""))
-            kept = cookie["token"].value if "token" in cookie else ""
-            given = self.asked().get("token") or kept
+        followed = self.path == "/" and self.headers.get("Sec-Fetch-Mode") == "navigate"
+        if self.headers.get("Sec-Fetch-Site", "none") not in ("same-origin", "none") and \
+                not followed:
+            raise Refused(403, "asked for by the page of another site")
+        if self.server.token is not None and self.path not in OPEN:
+            given = self.asked().get("token") or self.kept_token()
             if not hmac.compare_digest(given.encode(), self.server.token.encode()):
                 raise Refused(401, "the address needs ?token= with what explore.py was given")
+
+    def cookie(self):
+        return f"explore_{self.server.server_port}"     # all ports of a name share their cookies
+
+    def kept_token(self):
+        pairs = [part.strip().partition("=") for part in self.headers.get("Cookie", "").split(";")]
+        return next((value for name, _, value in pairs if name == self.cookie()), "")
 
     def asked(self):
         if len(self.query) > views.LONGEST:
@@ -167,8 +183,9 @@ class Handler(BaseHTTPRequestHandler):
         with open(os.path.join(STATIC, name), "rb") as file:
             body = file.read()
         headers = {}
-        if self.server.token is not None:
-            headers["Set-Cookie"] = f"token={self.server.token}; HttpOnly; SameSite=Strict; Path=/"
+        if self.server.token is not None and self.path not in OPEN:     # then it was brought
+            headers["Set-Cookie"] = (f"{self.cookie()}={self.server.token}; HttpOnly; "
+                                     "SameSite=Strict; Path=/")
         return KINDS[os.path.splitext(name)[1]], body, headers
 
     def about(self):
@@ -200,46 +217,57 @@ class Handler(BaseHTTPRequestHandler):
         """The name of a picture that was sent, as it will be projected."""
         asked, config = self.asked(), self.server.studio.painter.generator.config
         data = io.BytesIO(self.body(UPLOAD))
-        try:
-            with Image.open(data) as picture:
+        with self.server.decoding:
+            try:
+                picture = open_picture(data)
                 if picture.width * picture.height > PIXELS:
                     raise Refused(413, f"found {picture.width}×{picture.height} pixels, wanted at "
                                   f"most {PIXELS:,}")
                 picture.load()
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            raise Refused(400, "not a picture that can be read") from None
-        target = read_picture(picture, self.server.studio.painter.size, config.channels)
+            except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError):
+                raise Refused(400, "not a picture that can be read") from None
+            target = read_picture(picture, self.server.studio.painter.size, config.channels)
         space = "w+" if asked.get("space") == "w+" else "w"
         label = views.label(asked.get("label", ""), config.labels)
-        name = self.server.studio.ask(None, lambda: self.server.studio.begin(target, space, label))
+        name = self.server.studio.begin(target, space, label)
         return "application/json", json.dumps({"name": name}).encode(), ()
 
     def progress(self):
         studio, name = self.server.studio, self.asked().get("name", "")
-        if name not in studio.projected:
+        state = studio.projected.get(name)
+        if state is None:
             raise Refused(404, "no picture of that name was projected")
-        state = studio.projected[name]
-        return "application/json", json.dumps({"step": state["step"], "steps": studio.steps,
-                                               "psnr": state["psnr"]}).encode(), ()
+        if state.failed:
+            raise Refused(500, f"projecting failed: {state.failed}")
+        state.watched = time.monotonic()
+        return "application/json", json.dumps({
+            "step": state.step, "steps": studio.steps, "psnr": state.psnr,
+            "seen": state.styles is not None}).encode(), ()
 
     def film(self):
-        """An endless GIF through pictures, "frames" from each to the next; it is asked for frame by
-        frame, so that others are served between."""
-        try:
-            wanted = json.loads(self.body(TEXT))
-            stops, frames = wanted["stops"], wanted["frames"]
-            if not all(isinstance(stop, str) for stop in stops) or not isinstance(frames, int):
-                raise ValueError
-        except (ValueError, KeyError, TypeError):
-            raise Refused(400, 'wanted {"stops": [addresses], "frames": number}') from None
+        """An endless GIF through pictures, so many frames from each to the next; it is asked for
+        frame by frame, so that others are served between. Wanted is a line for each picture's
+        address, and before them one with the number of frames."""
+        count, *stops = self.body(TEXT).decode(errors="replace").split("\n")
+        frames = int(count) if count.isascii() and count.isdigit() and len(count) < 5 else 0
         if not 2 <= len(stops) <= STOPS or frames < 2 or frames * len(stops) > FRAMES:
             raise Refused(400, f"wanted 2 to {STOPS} pictures, 2 frames or more from each to the "
                           f"next, and at most {FRAMES} in all")
         stops, studio = [self.view(stop) for stop in stops], self.server.studio
-        data = io.BytesIO()
-        write = film.gif_writer(data)
-        for first, last in zip(stops, stops[1:] + stops[:1]):
-            for i in range(frames):
-                write(studio.ask(None, functools.partial(studio.frame, first, last, i / frames)))
-        return "image/gif", data.getvalue() + film.GIF_END, {
-            "Content-Disposition": 'attachment; filename="walk.gif"'}
+        if not self.server.films.acquire(blocking=False):
+            raise Busy
+        try:
+            data = io.BytesIO()
+            write = film.gif_writer(data)
+            for first, last in zip(stops, stops[1:] + stops[:1]):
+                for i in range(frames):
+                    write(studio.ask(None, functools.partial(studio.frame, first, last,
+                                                             i / frames)))
+                    if data.tell() > FILM:
+                        raise Refused(413, f"the film is larger than {FILM:,} bytes: ask for "
+                                      "fewer frames")
+            data.write(film.GIF_END)
+            return "image/gif", data.getvalue(), {
+                "Content-Disposition": 'attachment; filename="walk.gif"'}
+        finally:
+            self.server.films.release()

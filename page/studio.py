@@ -6,14 +6,15 @@ While nothing waits, a picture is projected, a step at a time.
 """
 import collections
 import io
-import itertools
+import secrets
 import threading
+import time
 
 import numpy as np
 from PIL import Image
 
 from backend.errors import UserError
-from networks.config import num_layers
+from networks.config import noise_sides, num_layers
 from page import view as views
 from pictures import origin
 from pictures.grid import make_grid, png, single
@@ -22,7 +23,8 @@ from pictures.projection import Projection, psnr
 from weights import npz
 
 WAITING, PATIENCE = 64, 120     # pieces of work at most, and seconds
-PROJECTED = 100                 # pictures at most: each keeps its styles and noise
+PROJECTED, PROJECTING = 100, 8  # pictures at most that are kept, and that wait for their turn
+SHOWN, UNWATCHED = 20, 60       # steps from one picture to the next; seconds until it is given up
 LOSSLESS, FILMED = 256, 512     # pixels of a side, at most
 
 
@@ -44,18 +46,27 @@ class Work:
         self.done.set()
 
 
+class Projected:
+    """A picture that is projected, or was. step: how many steps were made; psnr: of them, in dB."""
+
+    def __init__(self, target, space, label):
+        self.target, self.space, self.label = target, space, label
+        self.projection = self.styles = self.noise = None
+        self.step, self.psnr, self.failed, self.watched = 0, 0.0, None, time.monotonic()
+
+
 class Studio:
-    """painter: a pictures.painter.Painter; directions: {name: Direction}; steps: of a projection.
+    """painter: a pictures.painter.Painter; directions: {name: Direction}; steps: of a projection;
+    made: {argument: value}, how the network came here, for what is downloaded (see origin.py).
     """
 
-    def __init__(self, painter, directions, steps):
-        self.painter, self.directions, self.steps = painter, directions, steps
+    def __init__(self, painter, directions, steps, made):
+        self.painter, self.directions, self.steps, self.made = painter, directions, steps, made
         self.layers = num_layers(painter.size)
         self.waiting = collections.OrderedDict()        # {key: Work}
         self.awake, self.ended = threading.Condition(), False
-        self.projected = {}                             # {name: {"styles", "noise", "steps", …}}
-        self.projecting = collections.deque()           # [(name, Projection)]
-        self.names = map("p{}".format, itertools.count(1))
+        self.projected = {}                             # {name: Projected}
+        self.projecting = collections.deque()           # of them, those that are not done
 
     # What other threads call ---------------------------------------------------------------------
 
@@ -63,19 +74,38 @@ class Studio:
         """The result of do(), called in the painting thread. Raises Busy, Superseded, or what do()
         raises. key: of what it takes the place of, as long as that waits; None: of nothing."""
         work = Work(do)
+        place = work if key is None else key
         with self.awake:
-            older = self.waiting.pop(key, None) if key is not None else None
+            older = self.waiting.pop(place, None)
             if len(self.waiting) >= WAITING:
                 raise Busy
-            self.waiting[work if key is None else key] = work
+            self.waiting[place] = work
             self.awake.notify()
         if older:
             older.finish(error=Superseded())
         if not work.done.wait(PATIENCE):
+            with self.awake:
+                if self.waiting.get(place) is work:
+                    del self.waiting[place]
             raise Busy
         if work.error:
             raise work.error
         return work.result
+
+    def begin(self, target, space, label):
+        """Project a picture [C, size, size]; the name under which it can be seen, that nobody can
+        guess. Raises Busy where too many wait already."""
+        with self.awake:
+            if len(self.projecting) >= PROJECTING:
+                raise Busy
+            done = [name for name, one in self.projected.items() if one not in self.projecting]
+            for name in done[:max(0, len(self.projected) - PROJECTED + 1)]:     # the oldest
+                del self.projected[name]
+            name = f"p{secrets.randbelow(10 ** 12)}"
+            self.projected[name] = Projected(target, space, label)
+            self.projecting.append(self.projected[name])
+            self.awake.notify()
+        return name
 
     def stop(self):
         with self.awake:
@@ -97,78 +127,74 @@ class Studio:
                 except Exception as error:      # of that request alone
                     work.finish(error=error)
             elif self.projecting:
+                one = self.projecting[0]
                 try:
-                    self.step()
-                except RuntimeError as error:           # as for want of memory
-                    name, _ = self.projecting.popleft()
-                    self.projected[name] |= {"step": self.steps, "failed": str(error)[:200]}
+                    self.step(one)
+                except Exception as error:
+                    one.failed = str(error).strip().split("\n")[0][:200] or type(error).__name__
+                if one.failed or one.step == self.steps:
+                    one.projection = None
+                    self.projecting.popleft()
+
+    def step(self, one):
+        """One step of a projection, or its beginning."""
+        painter = self.painter
+        if time.monotonic() > one.watched + UNWATCHED:
+            raise UserError("nobody watched it any more")
+        if one.projection is None:
+            one.projection = Projection(painter.generator, painter.size, painter.alpha, one.target,
+                                        one.space, self.steps, None, 0, one.label)
+        else:
+            one.projection.step(one.step)
+        step = one.step + (one.styles is not None)
+        if step % SHOWN == 0 or step == self.steps:
+            picture, styles, noise = one.projection.result(chunk=1)
+            one.noise, one.psnr = [map_.numpy() for map_ in noise], float(psnr(picture, one.target))
+            one.styles = styles
+        one.step = step
+
+    def styles_of(self, name):
+        return getattr(self.projected.get(name), "styles", None)
 
     def styles(self, view):
-        done = {name: one["styles"] for name, one in self.projected.items()}
-        return views.styles(view, self.painter, self.directions, done)
+        return views.styles(view, self.painter, self.directions, self.styles_of)
 
-    def image(self, view):
-        """float32 [C, size, size]."""
+    def noise(self, view):
+        """The maps [1, 1, h, h] of a View where they are its own, or None for the network's."""
         known = self.projected.get(view.seed)
-        noise = known["noise"] if known and view.noise == "const" else view.noise
-        seed = view.seed if isinstance(view.seed, int) else 0
-        return self.painter.paint(self.styles(view), [seed], noise, chunk=1)[0]
+        sides = noise_sides(self.painter.size, self.painter.arch)
+        if view.noise == "none":
+            return [np.zeros((1, 1, side, side), "float32") for side in sides]
+        if view.noise == "random":
+            seed = view.seed if isinstance(view.seed, int) else 0
+            return random_noise([seed], self.painter.size, self.painter.arch)
+        return known.noise if known else None
+
+    def paint(self, styles, view):
+        """float32 [C, size, size]."""
+        return self.painter.paint(styles, noise=self.noise(view) or "const", chunk=1)[0]
 
     def small(self, view, side):
         """Bytes of a picture to look at, of at most `side` pixels: quick to make and to send."""
-        picture, data = single(self.image(view)), io.BytesIO()
+        picture, data = single(self.paint(self.styles(view), view)), io.BytesIO()
         if picture.width > side:
             picture = picture.resize((side, side), Image.LANCZOS)
         picture.save(data, "WEBP", quality=90, method=0, lossless=picture.width <= LOSSLESS)
         return data.getvalue()
 
     def png(self, view, text):
-        return png(single(self.image(view)), self.made(text))
+        return png(single(self.paint(self.styles(view), view)), self.made | {"explore": text})
 
     def npz(self, view, text):
         """A file for generate.py --w."""
-        known, data = self.projected.get(view.seed), io.BytesIO()
-        noise = known["noise"] if known else []
-        npz.write(data, {"made": origin.text(self.made(text)), "w": self.styles(view)} |
+        data, noise = io.BytesIO(), self.noise(view) or []
+        npz.write(data, {"made": origin.text(self.made | {"explore": text}),
+                         "w": self.styles(view)} |
                   {f"noise{i}": one for i, one in enumerate(noise)})
         return data.getvalue()
-
-    def made(self, text):
-        return {"explore.py": text}
 
     def frame(self, first, last, t):
         """A PIL picture on the way from one View to another, for a film."""
         a, b = self.styles(first), self.styles(last)
-        noise = first.noise
-        if noise == "random":
-            noise = random_noise([0], self.painter.size, self.painter.arch)
-        picture = make_grid(self.painter.paint(a + np.float32(t) * (b - a), [0], noise, chunk=1), 1)
+        picture = make_grid(self.paint(a + np.float32(t) * (b - a), first)[None], 1)
         return picture if picture.width <= FILMED else picture.resize((FILMED, FILMED))
-
-    def begin(self, target, space, label):
-        """Project a picture [C, size, size]; the name under which it can be seen."""
-        if len(self.projected) >= PROJECTED:
-            raise UserError(f"{PROJECTED} pictures are projected already: open the page anew")
-        name, painter = next(self.names), self.painter
-        projection = Projection(painter.generator, painter.size, painter.alpha, target, space,
-                                self.steps, None, 0, label)
-        self.projected[name] = {"step": 0, "psnr": 0.0}
-        self.keep(name, projection)
-        self.projecting.append((name, projection))
-        return name
-
-    def keep(self, name, projection):
-        picture, styles, noise = projection.result()
-        self.projected[name] |= {
-            "styles": styles, "noise": [one.numpy() for one in noise],
-            "psnr": float(psnr(picture, projection.target.numpy()[0]))}
-
-    def step(self):
-        name, projection = self.projecting[0]
-        state = self.projected[name]
-        projection.step(state["step"])
-        state["step"] += 1
-        if state["step"] % 20 == 0 or state["step"] == self.steps:
-            self.keep(name, projection)
-        if state["step"] == self.steps:
-            self.projecting.popleft()

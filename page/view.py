@@ -51,7 +51,7 @@ def parse(text, layers, labels=0):
 
 
 def seed(text):
-    if re.fullmatch(r"p[0-9]{1,6}", text):
+    if re.fullmatch(r"p[0-9]{1,12}", text):
         return text
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) >= 2 ** 32:
         raise UserError(f"seed: found {text[:20]!r}, wanted a whole number below 2^32")
@@ -86,14 +86,16 @@ def label(text, labels):
 
 
 def styles(view, painter, directions, projected):
-    """float32 [1, layers, dlatent], truncated and moved. projected: {name: styles [1, layers,
-    dlatent]}. Raises UserError where a direction or projected picture is not known."""
+    """float32 [1, layers, dlatent], truncated and moved; what was projected is not truncated.
+    projected: gives the styles [1, layers, dlatent] of a name, or None. Raises UserError where a
+    direction or projected picture is not known."""
     def of(one):
         if not isinstance(one, str):
             return painter.styles_of(painter.latents([one], view.label), view.psi)
-        if one not in projected:
-            raise UserError(f"seed: found {one}, and no picture of that number was projected here")
-        return projected[one]
+        found = projected(one)
+        if found is None:
+            raise UserError(f"seed: found {one}, and no picture of that name was projected here")
+        return found
 
     w = of(view.seed).copy()
     for one, layers in view.mix:

@@ -92,10 +92,11 @@ class Projection:
             p.update(new)
             p.start_grad()
 
-    def result(self):
-        """(NumPy picture, NumPy styles [1, layers, dlatent], noise maps [1, 1, h, h])."""
+    def result(self, chunk=None):
+        """(NumPy picture, NumPy styles [1, layers, dlatent], noise maps [1, 1, h, h]). chunk: as of
+        painter.paint."""
         styles, noise = self.styles(self.w).numpy(), [n.detach() for n in self.noise]
-        return paint(self.generator, styles, self.size, self.alpha, noise=noise)[0], styles, noise
+        return paint(self.generator, styles, self.size, self.alpha, chunk, noise)[0], styles, noise
 
 
 def pyramid(images):

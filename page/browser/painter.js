@@ -147,6 +147,7 @@ async function paint(w, view) {
 
 // One at a time, as the runtime wants it; of one place only the newest.
 const newest = {};
+let count = 0;                          // of what nothing takes the place of
 
 function in_turn(place, work) {
   const mine = newest[place] = {};
@@ -163,10 +164,10 @@ async function picture(text) {
 }
 
 export const small = (text, side, place) => in_turn(place, () => picture(text));
-export const png = (text) => in_turn("png", () => picture(text));
+export const png = (text) => in_turn(`file${count++}`, () => picture(text));
 
 // A .npz: a zip with one array, as generate.py --w reads it.
-export const npz = (text) => in_turn("npz", async () => {
+export const npz = (text) => in_turn(`file${count++}`, async () => {
   const w = await styles(read(text));
   const shape = `{'descr': '<f4', 'fortran_order': False, 'shape': (1, ${net.layers}, ${net.dlatent}), }`;
   const head = "\x93NUMPY\x01\x00" + "\x76\x00" + shape.padEnd(117) + "\n";
@@ -206,22 +207,27 @@ function zipped(name, file) {
 // Recorded while it is shown, as fast as it is painted but no faster than 25 frames a second.
 export async function film(stops, frames) {
   const views = stops.map(read), ways = [];
-  for (const view of views) ways.push(await in_turn(`film${ways.length}`, () => styles(view)));
+  for (const view of views) ways.push(await in_turn(`film${count++}`, () => styles(view)));
   const canvas = Object.assign(document.createElement("canvas"), { width: net.size, height: net.size });
   const context = canvas.getContext("2d"), stream = canvas.captureStream(25), parts = [];
   const recorder = new MediaRecorder(stream);
   recorder.ondataavailable = (event) => parts.push(event.data);
   const ended = new Promise((then) => { recorder.onstop = then; });
   recorder.start();
-  for (let i = 0; i < views.length; i++) {
-    const from = ways[i], to = ways[(i + 1) % ways.length];
-    for (let f = 0; f < frames; f++) {
-      const start = performance.now(), w = from.map((value, j) => value + f / frames * (to[j] - value));
-      context.drawImage(await in_turn("frame", () => paint(w, views[i])), 0, 0);
-      await new Promise((then) => setTimeout(then, Math.max(0, 40 - performance.now() + start)));
+  try {
+    for (let i = 0; i < views.length; i++) {
+      const from = ways[i], to = ways[(i + 1) % ways.length];
+      for (let f = 0; f < frames; f++) {
+        const start = performance.now(), w = from.map((value, j) => value + f / frames * (to[j] - value));
+        const frame = await in_turn(`film${count++}`, () => paint(w, views[i]));
+        context.clearRect(0, 0, net.size, net.size);
+        context.drawImage(frame, 0, 0);
+        await new Promise((then) => setTimeout(then, Math.max(0, 40 - performance.now() + start)));
+      }
     }
+  } finally {
+    recorder.stop();
   }
-  recorder.stop();
   await ended;
   return [URL.createObjectURL(new Blob(parts, { type: recorder.mimeType })),
           recorder.mimeType.includes("mp4") ? "mp4" : "webm"];

@@ -26,14 +26,13 @@ function address(v) {
 function read(text) {
   const query = new URLSearchParams(text), v = start();
   const number = (value, low, high) => Math.min(high, Math.max(low, Number(value) || 0));
-  const is_seed = (seed) => /^(p\d{1,6}|\d{1,10})$/.test(seed) && !(Number(seed) >= 2 ** 32);
   if (is_seed(query.get("seed"))) v.seed = query.get("seed");
   if (query.has("psi")) v.psi = number(query.get("psi"), -2, 2);
   if (["const", "random", "none"].includes(query.get("noise"))) v.noise = query.get("noise");
   if (/^\d+$/.test(query.get("label")) && query.get("label") < net.labels) v.label = query.get("label");
   for (const part of (query.get("mix") || "").split(",")) {
-    const [seed, span] = part.split(":"), ends = (span || "").split("-").map(Number);
-    if (is_seed(seed) && ends.every((layer) => layer >= 0 && layer < layers())) v.mix.push([seed, span]);
+    const [seed, span] = part.split(":");
+    if (is_seed(seed) && is_span(span)) v.mix.push([seed, span]);
   }
   const known = new Set(net.directions.map((one) => one.name));
   for (const part of (query.get("go") || "").split(",")) {
@@ -44,6 +43,14 @@ function read(text) {
 }
 
 const layers = () => 2 * Math.log2(net.size) - 2;
+
+const is_seed = (text) => (/^\d{1,10}$/.test(text) && Number(text) < 2 ** 32) ||
+  (net.projects && /^p\d{1,12}$/.test(text));
+
+function is_span(text) {
+  const [first, last = first] = /^\d{1,2}(-\d{1,2})?$/.test(text) ? text.split("-").map(Number) : [1, 0];
+  return first <= last && last < layers();
+}
 
 // What was done can be undone; a slider that moves is one step.
 function change(what, settled = true) {
@@ -61,16 +68,18 @@ function step(from, to) {
 
 // Painting --------------------------------------------------------------------------------------
 
-let busy = false, again = false, failed = false, resting;
+let busy = false, again = false, failed = false, resting, wanted_side;
 
+// One request at a time, and of the newest view.
 async function follow(side) {
+  wanted_side = side;
   if (busy) { again = true; return; }
   busy = true;
   do {
     again = false;
     const asked = address(view);
     try {
-      const url = await painter.small(asked, side, "stage");
+      const url = await painter.small(asked, wanted_side, "stage");
       if (url) { replace($("picture"), url); $("picture").dataset.shows = asked; }
       if (failed) say("");
       failed = false;
@@ -88,12 +97,16 @@ function complain(error) {
 }
 
 function replace(image, url) {
-  if (image.src.startsWith("blob:")) URL.revokeObjectURL(image.src);
+  release(image);
   image.src = url;
 }
 
+function release(...images) {
+  for (const { src } of images) if (src.startsWith("blob:")) URL.revokeObjectURL(src);
+}
+
 function paint() {
-  follow(Math.min(net.size, 256));
+  follow(Math.min(net.size, 256));      // a larger one when it rests
   clearTimeout(resting);
   resting = setTimeout(rest, REST);
 }
@@ -102,7 +115,8 @@ function paint() {
 function rest() {
   history.replaceState(null, "", "#" + address(view));
   $("picture").alt = t("picture_of", { seed: view.seed });
-  if (net.size > 256) follow(net.size);
+  if (net.size > 256 && net.projects) follow(net.size);     // else it is of full size already
+  if (walled !== wall_key()) wall();
 }
 
 function say(text, wrong = false) {
@@ -124,7 +138,10 @@ function show() {
   }
   $("mixes").replaceChildren(...view.mix.map(([seed, span], i) => {
     const button = element("button", t("mixed", { layers: span, seed }) + " ×");
-    button.onclick = () => change({ mix: view.mix.filter((_, other) => other !== i) });
+    button.onclick = () => {
+      change({ mix: view.mix.filter((_, other) => other !== i) });
+      ($("mixes").querySelectorAll("button")[i] || $("seed")).focus();
+    };
     const item = document.createElement("li");
     item.append(button);
     return item;
@@ -160,15 +177,19 @@ function translate() {
 
 // The wall and the shelf --------------------------------------------------------------------------
 
-// A picture with buttons: it is painted when it comes into sight.
+// A picture with buttons; it is painted in its turn.
 function tile(seen, name, actions) {
   const item = document.createElement("li"), button = element("button", "", { className: "show" });
   const image = document.createElement("img");
   image.alt = name;
   image.title = name;
+  image.draggable = false;
   button.append(image);
-  item.append(button, ...actions.map(([text, does]) =>
-    element("button", text, { className: "small", onclick: does })));
+  item.append(button, ...actions.map(([text, does]) => {
+    const action = element("button", text, { className: "small", onclick: does });
+    action.setAttribute("aria-label", `${text}: ${name}`);
+    return action;
+  }));
   waiting.push([image, seen]);
   return item;
 }
@@ -184,15 +205,24 @@ async function paint_waiting() {
     try {
       const url = await painter.small(seen, Math.min(net.size, 128), "tile" + Math.random());
       if (url) replace(image, url);
+      if (!image.isConnected) release(image);
     } catch (error) {
       complain(error);
-      break;
+      if (error instanceof TypeError) break;
+      waiting.push([image, seen]);      // too much to paint at the moment
+      await new Promise((then) => setTimeout(then, 1000));
     }
   }
   painting = false;
 }
 
+let walled;                             // what the pictures of the wall were painted with
+
+const wall_key = () => `${view.psi} ${view.label} ${place} ${language}`;
+
 function wall() {
+  walled = wall_key();
+  release(...$("wall").querySelectorAll("img"));
   const plain = { ...start(), psi: view.psi, label: view.label };
   $("wall").replaceChildren(...Array.from({ length: WALL }, (_, i) => {
     const seed = String(place + i), name = t("picture_of", { seed });
@@ -200,9 +230,9 @@ function wall() {
     const button = item.firstChild;
     button.dataset.seed = seed;
     button.onclick = () => change({ seed, mix: [] });
-    button.onkeydown = (event) => { if (event.key === "m") mix(seed); };
+    button.onkeydown = (event) => { if (event.key === "m" && plain_key(event)) mix(seed); };
     button.draggable = true;
-    button.ondragstart = (event) => event.dataTransfer.setData("text/plain", seed);
+    button.ondragstart = (event) => event.dataTransfer.setData(SEED, seed);
     return item;
   }));
   $("earlier").disabled = place === 0;
@@ -210,20 +240,26 @@ function wall() {
 }
 
 function shelve() {
+  release(...$("shelf").querySelectorAll("img"));
   $("shelf").replaceChildren(...shelf.map((seen, i) => {
-    const item = tile(seen, seen, [[t("remove"), () => { shelf.splice(i, 1); shelve(); }]]);
+    const item = tile(seen, `${t("shelf")} ${i + 1}`, [[t("remove"), () => {
+      shelf.splice(i, 1);
+      shelve();
+      ($("shelf").querySelectorAll(".small")[i] || $("keep")).focus();
+    }]]);
     item.firstChild.onclick = () => change(read(seen));
     return item;
   }));
-  $("walk").disabled = shelf.length < 2;
+  $("walk").disabled = walking || shelf.length < 2;
   paint_waiting();
 }
 
 function mix(seed) {
   const level = $("level").value;
   const [first, last] = level === "all" ? [0, layers() - 1] : level === "own" ?
-    [$("first").valueAsNumber, $("last").valueAsNumber] : net.levels[level];
-  if (first <= last) change({ mix: [...view.mix, [seed, `${first}-${last}`]] });
+    [$("first").value, $("last").value] : net.levels[level];
+  if (is_span(`${first}-${last}`)) change({ mix: [...view.mix, [seed, `${first}-${last}`]] });
+  else say(t("no_layers", { last: layers() - 1 }), true);
 }
 
 function keep() {
@@ -244,9 +280,11 @@ async function save(kind) {
 
 // A film, and a picture of the visitor's own --------------------------------------------------------
 
+let walking = false;
+
 async function walk() {
   say(t("painting"));
-  $("walk").disabled = true;
+  walking = $("walk").disabled = true;
   try {
     const [url, ending] = await painter.film(shelf, $("frames").valueAsNumber);
     if (filmed) URL.revokeObjectURL(filmed);
@@ -259,34 +297,41 @@ async function walk() {
   } catch (error) {
     complain(error);
   }
+  walking = false;
   $("walk").disabled = shelf.length < 2;
 }
 
 async function project(file) {
-  if (!file) return;
+  if (!file || !net.projects) return;
   say(t("projecting"));
+  $("upload").disabled = true;
+  const bar = $("progress");
+  bar.hidden = false;
   try {
     const name = await painter.project(file, $("every").checked ? "w+" : "w", view.label);
-    const bar = $("progress");
-    bar.hidden = false;
-    change({ seed: name, mix: [], go: {} });
-    for (let state = { step: 0, steps: 1 }; state.step < state.steps;) {
+    for (let state = { step: 0, steps: 1 }, seen = false; state.step < state.steps;) {
       await new Promise((after) => setTimeout(after, 400));
       state = await painter.progress(name);
       bar.value = state.step / state.steps;
-      $("nearness").textContent = t("projected", { psnr: state.psnr.toFixed(1) });
-      if (view.seed === name) paint();
+      $("nearness").textContent = t("nearness", { psnr: state.psnr.toFixed(1) });
+      if (state.seen && !seen) change({ seed: name, mix: [], go: {} });
+      else if (view.seed === name) paint();
+      seen = state.seen;
     }
-    bar.hidden = true;
-    say("");
+    say(t("projected"));
   } catch (error) {
-    $("progress").hidden = true;
     complain(error);
   }
+  bar.hidden = true;
+  $("upload").disabled = false;
   $("upload").value = "";
 }
 
 // What hands do -------------------------------------------------------------------------------------
+
+const SEED = "application/x-seed";      // what is dragged
+
+const plain_key = (event) => !(event.ctrlKey || event.metaKey || event.altKey);
 
 function slides(input, what) {
   let before = null;
@@ -295,7 +340,9 @@ function slides(input, what) {
     change(what(Number(input.value)), false);
   });
   input.addEventListener("change", () => { before = null; });
-  input.addEventListener("dblclick", () => change(what(input.id === "psi" ? 0.7 : 0)));
+  const reset = () => change(what(input.id === "psi" ? 0.7 : 0));
+  input.addEventListener("dblclick", reset);
+  input.addEventListener("keydown", (event) => { if (event.key === "Delete") reset(); });
 }
 
 function listen() {
@@ -312,14 +359,14 @@ function listen() {
   $("keep").onclick = keep;
   $("seed").onchange = () => {
     const seed = $("seed").value.trim();
-    if (/^(p\d{1,6}|\d{1,10})$/.test(seed)) change({ seed }); else show();
+    if (is_seed(seed)) change({ seed });
+    else { say(t("no_seed", { seed }), true); show(); }
   };
   $("other").onclick = () => change({ seed: String(Math.floor(Math.random() * 2 ** 32)) });
   $("plain").onclick = () => change({ ...start(), seed: view.seed });
   slides($("psi"), (psi) => ({ psi }));
-  $("psi").addEventListener("change", wall);
   $("noise").onchange = () => change({ noise: $("noise").value });
-  $("label").onchange = () => { change({ label: $("label").value }); wall(); };
+  $("label").onchange = () => change({ label: $("label").value });
   $("earlier").onclick = () => { place = Math.max(0, place - WALL); wall(); };
   $("later").onclick = () => { place += WALL; wall(); };
   const own = () => { $("level").value = "own"; };
@@ -331,17 +378,21 @@ function listen() {
   stage.ondragover = (event) => { event.preventDefault(); stage.classList.add("over"); };
   stage.ondragleave = () => stage.classList.remove("over");
   stage.ondrop = (event) => {
-    event.preventDefault();
     stage.classList.remove("over");
-    const seed = event.dataTransfer.getData("text/plain");
-    if (event.dataTransfer.files.length) project(event.dataTransfer.files[0]);
-    else if (/^\d+$/.test(seed)) mix(seed);
+    const seed = event.dataTransfer.getData(SEED);
+    if (seed) mix(seed);
   };
+  // Dropped anywhere, a file of the visitor's is projected; the browser would leave the page.
+  addEventListener("dragover", (event) => event.preventDefault());
+  addEventListener("drop", (event) => {
+    event.preventDefault();
+    if (!event.dataTransfer.getData(SEED)) project(event.dataTransfer.files[0]);
+  });
   addEventListener("hashchange", () => {
     if (location.hash.slice(1) !== address(view)) { view = read(location.hash.slice(1)); show(); }
   });
   addEventListener("keydown", (event) => {
-    if (event.target.matches("input, select") || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.matches("input:not([type=range]), select") || !plain_key(event)) return;
     ({ u: () => $("undo").click(), r: () => $("redo").click(), k: keep,
        n: () => $("other").click() })[event.key]?.();
   });
@@ -362,8 +413,9 @@ async function begin() {
   for (const { name, layers } of net.directions) {
     const label = element("label", "", { className: "slider" });
     const input = element("input", "", { type: "range", min: -5, max: 5, step: 0.1, name });
-    label.append(element("span", name, { title: `${name}: ${t("layers")} ${layers}` }), input,
-      document.createElement("output"));
+    const value = document.createElement("output");
+    value.setAttribute("aria-live", "off");
+    label.append(element("span", name, { title: `${name}: ${t("layers")} ${layers}` }), input, value);
     slides(input, (amount) => ({ go: { ...view.go, [name]: amount } }));
     $("directions").append(label);
   }

@@ -23,7 +23,7 @@ export const npz = async (view) => URL.createObjectURL(await (await ask(`npz?${v
 
 // [address, ending] of a film.
 export async function film(stops, frames) {
-  const body = JSON.stringify({ stops, frames });
+  const body = [frames, ...stops].join("\n");
   return [URL.createObjectURL(await (await ask("film", { method: "POST", body })).blob()), "gif"];
 }
 

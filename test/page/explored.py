@@ -15,17 +15,19 @@ DEMO = os.path.join(ROOT, "test/golden/demo.model")
 
 
 @contextlib.contextmanager
-def explored(folder, *flags, model=DEMO):
-    """The port of a page, and its token or None."""
+def explored(folder, *flags, model=DEMO, path=None):
+    """The port of a page, and its token or None. path: a folder with programs that stand before
+    others."""
     process = subprocess.Popen(
         [sys.executable, os.path.join(ROOT, "explore.py"), model, "--directions",
          two_directions(folder), "--port", "0", "--no_browser", "--steps", "60", *flags],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        env=os.environ | ({"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"} if path else {}))
     try:
         said = ""
         for line in process.stdout:
             said += line
-            found = re.match(r"http://[\w.:]+:(\d+)/(?:\?token=(\S+))?", line)
+            found = re.match(r"http://[\w.:-]+:(\d+)/(?:\?token=(\S+))?", line)
             if found:
                 break
         else:
