@@ -49,16 +49,18 @@ def main(argv=None):
     snapshot.check_channels(header, args.checkpoint)
     directions = load_all(args.directions, header) if args.directions else None
     # Before it takes time to find out that it cannot.
-    onnx = prepared(args) if args.export else None
-    server = None if args.export else listen(args)
+    exports = args.export is not None
+    onnx = prepared(args) if exports else None
+    server = None if exports else listen(args)
     bring_up(args.device, args.cuda_home)
     painter = Painter(header, arrays, args.checkpoint, truncation_psi=0.7)
     if directions is None:
-        print("Looking for directions …", file=sys.stderr, flush=True)
+        print("Looking for directions … (the first time here, compiling takes a minute or two)",
+              file=sys.stderr, flush=True)
         search = Search(painter, EACH, 0, LATENTS)
         directions = {one.name: one for one, _ in search.pca() + search.sefa()}
     known = about(args, header, painter, directions)
-    if args.export:
+    if exports:
         config = painter.generator.config
         export(args.export, header, arrays, config, args.checkpoint, known, directions,
                args.runtime, onnx)
@@ -92,6 +94,8 @@ def address(host, port, token):
 def prepared(args):
     """The module onnx, where all is there that an export needs. Raises UserError."""
     runtime_files(args.runtime)
+    if os.path.lexists(args.export) and not os.path.isdir(args.export):
+        raise UserError(f"--export {args.export}: is a file, wanted a folder or a new name")
     if os.path.isdir(args.export) and os.listdir(args.export) and not args.overwrite:
         raise UserError(f"--export {args.export}: there are files in it: type another folder, or "
                         "--overwrite")
@@ -146,6 +150,10 @@ def parse_arguments(argv):
     args = parser.parse_args(argv)
     if not 0 <= args.port < 65536:
         parser.error(f"--port: found {args.port}, wanted 0 to 65535")
+    if args.export == "":
+        parser.error("--export: found nothing, wanted a folder")
+    if args.export is None and (args.runtime is not None or args.overwrite):
+        parser.error("--runtime, --overwrite: are for --export FOLDER")
     if args.steps < 1:
         parser.error(f"--steps: found {args.steps}, wanted 1 or more")
     if args.token == "new":

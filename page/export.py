@@ -13,6 +13,7 @@ from weights import onnx_graph
 
 PACKAGE, RUNTIME = "onnxruntime-web", ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
 LARGEST = 100 << 20             # bytes of a file of the runtime
+UNSERVED = b"This page wants a web server: python -m http.server --bind 127.0.0.1"
 POLICY = ('<meta http-equiv="Content-Security-Policy" content="default-src \'self\' blob: data:; '
           "script-src 'self' 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'\">")
 
@@ -26,7 +27,8 @@ def export(out, header, arrays, config, path, about, directions, runtime, onnx):
             files[name] = file.read()
     with open(os.path.join(os.path.dirname(STATIC), "browser", "painter.js"), "rb") as file:
         files["painter.js"] = file.read()
-    files["index.html"] = files["index.html"].replace(b"<head>", b"<head>\n" + POLICY.encode())
+    files["index.html"] = files["index.html"].replace(b"<head>", b"<head>\n" + POLICY.encode()) \
+        .replace(b'aria-live="polite">', b'aria-live="polite">' + UNSERVED)
     synthesis, mapping = onnx_graph.of_file(onnx, header, arrays, config, path, noise_inputs=True)
     files |= {"synthesis.onnx": synthesis.SerializeToString(),
               "mapping.onnx": mapping.SerializeToString()}

@@ -26,13 +26,13 @@ function address(v) {
 function read(text) {
   const query = new URLSearchParams(text), v = start();
   const number = (value, low, high) => Math.min(high, Math.max(low, Number(value) || 0));
-  if (is_seed(query.get("seed"))) v.seed = query.get("seed");
-  if (query.has("psi")) v.psi = number(query.get("psi"), -2, 2);
+  if (is_seed(query.get("seed"))) v.seed = plain_seed(query.get("seed"));
+  if (Number.isFinite(Number(query.get("psi") || NaN))) v.psi = number(query.get("psi"), ...PSI);
   if (["const", "random", "none"].includes(query.get("noise"))) v.noise = query.get("noise");
   if (/^\d+$/.test(query.get("label")) && query.get("label") < net.labels) v.label = query.get("label");
   for (const part of (query.get("mix") || "").split(",")) {
     const [seed, span] = part.split(":");
-    if (is_seed(seed) && is_span(span)) v.mix.push([seed, span]);
+    if (is_seed(seed) && is_span(span) && v.mix.length < MIXES) v.mix.push([plain_seed(seed), span]);
   }
   const known = new Set(net.directions.map((one) => one.name));
   for (const part of (query.get("go") || "").split(",")) {
@@ -44,8 +44,12 @@ function read(text) {
 
 const layers = () => 2 * Math.log2(net.size) - 2;
 
+const MIXES = 64, PSI = [-1, 1.5];      // as many, and from where to where the slider goes
+
 const is_seed = (text) => (/^\d{1,10}$/.test(text) && Number(text) < 2 ** 32) ||
   (net.projects && /^p\d{1,12}$/.test(text));
+
+const plain_seed = (text) => text.startsWith("p") ? text : String(Number(text));
 
 function is_span(text) {
   const [first, last = first] = /^\d{1,2}(-\d{1,2})?$/.test(text) ? text.split("-").map(Number) : [1, 0];
@@ -54,6 +58,8 @@ function is_span(text) {
 
 // What was done can be undone; a slider that moves is one step.
 function change(what, settled = true) {
+  say("");
+  if (settled) slid = null;
   if (settled) { history_.push(address(view)); future = []; }
   Object.assign(view, what);
   show();
@@ -171,27 +177,23 @@ function translate() {
   $("label").replaceChildren(element("option", t("any"), { value: "" }),
     ...Array.from({ length: net.labels }, (_, i) =>
       element("option", net.classes[i] ?? String(i), { value: String(i) })));
-  wall();
-  shelve();
+  say("");
 }
 
 // The wall and the shelf --------------------------------------------------------------------------
 
 // A picture with buttons; it is painted in its turn.
-function tile(seen, name, actions) {
+function tile(seen, name, action, does) {
   const item = document.createElement("li"), button = element("button", "", { className: "show" });
   const image = document.createElement("img");
   image.alt = name;
   image.title = name;
   image.draggable = false;
   button.append(image);
-  item.append(button, ...actions.map(([text, does]) => {
-    const action = element("button", text, { className: "small", onclick: does });
-    action.setAttribute("aria-label", `${text}: ${name}`);
-    return action;
-  }));
-  waiting.push([image, seen]);
-  return item;
+  const other = element("button", t(action), { className: "small", onclick: does, title: name });
+  other.dataset.text = action;
+  item.append(button, other);
+  return [item, [image, seen]];
 }
 
 let waiting = [], painting = false;
@@ -218,7 +220,7 @@ async function paint_waiting() {
 
 let walled;                             // what the pictures of the wall were painted with
 
-const wall_key = () => `${view.psi} ${view.label} ${place} ${language}`;
+const wall_key = () => `${view.psi} ${view.label} ${place}`;
 
 function wall() {
   walled = wall_key();
@@ -226,7 +228,8 @@ function wall() {
   const plain = { ...start(), psi: view.psi, label: view.label };
   $("wall").replaceChildren(...Array.from({ length: WALL }, (_, i) => {
     const seed = String(place + i), name = t("picture_of", { seed });
-    const item = tile(address({ ...plain, seed }), name, [[t("mix"), () => mix(seed)]]);
+    const [item, wanted] = tile(address({ ...plain, seed }), name, "mix", () => mix(seed));
+    waiting.push(wanted);
     const button = item.firstChild;
     button.dataset.seed = seed;
     button.onclick = () => change({ seed, mix: [] });
@@ -242,11 +245,12 @@ function wall() {
 function shelve() {
   release(...$("shelf").querySelectorAll("img"));
   $("shelf").replaceChildren(...shelf.map((seen, i) => {
-    const item = tile(seen, `${t("shelf")} ${i + 1}`, [[t("remove"), () => {
+    const [item, wanted] = tile(seen, `${t("shelf")} ${i + 1}`, "remove", () => {
       shelf.splice(i, 1);
       shelve();
       ($("shelf").querySelectorAll(".small")[i] || $("keep")).focus();
-    }]]);
+    });
+    waiting.unshift(wanted);
     item.firstChild.onclick = () => change(read(seen));
     return item;
   }));
@@ -258,7 +262,8 @@ function mix(seed) {
   const level = $("level").value;
   const [first, last] = level === "all" ? [0, layers() - 1] : level === "own" ?
     [$("first").value, $("last").value] : net.levels[level];
-  if (is_span(`${first}-${last}`)) change({ mix: [...view.mix, [seed, `${first}-${last}`]] });
+  if (view.mix.length >= MIXES) say(t("no_mixes", { most: MIXES }), true);
+  else if (is_span(`${first}-${last}`)) change({ mix: [...view.mix, [seed, `${first}-${last}`]] });
   else say(t("no_layers", { last: layers() - 1 }), true);
 }
 
@@ -283,10 +288,15 @@ async function save(kind) {
 let walking = false;
 
 async function walk() {
+  const frames = Number($("frames").value), most = Math.min(120, Math.floor(600 / shelf.length));
+  if (!Number.isInteger(frames) || frames < 2 || frames > most) {
+    say(t("no_frames", { most, pictures: shelf.length }), true);
+    return;
+  }
   say(t("painting"));
   walking = $("walk").disabled = true;
   try {
-    const [url, ending] = await painter.film(shelf, $("frames").valueAsNumber);
+    const [url, ending] = await painter.film(shelf, frames);
     if (filmed) URL.revokeObjectURL(filmed);
     filmed = url;
     const shown = ending === "gif" ? element("img", "", { src: url, alt: t("walk") }) :
@@ -303,6 +313,10 @@ async function walk() {
 
 async function project(file) {
   if (!file || !net.projects) return;
+  if ($("upload").disabled) {
+    say(t("one_at_a_time"), true);
+    return;
+  }
   say(t("projecting"));
   $("upload").disabled = true;
   const bar = $("progress");
@@ -313,7 +327,7 @@ async function project(file) {
       await new Promise((after) => setTimeout(after, 400));
       state = await painter.progress(name);
       bar.value = state.step / state.steps;
-      $("nearness").textContent = t("nearness", { psnr: state.psnr.toFixed(1) });
+      if (state.seen) $("nearness").textContent = t("nearness", { psnr: state.psnr.toFixed(1) });
       if (state.seen && !seen) change({ seed: name, mix: [], go: {} });
       else if (view.seed === name) paint();
       seen = state.seen;
@@ -333,13 +347,16 @@ const SEED = "application/x-seed";      // what is dragged
 
 const plain_key = (event) => !(event.ctrlKey || event.metaKey || event.altKey);
 
+// One way of a slider is one step back, also by keys.
+let slid = null, slid_at = 0;
+
 function slides(input, what) {
-  let before = null;
   input.addEventListener("input", () => {
-    if (before === null) { before = true; history_.push(address(view)); future = []; }
+    const now = performance.now();
+    if (slid !== input || now > slid_at + 1500) { history_.push(address(view)); future = []; }
+    [slid, slid_at] = [input, now];
     change(what(Number(input.value)), false);
   });
-  input.addEventListener("change", () => { before = null; });
   const reset = () => change(what(input.id === "psi" ? 0.7 : 0));
   input.addEventListener("dblclick", reset);
   input.addEventListener("keydown", (event) => { if (event.key === "Delete") reset(); });
@@ -359,7 +376,7 @@ function listen() {
   $("keep").onclick = keep;
   $("seed").onchange = () => {
     const seed = $("seed").value.trim();
-    if (is_seed(seed)) change({ seed });
+    if (is_seed(seed)) change({ seed: plain_seed(seed) });
     else { say(t("no_seed", { seed }), true); show(); }
   };
   $("other").onclick = () => change({ seed: String(Math.floor(Math.random() * 2 ** 32)) });
@@ -388,6 +405,7 @@ function listen() {
     event.preventDefault();
     if (!event.dataTransfer.getData(SEED)) project(event.dataTransfer.files[0]);
   });
+  addEventListener("beforeunload", (event) => { if (shelf.length) event.preventDefault(); });
   addEventListener("hashchange", () => {
     if (location.hash.slice(1) !== address(view)) { view = read(location.hash.slice(1)); show(); }
   });
@@ -422,6 +440,8 @@ async function begin() {
   listen();
   translate();
   show();
+  wall();
+  shelve();
 }
 
 begin().catch((error) => {

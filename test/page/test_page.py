@@ -182,7 +182,7 @@ def test_an_address_shows_the_same_to_whoever_opens_it(page, port):
     page.goto(f"http://localhost:{port}/#seed=<b>&psi=9&mix=x:y,1:99&go=no:1&noise=%22")
     page.reload()
     painted(page)
-    assert shown(page) == "seed=0&psi=2&noise=const"
+    assert shown(page) == "seed=0&psi=1.5&noise=const"
 
 
 def test_what_is_seen_is_downloaded(page, tmp_path):

@@ -239,7 +239,7 @@ def test_others_need_the_token(tmp_path):
     (["--port", "70000"], "65535"), (["--directions", "missing.npz"], "missing.npz"),
     (["--host", "no.such.host.invalid"], "--token"),
     (["--host", "no.such.host.invalid", "--token", "new"], "another, --port 0"),
-    (["--export", "x"], "npm pack"),
+    (["--export", "x"], "npm pack"), (["--export", ""], "--export"), (["--overwrite"], "--export"),
     (["--export", "x", "--runtime", "missing.tgz"], "missing.tgz"),
     (["--export", "x", "--runtime", "."], "npm pack"),
     (["--export", "x", "--runtime", DEMO], "npm pack")])
