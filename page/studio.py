@@ -14,11 +14,10 @@ import numpy as np
 from PIL import Image
 
 from backend.errors import UserError
-from networks.config import noise_sides, num_layers
+from networks.config import num_layers
 from page import view as views
 from pictures import origin
 from pictures.grid import make_grid, png, single
-from pictures.painter import random_noise
 from pictures.projection import Projection, psnr
 from weights import npz
 
@@ -162,13 +161,9 @@ class Studio:
     def noise(self, view):
         """The maps [1, 1, h, h] of a View where they are its own, or None for the network's."""
         known = self.projected.get(view.seed)
-        sides = noise_sides(self.painter.size, self.painter.arch)
-        if view.noise == "none":
-            return [np.zeros((1, 1, side, side), "float32") for side in sides]
-        if view.noise == "random":
-            seed = view.seed if isinstance(view.seed, int) else 0
-            return random_noise([seed], self.painter.size, self.painter.arch)
-        return known.noise if known else None
+        if view.noise == "const":
+            return known.noise if known else None
+        return self.painter.noise_of(view.seed if isinstance(view.seed, int) else 0, view.noise)
 
     def paint(self, styles, view):
         """float32 [C, size, size]."""

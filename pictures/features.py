@@ -16,9 +16,9 @@ import numpy as np
 
 from backend.errors import UserError
 from backend.files import naming, replacing
-from networks.config import fixed_noise, size_of
+from networks.config import size_of
 from pictures.grid import save_png, single
-from pictures.painter import at_once, random_noise
+from pictures.painter import at_once
 from weights import npz
 from weights.bounds import Budget, File, Refused
 
@@ -80,7 +80,7 @@ def write(folder, painter, names, pictures, styles_of, made):
         for i, name in enumerate(some):
             arrays = {layer: halved(layer, values[i]) for layer, values in found.items()}
             arrays |= {"w": styles[i]} | {f"noise{n}": values for n, values in enumerate(
-                noise_of(painter, seeds[i]))}
+                painter.noise_of(seeds[i]))}
             with naming(folder):
                 save_png(single(images[i]), os.path.join(folder, f"{name}.png"), made=made)
             path = os.path.join(folder, f"{name}.npz")
@@ -128,17 +128,6 @@ def halved(layer, values):
         raise UserError(f"--features: {layer} has values beyond float16's 65,504: leave it out of "
                         "--feature_layers")
     return values.astype(np.float16)
-
-
-def noise_of(painter, seed):
-    """The maps with which a Painter paints the picture of a seed."""
-    if painter.noise == "random":
-        return random_noise([seed], painter.size, painter.arch)
-    if painter.noise == "none":
-        return []
-    if painter.own_noise:
-        return [one.numpy() for one in painter.own_noise]
-    return fixed_noise(painter.size, painter.arch) if painter.noise == "const" else painter.noise
 
 
 class Features:

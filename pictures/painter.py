@@ -2,7 +2,7 @@
 import numpy as np
 
 from backend import streams
-from networks.config import noise_sides, num_layers, sizes_to, truncated_layers
+from networks.config import fixed_noise, noise_sides, num_layers, sizes_to, truncated_layers
 from weights import snapshot
 
 # Layers as in figure 3 of Karras et al. 2018, by the sizes that they paint.
@@ -135,6 +135,19 @@ class Painter:
     def styles_of(self, latents, psi=None):
         return self.shift + styles_of(self.generator, latents, self.size,
                                       self.psi if psi is None else psi, self.truncation_layers)
+
+    def noise_of(self, seed, noise=None):
+        """The maps [1, 1, h, h] with which paint() paints the picture of a seed."""
+        noise, sides = noise or self.noise, noise_sides(self.size, self.arch)
+        if noise == "none":
+            return [np.zeros((1, 1, side, side), "float32") for side in sides]
+        if noise == "random":
+            return random_noise([seed], self.size, self.arch)
+        if noise != "const":
+            return noise
+        if self.own_noise:
+            return [one.numpy() for one in self.own_noise]
+        return fixed_noise(self.size, self.arch)
 
     def paint(self, styles, seeds=None, noise=None, chunk=None):
         """NumPy styles → pictures [N, C, size, size] in about [-1, 1].

@@ -260,6 +260,29 @@ def test_it_fits_a_telephone(page):
     painted(page, "seed=0&psi=0.7&noise=const&mix=1:0-2")
 
 
+def test_a_large_picture_comes_in_full_when_the_slider_rests(chromium, painted_here):
+    """As a network of 512 would be shown by a painter that takes a third of a second."""
+    page, sides = chromium.new_page(locale="en-US"), []
+
+    def large(route):
+        route.fulfill(json=route.fetch().json() | {"size": 512})
+
+    def slow(route):
+        time.sleep(0.3)
+        route.continue_()
+
+    page.route("**/about", large)
+    page.route("**/small*place=stage*", slow)
+    page.on("request", lambda request: sides.extend(
+        re.findall(r"side=(\d+).*place=stage", request.url)))
+    page.goto(f"http://localhost:{painted_here}/")
+    end = time.monotonic() + 60
+    while "512" not in sides and time.monotonic() < end:
+        page.wait_for_timeout(100)
+    assert sides[0] == "256" and sides[-1] == "512"
+    page.close()
+
+
 @pytest.mark.parametrize("address", [
     "seed=7&psi=0.7&noise=const", "seed=4294967295&psi=-0.5&noise=none",
     "seed=3&psi=1&noise=const&mix=9:3-5,12:0&go=warm:-2.5,round:3"])
