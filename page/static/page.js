@@ -236,6 +236,10 @@ function wall() {
     button.onkeydown = (event) => { if (event.key === "m" && plain_key(event)) mix(seed); };
     button.draggable = true;
     button.ondragstart = (event) => event.dataTransfer.setData(SEED, seed);
+    button.ondrop = (event) => {
+      const other = event.dataTransfer.getData(SEED);
+      if (other && other !== seed) mix(other, { ...view, seed, mix: [] });
+    };
     return item;
   }));
   $("earlier").disabled = place === 0;
@@ -258,12 +262,13 @@ function shelve() {
   paint_waiting();
 }
 
-function mix(seed) {
+// Lends the styles of a seed to what is seen, or to `onto`.
+function mix(seed, onto = view) {
   const level = $("level").value;
   const [first, last] = level === "all" ? [0, layers() - 1] : level === "own" ?
     [$("first").value, $("last").value] : net.levels[level];
-  if (view.mix.length >= MIXES) say(t("no_mixes", { most: MIXES }), true);
-  else if (is_span(`${first}-${last}`)) change({ mix: [...view.mix, [seed, `${first}-${last}`]] });
+  if (onto.mix.length >= MIXES) say(t("no_mixes", { most: MIXES }), true);
+  else if (is_span(`${first}-${last}`)) change({ ...onto, mix: [...onto.mix, [seed, `${first}-${last}`]] });
   else say(t("no_layers", { last: layers() - 1 }), true);
 }
 

@@ -18,10 +18,11 @@ DEMO = os.path.join(ROOT, "test/golden/demo.model")
 def explored(folder, *flags, model=DEMO, path=None):
     """The port of a page, and its token or None. path: a folder with programs that stand before
     others."""
+    known = ["--directions", two_directions(folder)] if model == DEMO else []
     process = subprocess.Popen(
-        [sys.executable, os.path.join(ROOT, "explore.py"), model, "--directions",
-         two_directions(folder), "--port", "0", "--no_browser", "--steps", "60", *flags],
-        cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        [sys.executable, os.path.join(ROOT, "explore.py"), model, *known, "--port", "0",
+         "--no_browser", "--steps", "60", *flags], cwd=folder, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
         env=os.environ | ({"PATH": f"{path}{os.pathsep}{os.environ['PATH']}"} if path else {}))
     try:
         said = ""

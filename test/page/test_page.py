@@ -138,6 +138,9 @@ def test_one_is_mixed_into_another_by_dragging_keyboard_and_button(page):
     page.locator("#last").fill("2")
     page.locator("#wall li").nth(6).get_by_role("button", name="mix").click()
     painted(page, "seed=0&psi=0.7&noise=const&mix=3:0-2,4:6-7,6:1-2")
+    page.locator("#wall .show").nth(8).drag_to(page.locator("#wall .show").nth(2))
+    painted(page, "seed=2&psi=0.7&noise=const&mix=8:1-2")
+    page.locator("#undo").click()
     page.locator("#mixes button").first.click()
     painted(page, "seed=0&psi=0.7&noise=const&mix=4:6-7,6:1-2")
 

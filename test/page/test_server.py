@@ -2,6 +2,7 @@
 import contextlib
 import io
 import json
+import os
 import socket
 import threading
 import time
@@ -9,11 +10,12 @@ import zlib
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from explored import DEMO, ask, explored
 from PIL import Image
 
 from model import load
+from pictures.grid import to_pixels
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,23 @@ def test_pictures_and_styles_are_those_of_the_generator(port, G, tmp_path):
     command("generate.py", DEMO, "--w", "w.npz", "--out", "again", cwd=tmp_path)
     again = np.asarray(Image.open(next((tmp_path / "again").glob("*.png"))))
     assert np.abs(again.astype(int) - expected).max() <= 1
+
+
+def test_classes_and_noise_of_stylegan2_too(tmp_path):
+    path = os.path.join(ROOT, "test/golden/sg2_r16c.pkl")
+    G, data = load(path), io.BytesIO()
+    with explored(tmp_path, model=path) as (port, _):
+        about = json.loads(ask(port, "/about")[2])
+        assert about["labels"] == 4 and "pca1" in [one["name"] for one in about["directions"]]
+        for label in 0, 2:
+            for noise in "const", "none", "random":
+                expected = G.arrays_of(w=G.styles([5], label=label),
+                                       noise=G.painter.noise_of(5, noise))
+                found = picture(ask(port, f"/png?seed=5&label={label}&noise={noise}")[2])
+                assert np.abs(found - to_pixels(expected)[0]).max() <= 1
+        G.pictures([1], label=0)[0].save(data, "PNG")
+        assert ask(port, "/project?label=3", "POST", data.getvalue())[0] == 200
+        assert ask(port, "/project?label=4", "POST", data.getvalue())[0] == 400
 
 
 def test_the_newest_counts_and_all_are_answered(port):
