@@ -9,6 +9,7 @@ import hmac
 import io
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -165,7 +166,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def body(self, most):
         length = self.headers.get("Content-Length", "")
-        if not length.isascii() or not length.isdigit():
+        if not re.fullmatch("[0-9]{1,15}", length):
             raise Refused(411, "Content-Length: wanted the number of bytes")
         if int(length) > most:
             raise Refused(413, f"found {int(length):,} bytes, wanted at most {most:,}")
@@ -195,19 +196,23 @@ class Handler(BaseHTTPRequestHandler):
         """A picture to look at; `place` is where on the page, `client` who: the newest counts."""
         asked, view = self.asked(), self.view()
         side = asked.get("side", "")
-        side = min(int(side), 1024) if side.isascii() and side.isdigit() and side != "0" else 128
+        side = min(max(int(side), 1), 1024) if re.fullmatch("[0-9]{1,4}", side) else 128
         key = asked.get("client", "")[:40], asked.get("place", "")[:40]
         return "image/webp", self.server.studio.ask(
             key if all(key) else None, lambda: self.server.studio.small(view, side)), ()
 
     def png(self):
         view = self.view()
-        return self.download("png", "image/png", lambda: self.server.studio.png(view, self.query))
+        return self.download("png", "image/png", lambda: self.server.studio.png(view, self.said()))
 
     def npz(self):
         view = self.view()
         return self.download("npz", "application/octet-stream",
-                             lambda: self.server.studio.npz(view, self.query))
+                             lambda: self.server.studio.npz(view, self.said()))
+
+    def said(self):
+        """The address of a picture alone, to be written into its file."""
+        return "&".join(part for part in self.query.split("&") if not part.startswith("token="))
 
     def download(self, ending, kind, make):
         return kind, self.server.studio.ask(None, make), {
@@ -249,7 +254,7 @@ class Handler(BaseHTTPRequestHandler):
         frame by frame, so that others are served between. Wanted is a line for each picture's
         address, and before them one with the number of frames."""
         count, *stops = self.body(TEXT).decode(errors="replace").split("\n")
-        frames = int(count) if count.isascii() and count.isdigit() and len(count) < 5 else 0
+        frames = int(count) if re.fullmatch("[0-9]{1,4}", count) else 0
         if not 2 <= len(stops) <= STOPS or frames < 2 or frames * len(stops) > FRAMES:
             raise Refused(400, f"wanted 2 to {STOPS} pictures, 2 frames or more from each to the "
                           f"next, and at most {FRAMES} in all")

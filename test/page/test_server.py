@@ -194,7 +194,7 @@ def test_bodies_are_limited_before_they_are_read(port):
         client.sendall(f"POST /project HTTP/1.1\r\nHost: localhost:{port}\r\n"
                        "Content-Length: 99999999999\r\n\r\n".encode())
         assert b" 413 " in client.recv(100)
-    for length in "x", "-1", "1e3", "":
+    for length in "x", "-1", "1e3", "", "9" * 5000:
         with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
             client.sendall(f"POST /film HTTP/1.1\r\nHost: localhost:{port}\r\n"
                            f"Content-Length: {length}\r\n\r\n".encode())
@@ -208,6 +208,11 @@ def test_bodies_are_limited_before_they_are_read(port):
 def test_films_that_make_no_sense_are_one_line(port, body):
     status, _, said = ask(port, "/film", "POST", body)
     assert status == 400 and len(said) < 200
+
+
+def test_sides_that_make_no_sense_are_a_usual_one(port):
+    for side in "0", "00", "-3", "x", "9" * 3000, "1":
+        assert ask(port, f"/small?seed=1&side={side}")[0] == 200
 
 
 def test_two_hundred_clients_at_once_and_one_that_stops_reading(port):
