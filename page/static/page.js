@@ -68,6 +68,7 @@ function change(what, settled = true) {
 function step(from, to) {
   if (!from.length) return;
   to.push(address(view));
+  slid = null;
   view = read(from.pop());
   show();
 }
@@ -211,7 +212,8 @@ async function paint_waiting() {
     } catch (error) {
       complain(error);
       if (error instanceof TypeError) break;
-      waiting.push([image, seen]);      // too much to paint at the moment
+      if (!error.busy) continue;
+      waiting.push([image, seen]);
       await new Promise((then) => setTimeout(then, 1000));
     }
   }

@@ -5,7 +5,8 @@ const client = Math.random().toString(36).slice(2);
 async function ask(address, options) {
   const answer = await fetch(address, options);
   if (answer.status === 409) return null;               // a newer one took its place
-  if (!answer.ok) throw new Error(await answer.text());
+  if (!answer.ok)
+    throw Object.assign(new Error(await answer.text()), { busy: answer.status === 503 });
   return answer;
 }
 
