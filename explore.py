@@ -2,7 +2,7 @@
 
     python explore.py MODEL
     python explore.py MODEL --directions sample/FFHQ_80000/directions.npz
-    python explore.py MODEL --host 0.0.0.0 --token "a long secret"
+    python explore.py MODEL --host 0.0.0.0 --token new
 
 Opens a page on this machine: a wall of pictures by seed; one dragged onto another lends it its
 coarse, middle or fine styles; sliders for truncation and for the directions that directions.py
@@ -18,6 +18,7 @@ projecting). It needs the package onnx, and npm's onnxruntime-web, which is copi
 """
 import importlib
 import os
+import re
 import secrets
 import shlex
 import socket
@@ -86,7 +87,7 @@ def address(host, port, token):
     if host == HERE:
         host = "localhost"
     elif host in ("0.0.0.0", "::"):
-        host = socket.getfqdn()
+        host = socket.gethostname()
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/" + \
         (f"?token={token}" if token else "")
 
@@ -158,8 +159,7 @@ def parse_arguments(argv):
         parser.error(f"--steps: found {args.steps}, wanted 1 or more")
     if args.token == "new":
         args.token = secrets.token_urlsafe(24)
-    if args.token is not None and (len(args.token) < 16 or not args.token.replace("-", "a").replace(
-            "_", "a").isalnum() or not args.token.isascii()):
+    if args.token is not None and not re.fullmatch("[A-Za-z0-9_-]{16,}", args.token):
         parser.error("--token: wanted 16 or more letters, digits, - and _; new makes one")
     if args.host not in (HERE, "localhost", "::1") and args.token is None:
         parser.error(f"--host {args.host}: others can open the page then: type --token new too")

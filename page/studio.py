@@ -63,7 +63,7 @@ class Studio:
         self.painter, self.directions, self.steps, self.made = painter, directions, steps, made
         self.layers = num_layers(painter.size)
         self.waiting = collections.OrderedDict()        # {key: Work}
-        self.awake, self.ended = threading.Condition(), False
+        self.awake = threading.Condition()
         self.projected = {}                             # {name: Projected}
         self.projecting = collections.deque()           # of them, those that are not done
 
@@ -106,16 +106,11 @@ class Studio:
             self.awake.notify()
         return name
 
-    def stop(self):
-        with self.awake:
-            self.ended = True
-            self.awake.notify()
-
     # The painting thread -------------------------------------------------------------------------
 
     def work(self):
-        """Until stop(): what waits, the oldest first; while nothing does, projections."""
-        while not self.ended:
+        """For ever: what waits, the oldest first; while nothing does, projections."""
+        while True:
             with self.awake:
                 if not self.waiting and not self.projecting:
                     self.awake.wait(1)
@@ -148,8 +143,8 @@ class Studio:
         step = one.step + (one.styles is not None)
         if step % SHOWN == 0 or step == self.steps:
             picture, styles, noise = one.projection.result(chunk=1)
-            one.noise, one.psnr = [map_.numpy() for map_ in noise], float(psnr(picture, one.target))
-            one.styles = styles
+            one.noise = [each.numpy() for each in noise]
+            one.psnr, one.styles = float(psnr(picture, one.target)), styles
         one.step = step
 
     def styles_of(self, name):

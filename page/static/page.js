@@ -233,7 +233,6 @@ function wall() {
     const [item, wanted] = tile(address({ ...plain, seed }), name, "mix", () => mix(seed));
     waiting.push(wanted);
     const button = item.firstChild;
-    button.dataset.seed = seed;
     button.onclick = () => change({ seed, mix: [] });
     button.onkeydown = (event) => { if (event.key === "m" && plain_key(event)) mix(seed); };
     button.draggable = true;

@@ -64,7 +64,7 @@ def test_more_damage_is_a_larger_distance_and_fewer_whole_pictures(seen, way):
     found = [network.look(damaged(fake, way, share)) for share in (0, 0.2, 0.5, 1)]
     distances = [feature_metrics.frechet_distance(features, one[0]) for one in found]
     # Processors round otherwise and so train other networks: one finds a little noise 0.5 % nearer.
-    assert all(more > 0.97 * less for less, more in zip(distances, distances[1:]))
+    assert distances[1] > 0.99 * distances[0] and distances[1:] == sorted(distances[1:])
     assert distances[2] > 1.1 * distances[0] and distances[-1] > 1.5 * distances[0]
     whole = [one[2].mean() for one in found]
     assert whole == sorted(whole, reverse=True) and whole[-1] < whole[0] - 0.03 > 0.9
