@@ -42,10 +42,19 @@ class Equal(nn.Module):
         return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
 
-def blur(x):
-    kernel = torch.tensor([1.0, 2, 1], device=x.device)
-    kernel = (kernel[:, None] * kernel / 16).repeat(x.shape[1], 1, 1, 1)
-    return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+class Blur(torch.autograd.Function):
+    """[1 2 1] in both directions. It is its own gradient, which ports of StyleGAN say to PyTorch,
+    too: left to itself, that takes one convolution for each channel in R1's second derivative."""
+
+    @staticmethod
+    def forward(ctx, x):
+        kernel = torch.tensor([1.0, 2, 1], device=x.device)
+        kernel = (kernel[:, None] * kernel / 16).repeat(x.shape[1], 1, 1, 1)
+        return F.conv2d(x, kernel, padding=1, groups=x.shape[1])
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return Blur.apply(gradient)
 
 
 def lrelu(x):
@@ -101,7 +110,7 @@ class SynthesisBlock(nn.Module):
         if x is None:
             x = self.const.expand(len(w0), -1, -1, -1)
         else:
-            x = blur(self.conv0(x if self.conv0.fused else upsample(x)))
+            x = Blur.apply(self.conv0(x if self.conv0.fused else upsample(x)))
         x = self.epilogue0(x, w0, noise[0])
         return self.epilogue1(self.conv1(x), w1, noise[1])
 
@@ -149,7 +158,7 @@ class Block(nn.Module):
         self.conv1 = Equal((below, width, 3, 3), fused="down" if fused else None)
 
     def forward(self, x):
-        x = self.conv1(blur(lrelu(self.conv0(x))))
+        x = self.conv1(Blur.apply(lrelu(self.conv0(x))))
         return lrelu(x if self.conv1.fused else F.avg_pool2d(x, 2))
 
 
