@@ -337,7 +337,7 @@ def resize_picture(job):
                 data = file.read()
         with open_picture(io.BytesIO(data)) as picture:
             extent, picture = picture.size, upright(picture)
-        transparent = job.background and is_transparent(picture)
+        transparent = is_transparent(picture)
         picture = flat(picture, job.background) if job.background else picture.convert("RGBA")
         square = make_square(picture, job.fit, job.background or NOTHING)
     except UnidentifiedImageError:
@@ -383,10 +383,14 @@ def report(args, results, others, target, sizes):
         print(f"  no pictures that can be read: {by_ending(others)}")
     odd = [(name, "unreadable", outcome.reason) for name, outcome in results.items()
            if outcome.kind == "unreadable"]
-    odd += oddities.find({name: outcome.traits for name, outcome in results.items()
-                          if outcome.traits})
+    read = {name: outcome.traits for name, outcome in results.items() if outcome.traits}
+    odd += oddities.find(read, args.alpha)
     for line in oddities.lines(odd, args.fit):
         print(f"  {line}")
+    padded = {name for name, found, _ in odd if found == "not square" and args.fit == "pad"}
+    if args.alpha and read and not padded and not any(each.transparent for each in read.values()):
+        print(f"  none of {counted(len(read), 'picture')} has anything transparent in it: without "
+              "--alpha, and without --channels 4 of train.py, they train quicker")
     if args.report:
         with naming(args.report):
             oddities.write(args.report, odd)

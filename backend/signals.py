@@ -121,6 +121,7 @@ def start_worker(parent):
     """At the start of a process that helps another: it leaves the signals of a terminal to its
     parent, and dies with it."""
     os.setpgrp()                            # a group of its own gets none of them
+    signal.signal(signal.SIGINT, signal.SIG_IGN)        # nor one that came before
     signal.signal(signal.SIGTERM, signal.SIG_DFL)       # its parent may ignore and block it
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     set_parent_death_signal = 1
@@ -170,10 +171,22 @@ def results(executor, function, items, chunksize):
     waiting, chunks = collections.deque(), iter(range(0, len(items), chunksize))
     while True:
         for i in itertools.islice(chunks, AHEAD - len(waiting)):    # not all: results take memory
-            waiting.append(executor.submit(call_with_each, function, items[i:i + chunksize]))
+            with without_interrupt():       # which a helper that starts here would print
+                waiting.append(executor.submit(call_with_each, function, items[i:i + chunksize]))
         if not waiting:
             return
         yield from waiting.popleft().result()
+
+
+@contextlib.contextmanager
+def without_interrupt():
+    """Ctrl-C comes after the block, and processes that start in it do not get it until
+    `start_worker`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def call_with_each(function, items):

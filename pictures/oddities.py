@@ -3,6 +3,7 @@ nothing."""
 import csv
 import hashlib
 import io
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -13,12 +14,20 @@ EMPTY = 2.0                     # standard deviation, of 255, of a picture that 
 HEADER = ["file", "found", "detail"]
 
 
+class Traits(NamedTuple):
+    extent: tuple               # (width, height) as it lies there
+    of_bytes: bytes             # digests
+    of_pixels: bytes
+    spread: float               # standard deviation of what is used
+    transparent: bool
+
+
 def traits(data, extent, picture, square, transparent):
-    """What `find` compares. data: the bytes of a file; extent: (width, height) as it lies there;
-    picture, square: RGB or RGBA, whole and as it is used; transparent: whether that was lost."""
+    """Traits. data: the bytes of a file; picture, square: RGB or RGBA, whole and as it is used;
+    transparent: whether something in it was, before."""
     spread = float(np.asarray(square.resize((32, 32), Image.BOX)).std((0, 1)).max())
-    return (extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()), spread,
-            transparent)
+    return Traits(extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()),
+                  spread, transparent)
 
 
 def digest(*parts):
@@ -28,13 +37,14 @@ def digest(*parts):
     return whole.digest()
 
 
-def find(traits_by_name):
-    """[(name, what was found, more of it)], in the order of {name: traits}."""
+def find(traits_by_name, alpha):
+    """[(name, what was found, more of it)], in the order of {name: Traits}. alpha: whether what is
+    transparent was kept."""
     odd, by_bytes, by_pixels = [], {}, {}
     for name, (extent, of_bytes, of_pixels, spread, transparent) in traits_by_name.items():
         if extent[0] != extent[1]:
             odd.append((name, "not square", "{}x{}".format(*extent)))
-        if transparent:
+        if transparent and not alpha:
             odd.append((name, "transparent", "over the background"))
         same_pixels = by_pixels.setdefault(of_pixels, name)
         if by_bytes.setdefault(of_bytes, name) != name:

@@ -118,11 +118,15 @@ def test_resize_says_what_is_lost_and_pads_with_nothing(tmp_path):
     assert Image.open(tmp_path / "photos/16/wide.png").mode == "RGB"
     _, said, _ = command("resize.py", "photos", "--fit", "pad", "--max_size", 16, "--alpha",
                          "--force", cwd=tmp_path)
-    assert "--alpha keeps" not in said
+    assert "--alpha keeps" not in said and "none of" not in said
     with Image.open(tmp_path / "photos/16/wide.png") as wide:
         assert wide.getpixel((8, 0))[3] == 0 and wide.getpixel((8, 8))[3] > 100
     with Image.open(tmp_path / "photos/16/opaque.png") as opaque:
         assert opaque.getchannel("A").getextrema() == (255, 255)
+    (tmp_path / "photos/wide.png").unlink()
+    _, said, _ = command("resize.py", "photos", "--max_size", 16, "--alpha", "--force",
+                         cwd=tmp_path)
+    assert "none of 1 picture has anything transparent in it" in said
     code, _, said = command("resize.py", "photos", "--alpha", "--background", "red", cwd=tmp_path,
                             check=False)
     assert code == 2 and "--background: nothing is behind" in said

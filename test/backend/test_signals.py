@@ -100,3 +100,16 @@ def test_a_command_that_was_started_with_nohup_outlives_its_terminal():
     code, lines = compiling(signal.SIGHUP, preexec_fn=lambda: signal.signal(signal.SIGHUP,
                                                                             signal.SIG_IGN))
     assert code == 0 and lines == ["compiling", "compiled", "goes on"]
+
+
+def test_ctrl_c_while_helpers_start_is_one_word():
+    code = ("import os, signal, sys, threading\nsys.path.insert(0, sys.argv[1])\n"
+            "from backend.signals import helpers\nfrom cli import run\n"
+            "def main():\n"
+            "    with helpers(3) as each:\n"
+            "        threading.Timer(0.1, os.killpg, (0, signal.SIGINT)).start()\n"
+            "        list(each(abs, [0] * 3000, 1))\n"
+            "if __name__ == '__main__':\n    run(main)\n")
+    result = subprocess.run([sys.executable, "-c", code, ROOT], start_new_session=True,
+                            capture_output=True, text=True, timeout=60)
+    assert (result.returncode, result.stderr) == (130, "\nstopped\n")
