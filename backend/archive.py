@@ -24,6 +24,7 @@ STORED, DEFLATED = 0, 8
 LOCAL, ENTRY, END = "<4s5H3L2H", "<4s6H3L5H2L", "<4s4H2LH"
 END64, LOCATOR64 = "<4sQ2H2L4Q", "<4sLQL"
 NEEDED, NEEDED64, UTF8 = 20, 45, 1 << 11
+UNIX = 3, 19                    # macOS is the second, and calls itself the first, too
 DATE = 1 << 5 | 1               # 1980-01-01, so that the same pictures make the same file
 ROW = struct.Struct("<3QLH")    # of a member: where it is, its bytes packed and not, CRC, method
 ENCRYPTED = 0xffff              # in place of a method
@@ -138,7 +139,7 @@ def entries(file, path):
             buffer, at, length = buffer[at:] + more, 0, length - len(more)
         if len(buffer) - at < size or buffer[at:at + 4] != b"PK\1\2":
             raise damaged
-        (_, _, _, flags, method, _, _, crc, packed, unpacked, named, extra, comment, _, _, _,
+        (_, made_by, _, flags, method, _, _, crc, packed, unpacked, named, extra, comment, _, _, _,
          where) = struct.unpack_from(ENTRY, buffer, at)
         name = buffer[at + size:at + size + named]
         if 0xffffffff in (packed, unpacked, where):
@@ -147,8 +148,20 @@ def entries(file, path):
         at += size + named + extra + comment
         if at > len(buffer) or where >= 1 << 62:
             raise damaged
-        yield (name.decode("utf-8" if flags & UTF8 else "cp437", "surrogateescape"),
+        yield (spoken(name, flags, made_by >> 8),
                (where + shift, packed, unpacked, crc, ENCRYPTED if flags & 1 else method))
+
+
+def spoken(name, flags, host):
+    """A name as text; host: the kind of system that wrote it. Many programs do not say that it is
+    UTF-8, as it is from Unix and macOS, and Windows writes it in the code page of its language: of
+    these, Chinese (GB 2312, whose bytes come in pairs that Western names hardly have) can be told
+    apart, the rest is what the format says, code page 437."""
+    if flags & UTF8:
+        return name.decode("utf-8", "surrogateescape")
+    with contextlib.suppress(UnicodeDecodeError):
+        return name.decode("utf-8" if host in UNIX else "gb2312")
+    return name.decode("cp437")
 
 
 def large_numbers(extra, *numbers):

@@ -58,6 +58,21 @@ def test_what_the_standard_library_writes_is_read(tmp_path, packing):
     assert read_all(str(tmp_path / "y.zip")) == files
 
 
+@pytest.mark.parametrize("name, encoding, host", [
+    ("猫/一.png", "gbk", 0), ("猫/一.png", "utf-8", 3), ("Kätzchen/ñandú.png", "cp437", 0),
+    ("señor/é.png", "utf-8", 3), ("ü.png", "cp437", 3), ("8/a.png", "ascii", 0)])
+def test_names_are_read_that_do_not_say_how_they_are_written(tmp_path, name, encoding, host):
+    class Silent(zipfile.ZipInfo):
+        def _encodeFilenameFlags(self):                 # as Windows and macOS do
+            return name.encode(encoding), 0
+
+    silent = Silent(name)
+    silent.create_system = host
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as file:
+        file.writestr(silent, b"of a picture")
+    assert read_all(str(tmp_path / "x.zip")) == {name: b"of a picture"}
+
+
 @pytest.mark.parametrize("count", [0, 3, 70000])        # beyond 65,535 a zip has other records
 def test_what_is_written_the_standard_library_reads(tmp_path, count):
     path, names = str(tmp_path / "x.zip"), [f"8/ü{i}.png" for i in range(count)]
