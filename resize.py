@@ -340,6 +340,7 @@ def resize_picture(job):
         transparent = is_transparent(picture)
         picture = flat(picture, job.background) if job.background else picture.convert("RGBA")
         square = make_square(picture, job.fit, job.background or NOTHING)
+        transparent = transparent or is_transparent(square)     # where it was padded
     except UnidentifiedImageError:
         return Outcome("unreadable", "not a picture, or a damaged one" if data else "empty")
     except Image.DecompressionBombError:
@@ -387,8 +388,7 @@ def report(args, results, others, target, sizes):
     odd += oddities.find(read, args.alpha)
     for line in oddities.lines(odd, args.fit):
         print(f"  {line}")
-    padded = {name for name, found, _ in odd if found == "not square" and args.fit == "pad"}
-    if args.alpha and read and not padded and not any(each.transparent for each in read.values()):
+    if args.alpha and read and not any(each.transparent for each in read.values()):
         print(f"  none of {counted(len(read), 'picture')} has anything transparent in it: without "
               "--alpha, and without --channels 4 of train.py, they train quicker")
     if args.report:

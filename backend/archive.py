@@ -148,11 +148,11 @@ def entries(file, path):
         at += size + named + extra + comment
         if at > len(buffer) or where >= 1 << 62:
             raise damaged
-        yield (spoken(name, flags, made_by >> 8),
+        yield (decoded(name, flags, made_by >> 8),
                (where + shift, packed, unpacked, crc, ENCRYPTED if flags & 1 else method))
 
 
-def spoken(name, flags, host):
+def decoded(name, flags, host):
     """A name as text; host: the kind of system that wrote it. Many programs do not say that it is
     UTF-8, as it is from Unix and macOS, and Windows writes it in the code page of its language: of
     these, Chinese (GB 2312, whose bytes come in pairs that Western names hardly have) can be told

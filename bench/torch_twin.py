@@ -44,7 +44,7 @@ class Equal(nn.Module):
 
 class Blur(torch.autograd.Function):
     """[1 2 1] in both directions. It is its own gradient, which ports of StyleGAN say to PyTorch,
-    too: left to itself, that takes one convolution for each channel in R1's second derivative."""
+    too, for it is slow at a depthwise convolution's second derivative, which R1 takes."""
 
     @staticmethod
     def forward(ctx, x):

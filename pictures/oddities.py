@@ -24,7 +24,7 @@ class Traits(NamedTuple):
 
 def traits(data, extent, picture, square, transparent):
     """Traits. data: the bytes of a file; picture, square: RGB or RGBA, whole and as it is used;
-    transparent: whether something in it was, before."""
+    transparent: whether something in it is, or was."""
     spread = float(np.asarray(square.resize((32, 32), Image.BOX)).std((0, 1)).max())
     return Traits(extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()),
                   spread, transparent)
