@@ -31,6 +31,7 @@ ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
 CUDA_OPERATORS = ("cub_ops", "cublas_ops", "cudnn_ops", "curand_ops")
 SETTINGS = {"use_mkl": "0", "use_mpi": "0", "use_nccl": "0", "use_cutt": "0", "use_cutlass": "0",
             "cache_name": "stylegan1", "log_silent": os.environ.get("log_silent", "1")}
+CRASHES = signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGQUIT
 
 
 def bring_up(device, conv, cuda_home=None):
@@ -53,7 +54,7 @@ def bring_up(device, conv, cuda_home=None):
     where |= threads.settings()
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     let_sigterm_through()
-    with environment(SETTINGS | where), announced(use_cuda):
+    with environment(SETTINGS | where), announced(use_cuda), crashes_left_alone():
         jt = import_jittor(use_cuda)
         operators = cuda_operators = None
         if use_cuda:
@@ -137,6 +138,19 @@ def environment(settings):
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextlib.contextmanager
+def crashes_left_alone():
+    """Inside, Jittor is imported. Its handlers of a crash end the program as if all were well, so
+    that it dies of what comes then, somewhere else, or has exit code 1."""
+    libc, before = ctypes.CDLL(None), {}
+    for number in CRASHES:
+        before[number] = ctypes.create_string_buffer(256)       # a struct sigaction, 152 bytes
+        libc.sigaction(number, None, before[number])            # Python cannot ask for those of C
+    yield
+    for number, action in before.items():
+        libc.sigaction(number, action, None)
 
 
 @contextlib.contextmanager
