@@ -16,51 +16,25 @@ to be odd: pictures that are not square, that are there twice, or that show next
 those that it read.
 """
 import contextlib
-import io
 import os
 import shlex
 import statistics
 import sys
-from typing import NamedTuple, Optional
 
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor
 from tqdm import tqdm
 
 from backend import archive, labels
 from backend.errors import UserError, counted
-from backend.files import make_folder, naming, remove_leftovers, replacing, scratch_folder
-from backend.pixels import flat, is_transparent
+from backend.files import make_folder, naming, remove_leftovers, scratch_folder
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
 from dataset import PICTURES, available_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import finding, labelling, oddities
-from pictures.grid import png
-from pictures.reading import make_square, open_picture, upright
-
-NOTHING = (0, 0, 0, 0)          # a colour that is not seen
-
-
-class Job(NamedTuple):
-    """paths: files to be written, or names in an archive where `scratch` is None."""
-
-    file: object                # a path, or a Member of an archive
-    sizes: list
-    paths: list
-    missing: list
-    fit: str
-    background: Optional[tuple]     # None: what is transparent stays so
-    scratch: Optional[str]
-
-
-class Outcome(NamedTuple):
-    """kind: "written", "present", "unreadable" or "unwritten"."""
-
-    kind: str
-    reason: Optional[str] = None
-    traits: Optional[tuple] = None  # see pictures/oddities.py
-    pngs: tuple = ()            # for an archive
+from pictures.reading import open_picture
+from pictures.resizing import Job, Outcome, resize_picture
 
 
 def main():
@@ -325,46 +299,6 @@ def check_kind(jobs, alpha):
             if (picture.mode == "RGBA") != alpha:
                 raise UserError(f"{folder}: holds pictures made with{'out' * alpha} --alpha: type "
                                 "--force to make them anew, or write with --zip")
-
-
-def resize_picture(job):
-    """A Job's Outcome."""
-    try:
-        if isinstance(job.file, archive.Member):
-            data = job.file.read()
-        else:
-            with open(job.file, "rb") as file:
-                data = file.read()
-        with open_picture(io.BytesIO(data)) as picture:
-            extent, picture = picture.size, upright(picture)
-        transparent = is_transparent(picture)
-        picture = flat(picture, job.background) if job.background else picture.convert("RGBA")
-        square = make_square(picture, job.fit, job.background or NOTHING)
-        transparent = transparent or is_transparent(square)     # where it was padded
-    except UnidentifiedImageError:
-        return Outcome("unreadable", "not a picture, or a damaged one" if data else "empty")
-    except Image.DecompressionBombError:
-        return Outcome("unreadable", f"more than {2 * Image.MAX_IMAGE_PIXELS:,} pixels: make it "
-                       "smaller first")
-    except OSError as error:
-        return Outcome("unreadable", error.strerror or str(error))
-    except Exception as error:          # Pillow raises many kinds for broken files
-        return Outcome("unreadable", f"{type(error).__name__}: {error}")
-    traits, pngs = oddities.traits(data, extent, picture, square, transparent), []
-    for size, target, needed in zip(job.sizes, job.paths, job.missing):
-        # Each size from the one above it: the same filter at a fraction of the cost. Pillow gives
-        # what is transparent no say.
-        square = square.resize((size, size), Image.LANCZOS)
-        if not needed:
-            continue
-        pngs.append(png(square))
-        if job.scratch:
-            try:
-                with replacing(target, job.scratch) as file:
-                    file.write(pngs.pop())
-            except OSError as error:
-                return Outcome("unwritten", f"{target}: {error.strerror}", traits)
-    return Outcome("written" if any(job.missing) else "present", None, traits, tuple(pngs))
 
 
 def report(args, results, others, target, sizes):

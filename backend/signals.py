@@ -50,10 +50,12 @@ def shielded():
     def take():
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         ready.set()
-        while not started.is_set():
-            if found := signal.sigtimedwait(set(WHILE_JITTOR_STARTS) - ignored, 0.2):
+        # Not sigtimedwait: where a compiler ends (SIGCHLD) in the moment in which its time is up,
+        # Python says that some signal came, of which all is made up.
+        while not started.wait(0.1):
+            if found := signal.sigpending() & set(WHILE_JITTOR_STARTS) - ignored:
                 say("stopped")
-                os._exit(128 + found.si_signo)
+                os._exit(128 + min(found))
         if not _taker:
             return
         # A command that was started with nohup outlives its terminal.

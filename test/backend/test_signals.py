@@ -96,6 +96,18 @@ def test_ctrl_c_while_jittor_starts_is_one_word():
     assert code == 130 and lines == ["starting", "", "stopped"]
 
 
+def test_compilers_that_end_while_jittor_starts_do_not_stop_it():
+    code = COMPILES.format(handle="", inside="""signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])      # the other thread gets them
+    print('starting', flush=True); time.sleep(5); print('started', flush=True); sys.exit()""")
+    process = subprocess.Popen([sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE,
+                               stderr=subprocess.STDOUT, text=True)
+    assert process.stdout.readline() == "starting\n"
+    while process.poll() is None:
+        process.send_signal(signal.SIGCHLD)
+    assert (process.returncode, process.stdout.read()) == (0, "started\n")
+
+
 def test_a_command_that_was_started_with_nohup_outlives_its_terminal():
     code, lines = compiling(signal.SIGHUP, preexec_fn=lambda: signal.signal(signal.SIGHUP,
                                                                             signal.SIG_IGN))

@@ -163,7 +163,7 @@ def pictures():
     from PIL import Image
 
     import dataset
-    import resize
+    from pictures import resizing
     pixels = np.random.RandomState(0).randint(0, 256, (64, 64, 3), np.uint8)
     files = []
     for mode, ending in (("RGB", "png"), ("P", "png"), ("RGBA", "png"), ("RGB", "jpg"),
@@ -173,7 +173,7 @@ def pictures():
         files.append((f"{mode}.{ending}", data.getvalue()))
 
     def read(path):
-        outcome = resize.resize_picture(resize.Job(
+        outcome = resizing.resize_picture(resizing.Job(
             path, [16, 8], ["16.png", "8.png"], [True, True], "crop", (255, 255, 255), "."))
         if outcome.kind != "written":
             raise UserError(outcome.reason)
@@ -188,8 +188,7 @@ def archives():
     from PIL import Image
 
     import dataset
-    import resize
-    from pictures import finding
+    from pictures import finding, resizing
     files = []
     for name, packing in ("stored.zip", zipfile.ZIP_STORED), ("packed.zip", zipfile.ZIP_DEFLATED):
         data = io.BytesIO()
@@ -208,8 +207,8 @@ def archives():
             folder.check()
             dataset.load_batch(folder.files(range(4), 0), [False] * 4, size, 3)
         for file in finding.find_archived(path)[0].values():
-            resize.resize_picture(resize.Job(file, [8], ["8.png"], [True], "crop",
-                                             (255, 255, 255), None))
+            resizing.resize_picture(resizing.Job(file, [8], ["8.png"], [True], "crop",
+                                                 (255, 255, 255), None))
     return read, files
 
 
