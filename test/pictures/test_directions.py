@@ -14,6 +14,7 @@ from directions import with_own_names
 from model import StyledGenerator
 from networks.config import ModelConfig
 from pictures import directions, styles_file
+from pictures.flags import is_way, parse_arguments
 from pictures.painter import Painter
 from pictures.search import Search
 from weights import snapshot
@@ -235,14 +236,14 @@ def test_other_directions_never_take_the_place_of_these(found):
 
 def test_one_amount_is_no_way_and_needs_no_more_room():
     """A thousand pictures of their own, and a film through them, are not one large file."""
-    args = generate.parse_arguments(["x.model", "--direction", "a.npz:b", "--amount", "-2",
-                                     "--seeds", "0-999"])
+    args = parse_arguments(["x.model", "--direction", "a.npz:b", "--amount", "-2",
+                            "--seeds", "0-999"])
     args.figures = ()
     generate.check_extent(args, 1024, 0, None)
-    args = generate.parse_arguments(["x.model", "--direction", "a.npz:b", "--film", "gif",
-                                     "--seeds", "0-4"])
+    args = parse_arguments(["x.model", "--direction", "a.npz:b", "--film", "gif",
+                            "--seeds", "0-4"])
     args.figures = ()
-    assert generate.is_way(args)
+    assert is_way(args)
     generate.check_extent(args, 1024, 0, None)
     with pytest.raises(UserError, match="5,000 pictures"):
         generate.check_extent(args, 1024, 0, {"w": np.zeros((5000, 1, 1))})
