@@ -148,9 +148,11 @@ def crashes_left_alone():
     for number in CRASHES:
         before[number] = ctypes.create_string_buffer(256)       # a struct sigaction, 152 bytes
         libc.sigaction(number, None, before[number])            # Python cannot ask for those of C
-    yield
-    for number, action in before.items():
-        libc.sigaction(number, action, None)
+    try:
+        yield
+    finally:
+        for number, action in before.items():
+            libc.sigaction(number, action, None)
 
 
 @contextlib.contextmanager

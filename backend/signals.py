@@ -47,15 +47,18 @@ def shielded():
     ignored = {number for number in SIGNALS if signal.getsignal(number) == signal.SIG_IGN}
     ready, started = threading.Event(), threading.Event()
 
+    def stop_if_asked():
+        if found := signal.sigpending() & set(WHILE_JITTOR_STARTS) - ignored:
+            say("stopped")
+            os._exit(128 + min(found))
+
     def take():
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         ready.set()
         # Not sigtimedwait: where a compiler ends (SIGCHLD) in the moment in which its time is up,
         # Python says that some signal came, of which all is made up.
         while not started.wait(0.1):
-            if found := signal.sigpending() & set(WHILE_JITTOR_STARTS) - ignored:
-                say("stopped")
-                os._exit(128 + min(found))
+            stop_if_asked()
         if not _taker:
             return
         # A command that was started with nohup outlives its terminal.
@@ -72,10 +75,12 @@ def shielded():
     try:
         yield
     finally:
+        stop_if_asked()
         resource_tracker.ensure_running()       # later it would undo what comes now
         end_idle_threads()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         if all_threads_block():
+            stop_if_asked()                     # what waits is lost where it is ignored anew
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
         else:

@@ -15,7 +15,7 @@ FPS = 24
 MOST_FRAMES, MOST_PSI, MOST_AMOUNT = 10_000, 100, 100
 
 
-def parse_arguments(argv, description=None):
+def parse_arguments(argv, description):
     """What was typed, as argparse has it, where it goes together; else one line and exit code 2."""
     parser = Parser(description=description)
     parser.add_argument("checkpoint", help="a .model file that train.py wrote, or other weights")

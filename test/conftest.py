@@ -1,5 +1,6 @@
 """Real pictures for the tests: symbols, rendered and resized by the project's own commands."""
 import contextlib
+import faulthandler
 import os
 import signal
 import subprocess
@@ -21,6 +22,13 @@ signals.shielded = contextlib.nullcontext
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 without_gpu = pytest.mark.skipif(bool(cuda.driver()[1]), reason="there is a GPU")
+
+
+def pytest_configure(config):
+    """Where the tests' own process dies, `make test` shows what of this file is not pytest's."""
+    folder = config.rootpath / ".pytest_cache"
+    folder.mkdir(exist_ok=True)
+    faulthandler.enable(open(folder / "crash", "w"))
 
 
 def command(*arguments, cwd, check=True, timeout=600):

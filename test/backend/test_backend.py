@@ -104,10 +104,10 @@ def test_ctrl_c_and_dying_children_are_left_to_python():
     assert signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL
 
 
-def test_a_crash_is_one_and_says_where():
+def test_a_crash_is_one_and_says_where(tmp_path):
     code = "import faulthandler, ctypes; faulthandler.enable(); import backend; backend.jt\n" \
            "def read_nothing(): ctypes.string_at(0)\nread_nothing()"
-    status, _, error = command("-c", code, cwd=ROOT, check=False)
+    status, _, error = command("-c", code, cwd=tmp_path, check=False)
     assert status == -signal.SIGSEGV and "Segmentation fault" in error and "read_nothing" in error
 
 

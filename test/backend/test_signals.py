@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from conftest import ROOT
@@ -96,15 +97,25 @@ def test_ctrl_c_while_jittor_starts_is_one_word():
     assert code == 130 and lines == ["starting", "", "stopped"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP])
+def test_a_signal_in_the_last_moment_of_starting_is_not_lost(number):
+    code = COMPILES.format(handle="signals.handle_with(receive)",
+                           inside=f"os.kill(os.getpid(), {number:d})")
+    result = subprocess.run([sys.executable, "-c", code, ROOT], capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (128 + number, "\nstopped\n")
+
+
 def test_compilers_that_end_while_jittor_starts_do_not_stop_it():
     code = COMPILES.format(handle="", inside="""signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])      # the other thread gets them
-    print('starting', flush=True); time.sleep(5); print('started', flush=True); sys.exit()""")
+    print('starting', flush=True); time.sleep(2); print('started', flush=True); sys.exit()""")
     process = subprocess.Popen([sys.executable, "-c", code, ROOT], stdout=subprocess.PIPE,
                                stderr=subprocess.STDOUT, text=True)
     assert process.stdout.readline() == "starting\n"
-    while process.poll() is None:
+    end = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < end:
         process.send_signal(signal.SIGCHLD)
+    process.kill()
     assert (process.returncode, process.stdout.read()) == (0, "started\n")
 
 

@@ -237,11 +237,11 @@ def test_other_directions_never_take_the_place_of_these(found):
 def test_one_amount_is_no_way_and_needs_no_more_room():
     """A thousand pictures of their own, and a film through them, are not one large file."""
     args = parse_arguments(["x.model", "--direction", "a.npz:b", "--amount", "-2",
-                            "--seeds", "0-999"])
+                            "--seeds", "0-999"], "")
     args.figures = ()
     generate.check_extent(args, 1024, 0, None)
     args = parse_arguments(["x.model", "--direction", "a.npz:b", "--film", "gif",
-                            "--seeds", "0-4"])
+                            "--seeds", "0-4"], "")
     args.figures = ()
     assert is_way(args)
     generate.check_extent(args, 1024, 0, None)

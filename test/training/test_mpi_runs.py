@@ -326,4 +326,4 @@ def test_a_limit_of_time_stops_all_at_the_same_iteration(symbols, tmp_path):
         *([symbols, *TINY, "--max_size", 8, "--name", "x", "--max_minutes", minutes]
           for minutes in (0.1, 60)), cwd=tmp_path))
     assert code == 0 and "Stopped at" in output, errors
-    goes_on(symbols, tmp_path)          # at the very beginning, where the machine is busy
+    goes_on(symbols, tmp_path)          # from 0 images, where the machine is busy
