@@ -1,5 +1,6 @@
 """The PyTorch twin that bench/ measures against computes what our networks compute."""
 import dataclasses
+import types
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from weights import snapshot
 
 torch = pytest.importorskip("torch")
 from bench import torch_twin2  # noqa: E402
-from bench.torch_twin import Twin  # noqa: E402
+from bench.torch_twin import Blur, Twin  # noqa: E402
 
 CONFIG = config.ModelConfig(size=16, latent=16, fmap_max=24)
 
@@ -45,6 +46,25 @@ def test_the_twin_paints_and_scores_as_ours_do(fused, alpha):
         found_scores = twin.D(torch.from_numpy(images), alpha).numpy()
     assert np.abs(found - images).max() < 1e-5 * np.abs(images).max()
     assert np.abs(found_scores - scores).max() < 1e-5 * np.abs(scores).max()
+
+
+@pytest.mark.parametrize("function, options", [
+    (Blur, ()), (torch_twin2.Filter, (2, 1, 4.0, 1)), (torch_twin2.Filter, (1, 1, 4.0, 1)),
+    (torch_twin2.Filter, (2, 2, 1.0, 1)), (torch_twin2.Filter, (1, 1, 1.0, 2))])
+def test_the_gradients_of_its_filters_are_those_that_pytorch_finds(function, options):
+    x = torch.from_numpy(np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype("float32"))
+    weight = torch.arange(1.0, 9)
+
+    def derivatives(f):
+        own = x.clone().requires_grad_()
+        y = f(own * weight)
+        first, = torch.autograd.grad((y ** 3).sum(), own, create_graph=True)
+        return y, first, *torch.autograd.grad((first ** 2).sum(), own)
+
+    said = derivatives(lambda x: function.apply(x, *options))
+    found = derivatives(lambda x: function.forward(types.SimpleNamespace(), x, *options))
+    for one, other in zip(said, found):
+        assert (one - other).abs().max() < 1e-5 * other.abs().max()
 
 
 def test_a_run_of_the_twin_is_a_file_of_ours(symbols, tmp_path):
