@@ -5,7 +5,7 @@ import re
 
 import numpy as np
 import pytest
-from conftest import command
+from conftest import ROOT, command
 from PIL import Image
 
 from backend.errors import UserError
@@ -56,18 +56,27 @@ def test_the_same_seed_gives_the_same_network(cats, tmp_path):
     assert all((first[1][name] == second[1][name]).all() for name in first[1])
 
 
+@pytest.fixture(scope="module")
+def unseen(tmp_path_factory):
+    """800 cats of 64×64 that the network of docs/runs/recipe has not seen, and what it says of the
+    first half."""
+    root = tmp_path_factory.mktemp("unseen")
+    command("avatars.py", root / "64", "--count", 800, "--seed", 1, cwd=root)
+    network = attributes.Attributes(os.path.join(ROOT, "docs/runs/recipe/attributes64.npz"))
+    pictures = np.stack([np.asarray(Image.open(root / "64" / f"{i:06d}.png")).transpose(2, 0, 1)
+                         for i in range(800)])
+    return network, pictures[400:], network.look(pictures[:400])[0]
+
+
 @pytest.mark.parametrize("way", lessons.DAMAGES, ids=lambda way: way.__name__)
-def test_more_damage_is_a_larger_distance_and_fewer_whole_pictures(seen, way):
-    network, pictures = seen
-    real, fake = pictures[:600], pictures[600:]
-    features = network.look(real)[0]
-    found = [network.look(damaged(fake, way, share)) for share in (0, 0.2, 0.5, 1)]
-    distances = [feature_metrics.frechet_distance(features, one[0]) for one in found]
-    # Processors round otherwise and so train other networks: one finds a little noise 0.5 % nearer.
-    assert distances[1] > 0.99 * distances[0] and distances[1:] == sorted(distances[1:])
-    assert distances[2] > 1.1 * distances[0] and distances[-1] > 1.5 * distances[0]
+def test_more_damage_is_a_larger_distance_and_fewer_whole_pictures(unseen, way):
+    network, pictures, real = unseen
+    found = [network.look(damaged(pictures, way, share)) for share in (0, 0.2, 0.5, 1)]
+    distances = [feature_metrics.frechet_distance(real, one[0]) for one in found]
+    assert distances == sorted(distances)
+    assert distances[1] > 1.1 * distances[0] and distances[-1] > 2 * distances[0]
     whole = [one[2].mean() for one in found]
-    assert whole == sorted(whole, reverse=True) and whole[-1] < whole[0] - 0.03 > 0.9
+    assert whole == sorted(whole, reverse=True) and whole[1] < whole[0] - 0.03 > 0.9
 
 
 def test_missing_parts_and_repeated_pictures_are_seen(seen):
