@@ -260,8 +260,9 @@ def gone(pids):
 
 
 def goes_on(symbols, folder):
-    """Resumes with one process, and finishes; how many images the others had seen."""
+    """Resumes with one process, and finishes."""
     header, _, _ = runs.load_resume(str(folder / "checkpoint"), "x")
+    assert header["images_seen"] > 0
     code, output, errors = train(1, symbols, "--name", "x", "--resume", "--kimg",
                                  header["images_seen"] / 1000 + 0.016, cwd=folder)
     assert code == 0 and "Finished." in output, errors
@@ -281,7 +282,7 @@ def test_pictures_that_vanish_for_one_process_end_the_run_saved(symbols, tmp_pat
     code, _, errors = finish(process)
     assert code == 2 and errors.count("error: ") == 1, errors
     assert f"can be read: {other}/8/" in errors and "(process 1 of 2" in errors
-    assert goes_on(symbols, tmp_path) > 0
+    goes_on(symbols, tmp_path)
 
 
 @needs_mpirun
@@ -293,7 +294,7 @@ def test_a_killed_process_ends_the_run_within_a_minute(symbols, tmp_path, rank):
         process.communicate(timeout=60)
         assert process.returncode != 0 and gone(pids.values())
         print(f"ended {time.monotonic() - began:.1f} s after kill -9 of process {rank}")
-    assert goes_on(symbols, tmp_path) > 0
+    goes_on(symbols, tmp_path)
 
 
 @needs_mpirun
@@ -316,14 +317,15 @@ def test_after_a_signal_that_kills_mpirun_the_run_can_go_on(symbols, tmp_path):
         process.terminate()
         process.communicate(timeout=60)
         assert gone(pids.values())
-    assert goes_on(symbols, tmp_path) > 0
+    goes_on(symbols, tmp_path)
 
 
 @needs_mpirun
 def test_a_limit_of_time_stops_all_at_the_same_iteration(symbols, tmp_path):
-    """Their clocks differ: the second process is told an hour, the first six seconds."""
+    """Their clocks differ: the second process is told an hour, the first twenty seconds, in which a
+    busy machine makes an iteration, too."""
     code, output, errors = finish(start_each(
         *([symbols, *TINY, "--max_size", 8, "--name", "x", "--max_minutes", minutes]
-          for minutes in (0.1, 60)), cwd=tmp_path))
+          for minutes in (1 / 3, 60)), cwd=tmp_path))
     assert code == 0 and "Stopped at" in output, errors
-    goes_on(symbols, tmp_path)          # from 0 images, where the machine is busy
+    goes_on(symbols, tmp_path)
