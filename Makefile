@@ -14,8 +14,8 @@ DEMO = --preset small --max_size 32 --fmap_base 256 --loss relativistic --gamma 
 
 demo: .venv/installed-demo
 	@echo "1. Data: cats, of parts that David Revoy drew (CC BY 4.0)"
-	@test -d data/demo_cats/8 || $(PYTHON_IN_VENV) avatars.py data/demo_cats/32 --count 5000
-	@test -d data/demo_cats/8 || $(PYTHON_IN_VENV) resize.py data/demo_cats/32 --min_size 8
+	@$(PYTHON_IN_VENV) avatars.py data/demo_cats/32 --count 5000
+	@$(PYTHON_IN_VENV) resize.py data/demo_cats/32 --min_size 8
 	@echo "2. Training: 8 → 16 → 32, about five minutes on two cores"
 	@$(PYTHON_IN_VENV) train.py data/demo_cats $(if $(wildcard checkpoint/demo_cats_resume.model),--resume,$(DEMO))
 	@echo "3. Grids"
@@ -60,10 +60,14 @@ test-cuda-emulated: .venv/installed-dev
 clean-demo:
 	rm -rf data/demo_cats sample/demo_cats checkpoint/demo_cats_*.model
 
-.venv/installed-demo: requirements-demo.txt requirements.txt setup.sh
+# Without a recipe: where it is not there, or leads nowhere after a system's update, what depends on
+# it is made anew.
+$(PYTHON_IN_VENV): ;
+
+.venv/installed-demo: requirements-demo.txt requirements.txt setup.sh $(PYTHON_IN_VENV)
 	@sh setup.sh requirements-demo.txt
 	@touch $@
 
-.venv/installed-dev: requirements-dev.txt requirements-demo.txt requirements.txt setup.sh
+.venv/installed-dev: requirements-dev.txt requirements-demo.txt requirements.txt setup.sh $(PYTHON_IN_VENV)
 	@sh setup.sh requirements-dev.txt
 	@touch $@ .venv/installed-demo

@@ -17,6 +17,8 @@ from backend.errors import UserError
 from backend.files import with_name
 from networks.config import power_of_two
 
+MOST_SEED = 2 ** 30             # with the numbers added to it, below 2^32
+
 
 class Parser(argparse.ArgumentParser):
     """Prints the description as it is written, and an error as one line.
@@ -101,6 +103,8 @@ def run(main, parallel=False):
     """
     if not mpi.FIRST:
         sys.stdout = sys.stderr = open(os.devnull, "w")
+    for stream in sys.stdout, sys.stderr:       # names of files may be of any bytes
+        stream.reconfigure(errors="backslashreplace")
     try:
         mpi.check_launcher()
         if mpi.SIZE > 1 and not parallel:
@@ -192,7 +196,7 @@ numbers_argument.__name__ = "a list of at most 10,000,000 numbers below 2^32, su
 
 class StopSignals:
     """Ctrl-C, SIGTERM, SIGUSR1, a closed terminal and --max_minutes ask for a stop after the
-    iteration; a second signal stops at once."""
+    iteration; a second signal stops at once, but for that of a closed terminal."""
 
     def __init__(self, started, max_minutes):
         self.end = started + 60 * max_minutes
@@ -204,16 +208,19 @@ class StopSignals:
         return bool(self.first) or time.monotonic() > self.end
 
     def receive(self, number, _frame):
-        if self.first:
-            # timeout, shells and the system send one to the process and one to its group.
-            if number == self.first[0] and time.monotonic() < self.first[1] + 1:
-                return
-            os._exit(128 + number)
-        self.first = number, time.monotonic()
         if number == signal.SIGHUP:                     # nothing can be written there any more
             nowhere = os.open(os.devnull, os.O_WRONLY)
             for fd in self.terminals:
                 os.dup2(nowhere, fd)
+        if self.first:
+            # timeout and shells send one to the process and one to its group, and the system, where
+            # a session ends, SIGTERM and SIGHUP in any order.
+            first, at = self.first
+            if number == signal.SIGHUP or time.monotonic() < at + 1 and (
+                    number == first or (first, number) == (signal.SIGHUP, signal.SIGTERM)):
+                return
+            os._exit(128 + number)
+        self.first = number, time.monotonic()
         # Not print: the main thread may be in the middle of one. Nobody may be there to read it.
         with contextlib.suppress(OSError):
             os.write(sys.stderr.fileno(), "\nStopping after this iteration …\n".encode())

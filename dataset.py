@@ -275,13 +275,14 @@ def stand_ins(count, bad):
 
 
 def load_labelled(folder, positions, seed, mirror, channels):
-    """(pictures at these positions of the endless shuffle, as load_batch gives them, their classes,
-    int32 [N], or None where the folder has no labels)."""
+    """(pictures at these positions of the endless shuffle, their classes, int32 [N], or None where
+    the folder has no labels, what could not be read), see load_batch."""
     chosen = folder.indices(positions, seed)
     found, bad = load_batch([folder.file(i) for i in chosen], flips(positions, seed, mirror),
                             folder.size, channels)
     classes = folder.labels
-    return found, classes if classes is None else classes[chosen][stand_ins(len(chosen), bad)]
+    return (found, classes if classes is None else classes[chosen][stand_ins(len(chosen), bad)],
+            bad)
 
 
 def to_float(values):

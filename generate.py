@@ -54,6 +54,9 @@ def main(argv=None):
             header["model"]["arch"]], snapshot.model_config(header, args.checkpoint),
             header["size"])
     styles = styles_file.load(args.w, header) if args.w and not args.seeds else None
+    if styles and args.noise:                   # instead of the maps in that file
+        styles["noise"] = None
+    args.noise = args.noise or "const"
     check_extent(args, header["size"], labels, styles)
     way = shift = None
     if args.direction:
@@ -139,12 +142,17 @@ def check_extent(args, size, labels, styles):
         columns = args.n_col if not args.film or not (styles or args.seeds) else 1
     elif args.seeds or args.w:
         rows = columns = 1
-    pixels = rows * columns * at_least(128 if args.film else 64, size, args.scale) ** 2
+    cell = at_least(128 if args.film else 64, size, args.scale)
+    pixels = rows * columns * cell ** 2
     most = MOST_PIXELS // 8 if args.film else MOST_PIXELS
     if pixels > most:
         raise UserError(f"found {counted(rows * columns, 'picture')} with {pixels:,} pixels in one "
                         f"file, wanted at most {most:,}: lower --n_row, --n_col or --scale" +
                         ", or name fewer seeds or styles" * (rows > 1 and is_way(args)))
+    side = max(rows, columns) * (cell + 2)
+    if args.film and side > film.LONGEST_SIDE[args.film]:
+        raise UserError(f"--film {args.film}: found frames of {side:,} pixels on a side, wanted at "
+                        f"most {film.LONGEST_SIDE[args.film]:,}: lower --n_row, --n_col or --scale")
 
 
 def files(args, size, styles, way):

@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming
-from cli import Parser, add_device_arguments, bring_up, run, size_argument
+from cli import MOST_SEED, Parser, add_device_arguments, bring_up, run, size_argument
 from dataset import PictureFolder, check_root, read_labels
 from measures import attributes, inception, lpips, nearest
 from measures.evaluate import (
@@ -79,9 +79,12 @@ def main(argv=None):
         total = count * (bool(wanted - {"ppl"}) + 2 * ("ppl" in wanted))
         with tqdm(total=total, unit="picture", delay=2, leave=False) as bar:
             measure = Measure(wanted, args.seed, network, parts=parts, labels=labels)
-            found = evaluate(measure, perceptual, generator, header["size"], header["alpha"],
-                             Real(some, header["model"]["channels"], mirror, args.seed), count,
-                             args.ppl_crop, bar.update)
+            real = Real(some, header["model"]["channels"], mirror, args.seed)
+            found = evaluate(measure, perceptual, generator, header["size"], header["alpha"], real,
+                             count, args.ppl_crop, bar.update)
+        for path, reason in [*real.unreadable.items()][:1]:
+            print(f"note: {counted(len(real.unreadable), 'picture')} cannot be read (such as "
+                  f"{path}: {reason}); others are counted twice instead", file=sys.stderr)
         print(f"{kind}:\n" * bool(kind), end="")
         for _, *line in found:
             say(args, count, *line)
@@ -198,8 +201,8 @@ def parse_arguments(argv):
     args = parser.parse_args(argv)
     if args.images < 2:
         parser.error(f"--images: found {args.images}, wanted 2 or more")
-    if args.seed < 0:
-        parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    if not 0 <= args.seed <= MOST_SEED:
+        parser.error(f"--seed: found {args.seed}, wanted 0 to {MOST_SEED}")
     if args.nearest is not None and not args.nearest.lower().endswith(".png"):
         parser.error(f"--nearest: found {args.nearest or 'an empty name'}, wanted a name that ends "
                      "in .png")

@@ -13,7 +13,15 @@ from tqdm import tqdm
 
 from backend.errors import counted
 from backend.files import make_folder, naming
-from cli import Parser, add_device_arguments, add_out_arguments, bring_up, run, size_argument
+from cli import (
+    MOST_SEED,
+    Parser,
+    add_device_arguments,
+    add_out_arguments,
+    bring_up,
+    run,
+    size_argument,
+)
 from measures.lpips import LPIPS, WHERE
 from pictures import film, origin, styles_file
 from pictures.grid import make_grid, save_png
@@ -92,8 +100,8 @@ def parse_arguments(argv):
     args = parser.parse_args(argv)
     if args.steps < 1:
         parser.error(f"--steps: found {args.steps}, wanted 1 or more")
-    if args.seed < 0:
-        parser.error(f"--seed: found {args.seed}, wanted 0 or more")
+    if not 0 <= args.seed <= MOST_SEED:
+        parser.error(f"--seed: found {args.seed}, wanted 0 to {MOST_SEED}")
     if args.film == "mp4":
         film.ffmpeg()
     return args

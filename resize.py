@@ -27,6 +27,7 @@ from tqdm import tqdm
 from backend import archive, labels
 from backend.errors import UserError, counted
 from backend.files import make_folder, naming, remove_leftovers, scratch_folder
+from backend.pixels import WHITE
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
@@ -57,20 +58,21 @@ def main():
                                                         available_sizes(source), packed, others))
     if not packed and not own_size:
         say_what_is_ready(source)
+    if own_size and all(os.sep in name for name in files):
+        raise UserError(f"{args.path}: its pictures are in sub-folders (such as {next(iter(files))}"
+                        f"), where train.py does not look for those of {own_size}×{own_size}: give "
+                        f"{args.path} another name, say photos, and type python resize.py photos")
     extents = read_extents(files)
     sizes = choose_sizes(args, own_size, extents.values())
-    odd = [n for n, extent in extents.items() if own_size and (
-        extent != (own_size, own_size) or not n.lower().endswith(PICTURES))]
-    if odd:
-        print(f"{args.path}: {len(odd)} of its {counted(len(files), 'picture')} not "
-              f"{own_size}×{own_size} or not {' '.join(PICTURES)} (such as {odd[0]}): good for the "
-              f"smaller sizes, but training at {own_size} needs them in another folder: move them "
-              "to photos and type python resize.py photos")
+    odd = not_for_training(extents, own_size) if own_size else {}
+    for name, why in [*odd.items()][:1]:
+        print(f"{args.path}: {len(odd)} of its {counted(len(files), 'picture')} are of no use for "
+              f"training at {own_size} (such as {name}: {why}): good for the smaller sizes, but "
+              "for this one move them to photos and type python resize.py photos")
     found = labelling.find(source, os.path.dirname(os.path.abspath(source)) if own_size else None,
                            args.labels, [*extents])
     if args.zip:
-        as_they_are = {name: files[name] for name in extents.keys() - set(odd)
-                       if own_size and os.sep not in name}
+        as_they_are = {name: files[name] for name in extents.keys() - odd.keys() if own_size}
         results = into_archive(args, files, sizes, own_size, as_they_are, found)
         sizes = [own_size, *sizes] if as_they_are else sizes
     else:
@@ -81,6 +83,12 @@ def main():
         if found and found.made:
             labels.write(target, found)
     status = report(args, results, others, target, sizes)
+    if own_size and args.background not in (None, WHITE) and any(
+            outcome.traits and outcome.traits.transparent for outcome in results.values()):
+        print(f"  what is transparent in {args.path} is over white in training at {own_size}, not "
+              "over --background: where that matters, rename the folder and type the same again")
+    if not args.zip:
+        say_what_is_left(results, target, sizes)
     if found:
         print("  " + labelling.says(found, [*extents], shlex.quote(target),
                                     args.zip or os.path.join(target, labels.NAME)))
@@ -91,10 +99,23 @@ def say_what_is_ready(source):
     """Where one folder alone is taken for a size, it may be a class that is called so."""
     ready = [place for place in (os.path.join(source, str(size))
                                  for size in available_sizes(source))
-             if finding.holds_size(place) and any(map(is_picture, os.listdir(place)))]
+             if finding.holds_size(place)]
     if len(ready) == 1:
         print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
               "as for training; if it is a class, give it another name", file=sys.stderr)
+
+
+def say_what_is_left(results, target, sizes):
+    """Pictures in the folders of the sizes that come from none that is there, as from one that was
+    deleted since."""
+    expected = {labels.target_name(name) for name in results}
+    left = [os.path.join(target, str(size), name) for size in sizes
+            for name in sorted(os.listdir(os.path.join(target, str(size))))
+            if is_picture(name) and name not in expected]
+    if left:
+        print(f"  {counted(len(left), 'picture')} in {', '.join(map(str, reversed(sizes)))} of "
+              f"{target} come from none that is there now (such as {left[0]}), and are trained on: "
+              "delete those that you do not want")
 
 
 def check_folders(files, sizes, source, target):
@@ -144,6 +165,19 @@ def read_extents(files):
         with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
             extents[name] = picture.size
     return extents
+
+
+def not_for_training(extents, size):
+    """{name: why train.py does not take it as it is for a picture of this size}."""
+    found = {}
+    for name, (width, height) in extents.items():
+        if os.sep in name:
+            found[name] = "in a sub-folder"
+        elif (width, height) != (size, size):
+            found[name] = f"{width}×{height}"
+        elif not name.lower().endswith(PICTURES):
+            found[name] = f"not {' '.join(PICTURES)}"
+    return found
 
 
 def into_archive(args, files, sizes, own_size, as_they_are, found):
@@ -309,6 +343,11 @@ def report(args, results, others, target, sizes):
           f"already there, {count['unreadable']} skipped" +
           (f", {count['unwritten']} could not be written" if count["unwritten"] else "") +
           f"; sizes {', '.join(str(s) for s in reversed(sizes))} in {target}")
+    typed = [f"--{flag}" for flag, usual in (("fit", "crop"), ("background", WHITE))
+             if getattr(args, flag) not in (usual, None)]
+    if typed and count["present"]:
+        print(f"  {' and '.join(typed)}: not for those that were there already: --force makes them "
+              "anew")
     for name, outcome in results.items():
         if outcome.reason:
             print(f"  {'skipped' if outcome.kind == 'unreadable' else 'NOT WRITTEN'} {name}: "

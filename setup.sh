@@ -6,9 +6,16 @@ set -eu
 cd "$(dirname "$0")"
 fail() { echo "error: $1" >&2; exit 2; }
 
+# Jittor hands its paths to a shell as they are.
+case $PWD in *[!A-Za-z0-9/._+@,:=%-]*)
+    if printf %s "$PWD" | LC_ALL=C grep -q "[] \\'\"\`\$&;|<>()*?![#~^{}]"; then
+        fail "$PWD: Jittor cannot compile in a folder whose path has a space or one of the shell's \
+signs in it. Type: mv \"$PWD\" to a path without"
+    fi ;;
+esac
 command -v "${cc_path:-g++}" >/dev/null || fail "no C++ compiler. Type: apt-get install g++"
 fits='import sys; sys.exit(not (3, 9) <= sys.version_info[:2] <= (3, 12))'
-if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c "$fits" 2>/dev/null; then
+if [ ! -x .venv/bin/python ] || ! .venv/bin/python -c "import pip; $fits" 2>/dev/null; then
     python= incomplete=
     for candidate in ${PYTHON:-python3.12 python3.11 python3.10 python3.9 python3 /usr/bin/python3}; do
         "$candidate" -c "$fits" 2>/dev/null || continue

@@ -84,6 +84,8 @@ def parse_arguments():
     args = parser.parse_args()
     if args.count is not None and args.count < 1:
         parser.error(f"--count: found {args.count}, wanted 1 or more")
+    if not 0 <= args.seed < 2 ** 32:
+        parser.error(f"--seed: found {args.seed}, wanted 0 to {2 ** 32 - 1}")
     if args.chars == "":
         parser.error("--chars: found nothing, wanted some, such as A-Z0-9")
     return args

@@ -38,6 +38,7 @@ from weights import snapshot
 from weights.bounds import short
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
+FEW_HELD = 16                   # pictures: a batch
 MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
 
 
@@ -76,6 +77,10 @@ def main(argv=None):
             make_folder(folder, advice="type it in a folder that can be written")
         lock = lock or runs.lock(CHECKPOINTS, name)     # held until this process ends
         runs.remove_leftovers(CHECKPOINTS, name)
+        if saved:
+            runs.set_aside_damaged(CHECKPOINTS, name, saved[2])
+        else:
+            stats.set_aside(os.path.join(SAMPLES, name, "stats.csv"))
         runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"], s["amp"])
@@ -145,6 +150,12 @@ def find_run(typed):
         saved = runs.load_resume(CHECKPOINTS, name)
         if saved is None:
             there = ", ".join(runs.names(CHECKPOINTS)) or "none"
+            models = runs.model_files(CHECKPOINTS, name)
+            if models:
+                raise UserError(f"--resume: of the run {name}, {models[-1]} is there, but no "
+                                f"{runs.resume_path(CHECKPOINTS, name)} to go on from: type --init "
+                                f"{shlex.quote(models[-1])} --name OTHER, which begins with its "
+                                "weights")
             raise UserError(
                 f"--resume: there is no run {name} in {os.getcwd()} (no "
                 f"{runs.resume_path(CHECKPOINTS, name)}; runs that are there: {there}): type it in "
@@ -153,7 +164,11 @@ def find_run(typed):
         return saved
     there = [p for p in (runs.resume_path(CHECKPOINTS, name),
                          runs.previous_path(CHECKPOINTS, name)) if os.path.exists(p)]
-    there += runs.model_files(CHECKPOINTS, name)
+    models = runs.model_files(CHECKPOINTS, name)
+    if models and not there and not typed.get("dry_run"):
+        raise UserError(f"of the run {name}, {models[-1]} is there, but no file to go on from: "
+                        f"type --init {shlex.quote(models[-1])} --name OTHER, which begins with "
+                        "its weights, or --name OTHER alone")
     if there and not typed.get("dry_run"):
         raise UserError(f"the run {name} exists ({there[0]}): type --resume to go on with it, or "
                         "--name OTHER to begin another")
@@ -197,7 +212,20 @@ def check_pictures(s, schedule, config, labels):
         folder.check(config.channels)
         pictures[str(size)] = folder.fingerprint()
         if s["holdout"]:
-            PictureFolder(s["data"], size, s["holdout"], held=True, known=labels)
+            held = PictureFolder(s["data"], size, s["holdout"], held=True, known=labels)
+    if s["metrics"] and len(folder) < 2:
+        raise UserError(f"--metrics: {folder.path} has {counted(len(folder), 'picture')}, wanted 2 "
+                        "or more to compare: leave --metrics out")
+    counts = {size: pictures[size]["count"] for size in pictures}
+    if len({*counts.values()}) > 1:
+        print(f"note: {s['data']}: found " + ", ".join(
+            f"{counted(count, 'picture')} of {size}" for size, count in counts.items()) +
+            ", wanted as many of each size: where resize.py was stopped, type the same again, and "
+            "it makes what is missing", file=sys.stderr)
+    if s["holdout"] and len(held) < FEW_HELD:
+        print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')}: with "
+              f"fewer than {FEW_HELD}, a batch shows them several times, and D takes that for "
+              "a lack of variety: score_held is too low", file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if len(folder) < 5000 and not s.get("dry_run"):
@@ -325,8 +353,8 @@ def held_out_score(training, phase):
         return None
     try:
         folder = PictureFolder(s["data"], phase.size, s["holdout"], True, training.known)
-        images, labels = load_labelled(folder, range(first, first + phase.batch), s["seed"], False,
-                                       training.config.channels)
+        images, labels, _ = load_labelled(folder, range(first, first + phase.batch), s["seed"],
+                                          False, training.config.channels)
     except UserError:           # they are gone, or are being made; the loop says it of all others
         return None
     return training.score(to_float(images), phase, labels)
@@ -344,10 +372,11 @@ def give_up(training, phase, first):
     s = training.s
     folder = PictureFolder(s["data"], phase.size, s["holdout"])
     files = folder.files(range(first, first + phase.batch), s["seed"])
+    last = runs.newest(CHECKPOINTS, s["name"])
     print(f"error: the numbers of {MOST_SKIPPED} steps in a row were not finite, up to "
           f"{training.images_seen:,} images; the last file saved is "
-          f"{runs.newest(CHECKPOINTS, s['name']) or 'none'}. The pictures of the last step:\n  "
-          + "\n  ".join(files) + f"\nTo go on from that file, type: {resume_command(s)}",
+          f"{last or 'none'}. The pictures of the last step:\n  " + "\n  ".join(map(str, files)) +
+          (f"\nTo go on from that file, type: {resume_command(s)}" if last else ""),
           file=sys.stderr)
     return 3
 

@@ -9,6 +9,7 @@ import time
 from backend.errors import UserError
 
 STALE = 600                     # seconds
+_unfinished = set()             # paths of what `replacing` is writing
 
 
 @contextlib.contextmanager
@@ -59,6 +60,7 @@ def replacing(path, through=None):
     """
     name = f".{os.path.basename(path)}.{os.getpid()}.tmp"
     temporary = os.path.join(through or os.path.dirname(os.path.abspath(path)), name)
+    _unfinished.add(temporary)
     try:
         with open(temporary, "wb") as file:
             yield file
@@ -69,6 +71,15 @@ def replacing(path, through=None):
         with contextlib.suppress(OSError):
             os.remove(temporary)
         raise
+    finally:
+        _unfinished.discard(temporary)
+
+
+def remove_unfinished():
+    """What `replacing` is writing, for a process that ends at once."""
+    for temporary in [*_unfinished]:
+        with contextlib.suppress(OSError):
+            os.remove(temporary)
 
 
 def remove_leftovers(path):

@@ -105,8 +105,13 @@ def check_machine():
     if not (3, 9) <= sys.version_info[:2] <= (3, 12):
         raise BackendError(f"Jittor needs Python 3.9 to 3.12, this is {sys.version.split()[0]}: "
                            "install python3.11 or python3.12 and make a new .venv")
-    if importlib.util.find_spec("jittor") is None:
+    jittor = importlib.util.find_spec("jittor")
+    if jittor is None:
         raise BackendError("Jittor is not installed: type pip install -r requirements.txt")
+    for path in sys.executable, *jittor.submodule_search_locations:     # for a shell, as they are
+        if sign := re.search(r"[\s\\'\"`$&;|<>()*?!#~^{}\[\]]", path):
+            raise BackendError(f"{path}: Jittor cannot compile where {sign[0]!r} is in the path: "
+                               "move the folder to a place without, and make .venv anew")
     compiler = os.environ.get("cc_path") or "g++"
     if not shutil.which(compiler):
         raise BackendError(f"no C++ compiler ({compiler}): type apt-get install g++")

@@ -24,6 +24,7 @@ from backend.files import naming, replacing
 NAME = "dataset.json"
 MOST_BYTES = 1 << 27
 MOST_CLASSES = 10_000           # each is an output of the discriminator
+MOST_OF_NAME = 240              # bytes: 255, less what it has more while it is written
 
 
 class Labels(NamedTuple):
@@ -90,11 +91,13 @@ def target_name(name):
 
     a.png keeps its name; others carry eight digits of a hash: a.jpg → a-0c9a5d21.png.
     """
-    if os.sep not in name and name.endswith(".png") and len(os.fsencode(name)) < 250:
+    if os.sep not in name and name.endswith(".png") and len(os.fsencode(name)) <= MOST_OF_NAME:
         return name
     digits = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
-    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(name)[0].replace(os.sep, "_"))
-    return f"{stem[-100:]}-{digits}.png"
+    stem = re.sub(r"[^\w.-]+", "_", os.path.splitext(name)[0].replace(os.sep, "_"))[-100:]
+    while len(os.fsencode(stem)) > MOST_OF_NAME - len("-12345678.png"):
+        stem = stem[1:]
+    return f"{stem.lstrip('.')}-{digits}.png"
 
 
 def parse(found):

@@ -23,7 +23,7 @@ import sys
 import threading
 from multiprocessing import resource_tracker
 
-from backend import mpi
+from backend import files, mpi
 from backend.errors import UserError
 
 SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGHUP", "SIGTERM", "SIGUSR1")
@@ -116,6 +116,7 @@ def say(text):
 def end_or_interrupt(number, _frame):
     global _interrupted
     if number != signal.SIGINT or _interrupted:
+        files.remove_unfinished()
         os._exit(128 + number)
     _interrupted = True
     say("Stopping as soon as Jittor lets go …")

@@ -181,12 +181,14 @@ class Real:
     """The real pictures that a generator is compared with, in an order that the seed decides.
 
     mirror: whether each is mirrored or not by a coin of its own, as where training did that.
+    unreadable: {path: reason} of those so far in whose place stands another.
     """
 
     folder: PictureFolder
     channels: int
     mirror: bool
     seed: int
+    unreadable: dict = dataclasses.field(default_factory=dict)
 
     def load(self, some):
         """uint8 [n, channels, size, size]: the pictures of a range of this order."""
@@ -195,7 +197,10 @@ class Real:
     def load_labelled(self, some):
         """(the same, their classes, int [n], which the generated ones beside them are to have; or
         None)."""
-        return load_labelled(self.folder, some, self.seed, self.mirror, self.channels)
+        found, classes, bad = load_labelled(self.folder, some, self.seed, self.mirror,
+                                            self.channels)
+        self.unreadable.update((str(path), reason) for _, path, reason in bad)
+        return found, classes
 
 
 def attribute_of(labels, parts):

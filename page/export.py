@@ -52,7 +52,7 @@ def export(out, header, arrays, config, path, about, directions, runtime, onnx):
 
 def runtime_files(place):
     """{name: bytes} of ONNX Runtime for browsers, from the npm package: its .tgz, or a folder."""
-    advice = f"type npm pack {PACKAGE}, and --runtime {PACKAGE}-1.30.0.tgz"
+    advice = f"type npm pack {PACKAGE}@1.30.0, and --runtime {PACKAGE}-1.30.0.tgz"
     if not place:
         raise UserError(f"--export: the page needs {PACKAGE}: {advice}")
     try:

@@ -2,7 +2,8 @@
 
 It reads nothing but page/static, writes nothing, and believes nobody: the names under which it may
 be asked are known, what is sent to it is limited before it is read, and a client that is slow or
-stops reading has one of the CLIENTS places, and after SECONDS of silence no more.
+stops reading has one of the CLIENTS places, and after SECONDS of silence no more; nor where what it
+wants is not said by then.
 """
 import functools
 import hmac
@@ -29,7 +30,7 @@ STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
 KINDS = {".html": "text/html; charset=utf-8", ".js": "text/javascript; charset=utf-8",
          ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 UPLOAD, PIXELS, TEXT = 20 << 20, 50_000_000, 64 << 10   # bytes, pixels, bytes of what is asked
-CLIENTS, SECONDS = 256, 20      # at a time; of silence
+CLIENTS, SECONDS, HEAD = 256, 20, 128 << 10     # at a time; of silence; bytes before the body
 STOPS, FRAMES = 64, 600         # of a film: pictures that it goes through, and all its frames
 FILM, FILMS = 64 << 20, 2       # bytes of one, and films at a time
 OPEN = "/page.css", "/icon.svg" # without the token
@@ -78,10 +79,48 @@ class Server(ThreadingHTTPServer):
         """A client that went away is no news."""
 
 
+class Incoming(io.RawIOBase):
+    """What a client sends. Where a request begins, `begin` gives its head SECONDS and HEAD bytes in
+    all, until `end`: one byte now and then is no way to hold a place."""
+
+    def __init__(self, connection):
+        self.connection, self.until, self.left = connection, None, 0
+
+    def begin(self):
+        self.until, self.left = time.monotonic() + SECONDS, HEAD
+
+    def end(self):
+        self.until = None
+        self.connection.settimeout(SECONDS)
+
+    def readable(self):
+        return True
+
+    def readinto(self, buffer):
+        if self.until is None:
+            return self.connection.recv_into(buffer)
+        seconds = self.until - time.monotonic()
+        if seconds <= 0 or self.left <= 0:
+            raise socket.timeout                        # for which the connection is closed
+        self.connection.settimeout(seconds)
+        count = self.connection.recv_into(buffer)
+        self.left -= count
+        return count
+
+
 class Handler(BaseHTTPRequestHandler):
     protocol_version, timeout, server_version, sys_version = "HTTP/1.1", SECONDS, "page", ""
     # Else an answer's body waits 40 ms for word that its head has come.
     disable_nagle_algorithm = True
+
+    def setup(self):
+        super().setup()
+        self.incoming = Incoming(self.connection)
+        self.rfile = io.BufferedReader(self.incoming)
+
+    def handle_one_request(self):
+        self.incoming.begin()
+        super().handle_one_request()
 
     def log_message(self, *_):
         pass
@@ -94,6 +133,7 @@ class Handler(BaseHTTPRequestHandler):
         self.answer({"/project": self.project, "/film": self.film})
 
     def answer(self, routes):
+        self.incoming.end()
         try:
             self.path, _, self.query = self.path.partition("?")
             self.check_origin()

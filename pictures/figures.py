@@ -32,10 +32,9 @@ def mixing(painter, rows, columns, layers):
 def interpolation(painter, rows, columns, seed, space):
     """Each row walks from the picture of one seed to that of the next."""
     ends = painter.latents(range(seed, seed + rows + 1))
-    walks = [between(painter, a, b, np.linspace(0, 1, columns), space)
-             for a, b in zip(ends, ends[1:])]
-    seeds = [seed + row for row in range(rows) for _ in range(columns)]
-    return painter.paint(np.concatenate(walks), seeds)
+    styles = between(painter, ends[:-1].repeat(columns, 0), ends[1:].repeat(columns, 0),
+                     np.tile(np.linspace(0, 1, columns), rows), space)
+    return painter.paint(styles, np.arange(seed, seed + rows).repeat(columns))
 
 
 def classes(painter, seeds):
@@ -86,16 +85,17 @@ def walk(painter, keys, frames, space):
     """Yields, frame by frame, pictures [cells, C, size, size]: a seamless loop.
 
     keys: seeds [cells, stops]. Each cell goes from stop to stop and back to its first, `frames`
-    frames each. Only one step's styles are in memory.
+    frames each. Only a few frames are in memory.
     """
     keys = np.asarray(keys)
     cells, stops = keys.shape
     block = max(1, at_once(painter.size) // cells)
     for stop in range(stops):
         starts, ends = (painter.latents(keys[:, s % stops]) for s in (stop, stop + 1))
-        styles = np.stack([between(painter, a, b, np.arange(frames) / frames, space)
-                           for a, b in zip(starts, ends)], 1)
         for first in range(0, frames, block):
-            some = styles[first:first + block]
-            images = painter.paint(some.reshape(-1, *some.shape[2:]), [*keys[:, 0]] * len(some))
-            yield from images.reshape(len(some), cells, *images.shape[1:])
+            times = np.arange(first, min(first + block, frames)) / frames
+            count = len(times)
+            styles = between(painter, np.tile(starts, (count, 1)), np.tile(ends, (count, 1)),
+                             times.repeat(cells), space)
+            images = painter.paint(styles, np.tile(keys[:, 0], count))
+            yield from images.reshape(count, cells, *images.shape[1:])

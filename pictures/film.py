@@ -12,6 +12,7 @@ from backend.files import naming, replacing
 from pictures import origin
 
 GIF_END = b";"
+LONGEST_SIDE = {"gif": 65_535, "mp4": 16_384}       # pixels, of H.264 as ffmpeg's encoder has it
 
 
 @contextlib.contextmanager

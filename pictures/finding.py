@@ -2,6 +2,7 @@
 import contextlib
 import itertools
 import os
+import sys
 
 from backend import archive
 from backend.errors import counted
@@ -14,12 +15,19 @@ from pictures.reading import open_picture, readable
 def find_pictures(source, skip_sizes):
     """({relative path: path} of all pictures, sorted, and the relative paths of all other files).
 
-    Hidden ones, size folders at the top and avatars.py's masks are not walked.
+    Hidden ones, size folders at the top and avatars.py's masks are not walked. Links to folders
+    elsewhere are, once.
     """
-    pictures, others = [], []
-    for folder, subfolders, names in os.walk(source):
+    pictures, others, walked = [], [], set()
+    for folder, subfolders, names in os.walk(source, onerror=cannot_be_read, followlinks=True):
+        there = os.stat(folder)
+        if (there.st_dev, there.st_ino) in walked:
+            subfolders.clear()
+            continue
+        walked.add((there.st_dev, there.st_ino))
         at_top = os.path.abspath(folder) == os.path.abspath(source)
-        subfolders[:] = [s for s in subfolders if not s.startswith(".")
+        subfolders[:] = [s for s in sorted(subfolders) if not s.startswith(".")
+                         and not leads_back(os.path.join(folder, s), source)
                          and not holds_masks(os.path.join(folder, s))
                          and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
         for name in names:
@@ -27,6 +35,16 @@ def find_pictures(source, skip_sizes):
                 found = pictures if name.lower().endswith(readable()[1]) else others
                 found.append(os.path.relpath(os.path.join(folder, name), source))
     return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
+
+
+def leads_back(folder, source):
+    """Whether it is a link to a place in `source`, or to one in which that is."""
+    there, root = os.path.realpath(folder), os.path.realpath(source)
+    return os.path.islink(folder) and os.path.commonpath([there, root]) in (there, root)
+
+
+def cannot_be_read(error):
+    print(f"note: {error.filename}: {error.strerror}: left out", file=sys.stderr)
 
 
 def find_archived(path):
@@ -62,8 +80,8 @@ def holds_size(folder):
     if not size:
         return False
     with contextlib.suppress(OSError):
-        return are_of(size, (os.path.join(folder, name) for name in sorted(os.listdir(folder))
-                             if is_picture(name)))
+        names = sorted(filter(is_picture, os.listdir(folder)))
+        return bool(names) and are_of(size, (os.path.join(folder, name) for name in names))
     return True
 
 

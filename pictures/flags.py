@@ -1,4 +1,6 @@
 """The flags of generate.py: what they are called, their help, and what was typed."""
+import sys
+
 from cli import (
     Parser,
     add_device_arguments,
@@ -13,6 +15,18 @@ from pictures.painter import NOISES
 FIGURES = ("samples", "mixing", "interpolation", "truncation", "noise", "classes")
 FPS = 24
 MOST_FRAMES, MOST_PSI, MOST_AMOUNT = 10_000, 100, 100
+USUAL = {"n_row": 4, "n_col": 8, "seed": 0, "frames": FPS, "space": "z", "truncation_psi": 0.7}
+# What is said of flags where they change nothing.
+IN_VAIN = {
+    "frames": "it is of --film",
+    "space": "it is of --film and of --figures interpolation",
+    "col_layers": "it is of mixing grids",
+    "n_row": "it is of grids and films without seeds named",
+    "n_col": "it is of grids and films without seeds named, and of ways along --direction",
+    "seed": "it is of grids and films without seeds named",
+    "scale": "--features writes pictures as large as painted",
+    "truncation_psi": "what --w paints has its styles already",
+    "truncation_layers": "what --w paints has its styles already"}
 
 
 def parse_arguments(argv, description):
@@ -26,9 +40,9 @@ def parse_arguments(argv, description):
                         + ", ".join(map(str, figures.PSI)))
     parser.add_argument("--label", metavar="NAME|NUMBER", help="of a network with labels: paint "
                         "pictures of this class only (default: of each seed a class that it draws)")
-    parser.add_argument("--n_row", type=int, default=4, help="rows of each grid (default 4)")
-    parser.add_argument("--n_col", type=int, default=8, help="columns of each grid (default 8)")
-    parser.add_argument("--seed", type=int, default=0,
+    parser.add_argument("--n_row", type=int, help="rows of each grid (default 4)")
+    parser.add_argument("--n_col", type=int, help="columns of each grid (default 8)")
+    parser.add_argument("--seed", type=int,
                         help="seed of the first picture; the next have seed + 1, … (default 0)")
     parser.add_argument("--seeds", type=numbers_argument, metavar="LIST",
                         help="such as 0-35,85: write these pictures, one PNG for each and as large "
@@ -57,13 +71,13 @@ def parse_arguments(argv, description):
                         f"{features.DEFAULT['stylegan1']}; StyleGAN2: conv1)")
     parser.add_argument("--film", choices=sorted(film.WRITERS),
                         help="only a film that walks from picture to picture and back to the first")
-    parser.add_argument("--frames", type=int, default=FPS, metavar="N",
+    parser.add_argument("--frames", type=int, metavar="N",
                         help=f"of a film, from one picture to the next (default {FPS}, a second)")
-    parser.add_argument("--space", choices=["z", "w"], default="z", help="interpolation along the "
+    parser.add_argument("--space", choices=["z", "w"], help="interpolation along the "
                         "sphere of latents z, or straight between styles w (default z)")
-    parser.add_argument("--noise", choices=NOISES, default="const", help="one set of maps for all "
-                        "pictures, maps of each picture's own, or none (default const)")
-    parser.add_argument("--truncation_psi", type=float, default=0.7,
+    parser.add_argument("--noise", choices=NOISES, help="one set of maps for all pictures, maps of "
+                        "each picture's own, or none (default const; of --w, the maps in FILE)")
+    parser.add_argument("--truncation_psi", type=float,
                         help="0: the mean picture, 1: no truncation (default 0.7)")
     parser.add_argument("--truncation_layers", type=int, metavar="N",
                         help="how many layers it applies to, coarse ones first (default 8; all of "
@@ -79,6 +93,10 @@ def parse_arguments(argv, description):
     add_out_arguments(parser)
     add_device_arguments(parser)
     args = parser.parse_args(argv)
+    typed = {flag for flag in IN_VAIN if getattr(args, flag) is not None}
+    for flag, usual in USUAL.items():
+        if getattr(args, flag) is None:
+            setattr(args, flag, usual)
     for flag in ("n_row", "n_col", "frames", "scale"):
         if getattr(args, flag) is not None and getattr(args, flag) < 1:
             parser.error(f"--{flag}: found {getattr(args, flag)}, wanted 1 or more")
@@ -114,9 +132,30 @@ def parse_arguments(argv, description):
         parser.error("--label: --figures classes has a row for each label, leave one of them out")
     if args.w and not args.seeds and args.label is not None:
         parser.error("--label: what --w paints has its styles already, leave --label out")
+    for flag in sorted(typed & in_vain(args)):
+        print(f"note: --{flag} changes nothing here: {IN_VAIN[flag]}", file=sys.stderr)
     if args.film == "mp4":
         film.ffmpeg()
     return args
+
+
+def in_vain(args):
+    """The flags of IN_VAIN that have no say in what is painted."""
+    way, single = is_way(args), bool(args.seeds or args.w)
+    grids = set() if args.film or way or single else \
+        {"mixing"} if args.row_seeds else set(args.figures or FIGURES)
+    says = {
+        "frames": args.film,
+        "space": args.film and not way or "interpolation" in grids,
+        "col_layers": "mixing" in grids,
+        "n_row": not single and not args.row_seeds and grids != {"classes"},
+        "n_col": way or not single and not args.row_seeds and not (
+            grids and grids <= {"truncation", "noise"}),
+        "seed": not single and not args.row_seeds,
+        "scale": not args.features,
+        "truncation_psi": args.seeds or not args.w,
+        "truncation_layers": args.seeds or not args.w}
+    return {flag for flag, found in says.items() if not found}
 
 
 def amounts_of(text):

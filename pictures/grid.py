@@ -80,7 +80,8 @@ def png(picture, made=None):
     data, info = io.BytesIO(), PngInfo()
     if made:
         info.add_text("Comment", origin.text(made))
-    picture.save(data, "PNG", pnginfo=info)
+    # Not the profile of the colours of the file that it was made from.
+    picture.save(data, "PNG", pnginfo=info, icc_profile=None)
     return data.getvalue()
 
 

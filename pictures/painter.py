@@ -184,7 +184,7 @@ def levels(size):
 def slerp(a, b, t):
     """Points on the great circles from a (t = 0) to b (t = 1), at even speed, of length √D.
 
-    a, b [N or 1, D], t [N, 1]. The mapping network takes no notice of a latent's length.
+    a, b [N or 1, D], t [N, 1].
     """
     a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (a.astype("float64"), b))
     cosine = np.clip((a * b).sum(1, keepdims=True), -1, 1)
@@ -195,15 +195,19 @@ def slerp(a, b, t):
 
 
 def between(painter, a, b, t, space):
-    """The styles on the way from latent a to latent b, each [latent + labels], at the places `t`.
+    """The styles [N, layers, dlatent] on the ways from latents a to latents b, each [N or 1,
+    latent + labels], at the places t [N].
 
     space: "z" along the sphere of latents, "w" straight from one style to the other.
     """
-    t = np.asarray(t, "float32")
-    if space == "z":
-        z = painter.generator.config.latent
-        on_sphere = slerp(a[None, :z], b[None, :z], t[:, None])
-        labels = a[None, z:] + (b - a)[None, z:] * t[:, None]
-        return painter.styles_of(np.concatenate([on_sphere, labels], 1).astype("float32"))
-    first, last = painter.styles_of(np.stack([a, b]))
-    return first + t[:, None, None] * (last - first)
+    t = np.asarray(t, "float32")[:, None]
+    if space == "w":
+        first, last = painter.styles_of(a), painter.styles_of(b)
+        return first + t[:, :, None] * (last - first)
+    D = painter.generator.config.latent
+    # From the length of one to that of the other: with labels beside it, that means something.
+    lengths = [np.linalg.norm(x[:, :D], axis=1, keepdims=True) / D ** 0.5 for x in (a, b)]
+    z = slerp(a[:, :D], b[:, :D], t) * (lengths[0] + t * (lengths[1] - lengths[0]))
+    labels = a[:, D:] + t * (b - a)[:, D:]
+    return painter.styles_of(np.concatenate([z, np.broadcast_to(labels, (len(z), labels.shape[1]))],
+                                            1).astype("float32"))

@@ -11,12 +11,12 @@ from PIL import Image
 
 from backend import streams
 from backend.errors import UserError
-from backend.pixels import flat, of_picture
+from backend.pixels import flat, of_picture, upright
 from dataset import to_float
 from networks.config import num_layers, sizes_to
 from pictures.grid import to_pixels
 from pictures.painter import latents_of, paint, random_noise, styles_of
-from pictures.reading import make_square, open_picture, upright
+from pictures.reading import make_square, open_picture
 
 STEPS, LEARNING_RATE = 1000, 0.1
 RAMP_UP, RAMP_DOWN, NOISE_UNTIL = 0.05, 0.25, 0.75      # of the steps

@@ -1,10 +1,8 @@
-"""Pictures of any kind that Pillow reads → square RGB, or RGBA."""
+"""Pictures of any kind that Pillow reads, and how they become square."""
 import contextlib
 import functools
 
-from PIL import Image, ImageOps
-
-from backend.pixels import has_alpha
+from PIL import Image
 
 # What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
 NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
@@ -24,16 +22,6 @@ def readable():
 
 def open_picture(path):
     return Image.open(path, formats=readable()[0])
-
-
-def upright(picture):
-    """Any mode → RGBA where it can have transparent parts, else RGB: turned as its EXIF says, 16
-    bit → 8."""
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode.startswith("I") or picture.mode == "F":
-        low_bits = 65535 if picture.mode != "F" else 255
-        picture = picture.convert("I").point(lambda v: v * (255 / low_bits)).convert("L")
-    return picture.convert("RGBA" if has_alpha(picture) else "RGB")
 
 
 def make_square(picture, fit, background):

@@ -6,10 +6,10 @@ from PIL import Image, UnidentifiedImageError
 
 from backend import archive
 from backend.files import replacing
-from backend.pixels import flat, is_transparent
+from backend.pixels import flat, is_transparent, upright
 from pictures import oddities
 from pictures.grid import png
-from pictures.reading import make_square, open_picture, upright
+from pictures.reading import make_square, open_picture
 
 NOTHING = (0, 0, 0, 0)          # a colour that is not seen
 

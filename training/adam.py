@@ -8,10 +8,10 @@ BETA2, EPSILON = 0.99, 1e-8
 class Adam:
     """Updates the Vars in `parameters` ({name: Var}) in place, with β₁ = 0 and β₂ = 0.99.
 
-    interval: a term of the loss comes at every Nth step only. With c = N / (N + 1) the rate is then
+    interval: at every Nth step a term of the loss is added. With c = N / (N + 1) the rate is then
     lr · c and β₂ᶜ, so that as much is learned from N steps as if the term had been a step of its
     own among them (Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN",
-    appendix B). StyleGAN1's R1 joins the Nth step, and has the paper's rates all the same.
+    appendix B). None: there is no such term.
 
     With β₁ = 0 the first moment is the gradient itself, so only the second is kept. A step has two
     halves, so that the discriminator's can be taken back when the generator's goes wrong:
@@ -22,9 +22,9 @@ class Adam:
     schedule.Phase.optimizer_epoch).
     """
 
-    def __init__(self, parameters, lr, interval=1):
+    def __init__(self, parameters, lr, interval=None):
         self.parameters, self.lr = parameters, lr
-        self.correction = interval / (interval + 1) if interval > 1 else 1
+        self.correction = interval / (interval + 1) if interval else 1
         self.beta2 = BETA2 ** self.correction
         self.steps = jt.zeros(1).stop_grad()
         self.v = {name: jt.zeros(p.shape).stop_grad() for name, p in parameters.items()}

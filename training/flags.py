@@ -63,14 +63,14 @@ def make_parser():
     add("--phase_kimg", "thousands of images at each size after its fade", type=float)
     add("--fade_kimg", "thousands of images over which a new size fades in", type=float)
     add("--batch", "images per step, of all processes together: one number, or by size such as "
-        "8:128,16:64; multiples of 4 for each process (default 128 up to 16, 64 at 32, 32 at 64, "
-        "16 at 128, 8 at 256, 4 above; of several processes 256 at 8, and at least 4 for each; "
-        "StyleGAN2: 32; small: 16)")
+        "8:128,16:64, others as by default; multiples of 4 for each process (default 128 up to "
+        "16, 64 at 32, 32 at 64, 16 at 128, 8 at 256, 4 above; of several processes 256 at 8, and "
+        "at least 4 for each; StyleGAN2: 32; small: 16)")
     add("--grad_accum", "compute each batch in N parts one after the other, for the memory of one: "
         "the same training, a little slower", type=int)
-    add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015 "
-        "(default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with wgan-gp 0.002; small: "
-        "0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.003)")
+    add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015, "
+        "others as by default (default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with "
+        "wgan-gp 0.002; small: 0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.003)")
     add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
         "real one, with R1 on both; or WGAN-GP", choices=["logistic", "relativistic", "wgan-gp"])

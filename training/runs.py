@@ -204,6 +204,14 @@ def newest(folder, name):
     return None
 
 
+def set_aside_damaged(folder, name, used):
+    """Where a run goes on from the file before the newest, the newest is damaged, and must not take
+    the place of that one with the next save: it is given another name."""
+    path = resume_path(folder, name)
+    if used == previous_path(folder, name) and os.path.exists(path):
+        os.replace(path, f"{path}.damaged")
+
+
 def load_resume(folder, name):
     """(header, arrays, path) of the newest resume file that is whole, or None where there is none.
 

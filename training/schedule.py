@@ -6,6 +6,7 @@ border. Every size after the first fades in for `fade_kimg`, then trains on for 
 last size goes on to the end. A run that begins with weights in mid-fade ends that fade first.
 """
 import dataclasses
+import math
 
 import numpy as np
 
@@ -154,7 +155,9 @@ def lazy(gamma, images_seen, batch, interval):
 
 
 def crossed(before, after, kimg):
-    """Whether a multiple of `kimg` thousand images lies in (before, after]."""
+    """Whether a multiple of `kimg` thousand images lies in (before, after]; of inf, never."""
+    if kimg == math.inf:
+        return False
     step = max(1, round(1000 * kimg))
     return before // step != after // step
 
@@ -174,6 +177,6 @@ def parse_table(text, flag, default, number=int):
     except ValueError:
         raise ValueError(f"{flag}: found {text!r}, wanted one number or a table "
                          f"such as 8:{default[8]},16:{default[16]}") from None
-    if min(table.values()) <= 0:
+    if not all(0 < value < math.inf for value in table.values()):
         raise ValueError(f"{flag}: found {text!r}, wanted numbers above 0")
     return table

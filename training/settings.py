@@ -34,7 +34,8 @@ def new_run(typed, init=None):
     check_arch(typed, arch)
     largest = max(dataset.available_sizes(typed["data"]))
     size = typed.get("max_size") or (init["size"] if init and arch == "stylegan2" else largest)
-    settings = recipe(arch, typed.get("preset", "official"), size) | typed
+    usual = recipe(arch, typed.get("preset", "official"), size)
+    settings = usual | typed
     if init:
         settings |= from_weights(typed, init)
     for flag in ("max_size", "init_size"):
@@ -57,8 +58,12 @@ def new_run(typed, init=None):
     if "pl_interval" in typed and not settings["pl_weight"]:
         raise UserError("--pl_interval is of the path length penalty, which has weight 0 here: "
                         "type --pl_weight 2 too, or leave --pl_interval out")
-    # In full, for another number of processes goes on with the same batches.
-    settings["batch"] = table_text(batches(settings, schedule.default_batch(mpi.SIZE)))
+    # In full, for another number of processes goes on with the same batches; and sizes that were
+    # not named have those of the preset.
+    settings["batch"] = table_text(batches(settings, batches(
+        usual, schedule.default_batch(mpi.SIZE))))
+    if typed.get("lr") and usual["lr"]:
+        settings["lr"] = table_text(rates(settings, rates(usual)))
     check_features(typed, settings)
     check(settings)
     check_steering(typed, settings)
@@ -141,7 +146,8 @@ def resumed_run(typed, saved):
         check_only(typed, saved["arch"])
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
-            flag == "batch" and batches(typed, batches(saved)) == batches(saved))
+            flag == "batch" and batches(typed, batches(saved)) == batches(saved)) or (
+            flag == "lr" and saved["lr"] and rates(typed, rates(saved)) == rates(saved))
         if not same:
             raise UserError(f"--{flag} {shown(value)}, but the run {typed['name']} was started "
                             f"with --{flag} {shown(saved[flag])}: leave it out, or begin another "
@@ -149,7 +155,7 @@ def resumed_run(typed, saved):
     if "init_alpha" not in saved and saved["loss"] == "wgan-gp":    # of an earlier version
         saved = saved | dict(gamma_scale="port",
                              lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
-    settings = saved | typed
+    settings = saved | typed | {flag: saved[flag] for flag in ("batch", "lr")}
     check_features(typed, settings)
     check(settings)
     return settings
@@ -183,6 +189,10 @@ def check(s):
                  "freeze_d"):
         if not s[flag] >= 0:
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted 0 or more")
+    for flag in ("kimg", "phase_kimg", "fade_kimg", "gamma", "pl_weight", "ema_rampup",
+                 "augment_kimg"):
+        if s[flag] == math.inf:
+            raise UserError(f"--{flag}: found inf, wanted a number")
     if s["metric_images"] < 2:
         raise UserError(f"--metric_images: found {s['metric_images']}, wanted 2 or more")
     if not 0 <= s["metric_share"] <= 1:
@@ -266,6 +276,15 @@ def batches(s, default=schedule.BATCH):
     return table(s["batch"], "--batch", default)
 
 
+def rates(s, default=None):
+    """{size: Adam's learning rate} of G, of a run with these settings, or of these flags."""
+    if default is None:
+        default = schedule.LEARNING_RATE
+        if s.get("loss") == "wgan-gp":                  # as in its official configuration
+            default = {size: min(rate, 2e-3) for size, rate in default.items()}
+    return table(s["lr"], "--lr", default, float)
+
+
 def table(text, flag, default, number=int):
     try:
         return schedule.parse_table(text, flag, default, number) if text else dict(default)
@@ -281,13 +300,10 @@ def table_text(by_size):
 
 
 def make_schedule(s):
-    rates = schedule.LEARNING_RATE
-    if s["loss"] == "wgan-gp":                          # as in its official configuration
-        rates = {size: min(rate, 2e-3) for size, rate in rates.items()}
-    rates = table(s["lr"], "--lr", rates, float)
+    lr = rates(s)
     return schedule.Schedule(
-        s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"], s["phase_kimg"], batches(s),
-        rates, table(s["dlr"], "--dlr", rates, float), s["init_alpha"])
+        s["init_size"], s["max_size"], s["kimg"], s["fade_kimg"], s["phase_kimg"], batches(s), lr,
+        table(s["dlr"], "--dlr", lr, float), s["init_alpha"])
 
 
 def model_config(s, init=None, labels=0):

@@ -52,8 +52,12 @@ class State:
         frozen = [layer for layer in picture_layers(self.config)
                   if f"{layer}.weight" in D][:self.s["freeze_d"]]
         D = {name: p for name, p in D.items() if name.rpartition(".")[0] not in frozen}
-        self.adam_G = Adam(G, phase.lr, self.s["pl_interval"])
-        self.adam_D = Adam(D, phase.dlr, self.s["r1_interval"])
+        # R1 at each of StyleGAN1's steps belongs to its loss; StyleGAN2's terms are steps of their
+        # own, however often they come.
+        intervals = [interval if self.config.arch == "stylegan2" or interval > 1 else None
+                     for interval in (self.s["pl_interval"], self.s["r1_interval"])]
+        self.adam_G = Adam(G, phase.lr, intervals[0])
+        self.adam_D = Adam(D, phase.dlr, intervals[1])
         self.averaged = {kimg: [dict(network.named_parameters())[name] for name in G]
                          for kimg, network in self.averages.items()}
         self.optimizer_epoch = phase.optimizer_epoch

@@ -1,5 +1,6 @@
 """The numbers of a run over time: sample/<name>/stats.csv, a line for every thousand images."""
 import contextlib
+import itertools
 import math
 import os
 import re
@@ -18,6 +19,15 @@ MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "g
 COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "score_held", "augment_p", "skipped",
            "images_per_second", "memory_gib", *evaluate.COLUMNS)
 KIMG = 1
+
+
+def set_aside(path):
+    """Give the numbers of an earlier run, whose files of weights are gone, another name."""
+    numbers = (n for n in itertools.count(1) if not os.path.exists(f"{path[:-4]}_{n}.csv"))
+    if os.path.exists(path):
+        other = f"{path[:-4]}_{next(numbers)}.csv"
+        os.replace(path, other)
+        print(f"note: {path} was there, of an earlier run: it is {other} now", file=sys.stderr)
 
 
 class Stats:

@@ -14,7 +14,7 @@ import numpy as np
 
 from weights import npz
 from weights.bounds import DIMENSIONS, Budget, File, Refused, short, sizes
-from weights.stand_ins import Storage, Tensor
+from weights.stand_ins import Storage, Tensor, plain_key
 from weights.unpickle import load, weigh
 
 JITTOR_MARK = b"HCAJSLHD"
@@ -181,11 +181,11 @@ def torch_tar_content(storages, tensors, names, budget):
     for _ in range(load(storages, budget)):
         key, _location, kind = load(storages, budget)
         count, = struct.unpack("<q", storages.read(8))
-        known[key] = Storage(kind, count)
+        known[plain_key(key)] = Storage(kind, count)
         known[key].raw = memoryview(storages.read(known[key].nbytes))
     for view, root, offset, count in load(storages, budget):
         size = known[root].kind.dtype.itemsize
-        known[view] = Storage(known[root].kind, count,
+        known[plain_key(view)] = Storage(known[root].kind, count,
                               known[root].raw[offset * size:(offset + count) * size])
     for _ in range(load(tensors, budget)):
         key, storage, _kind = load(tensors, budget)
@@ -193,7 +193,7 @@ def torch_tar_content(storages, tensors, names, budget):
         if not 0 <= dimensions <= DIMENSIONS:
             raise Refused("damaged: an array of impossible shape")
         layout = np.frombuffer(tensors.read(16 * dimensions + 8), "<i8").tolist()
-        known[key] = Tensor(known[storage], layout[-1], layout[:dimensions],
+        known[plain_key(key)] = Tensor(known[storage], layout[-1], layout[:dimensions],
                             layout[dimensions:-1])
     return load(names, budget, lambda identifier: known[int(identifier)])
 

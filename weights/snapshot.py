@@ -188,9 +188,14 @@ def check_header(header, count, path):
     missing = {"images_seen", "size", "alpha", "model"} - header.keys()
     if missing:
         raise UserError(f"{path}: its header lacks {', '.join(sorted(missing))}")
-    if not all(isinstance(header[n], (int, float)) and 0 <= header[n] < LARGEST
-               for n in ("images_seen", "size", "alpha")):
+    if not all(type(header[n]) in kinds and 0 <= header[n] < LARGEST
+               for n, kinds in (("images_seen", (int,)), ("size", (int,)),
+                                ("alpha", (int, float)))):
         raise UserError(f"{path}: images_seen, size or alpha in its header is not a number")
+    if not isinstance(header["model"], dict) or not all(
+            isinstance(header.get(name, {}), dict) for name in ("settings", "pictures")) or \
+            not isinstance(header.get("source", ""), str):
+        raise UserError(f"{path}: model, settings, pictures or source in its header is none")
     names = header.get("classes", [])
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names) or \
             "classes" in header and len(names) != header["model"].get("labels", 0):
@@ -260,5 +265,6 @@ def make_discriminator(header, arrays, path):
 
 def source(header):
     """What a file is and how far it is trained, in words."""
-    return f"weights of {header['source']}" if "source" in header else \
-        f"{header['images_seen']:,} images seen"
+    if "source" not in header:
+        return f"{header['images_seen']:,} images seen"
+    return "weights of " + "".join(c if c.isprintable() else "?" for c in header["source"][:200])

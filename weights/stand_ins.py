@@ -9,6 +9,7 @@ import numpy as np
 
 from weights.bounds import LARGEST, Refused, short, sizes
 
+MOST_KEY = 2 ** 61 - 1          # by which Python divides to hash a number
 NUMBERS = {"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"}
 
 
@@ -102,8 +103,9 @@ def latin1_bytes(text="", encoding="latin1"):
 
 
 def plain_key(key):
-    """Hashing a deeply nested tuple would end the process, so keys are names or numbers."""
-    if not isinstance(key, (str, int, float, bytes)):
+    """Hashing a deeply nested tuple would end the process, so keys are names or numbers; and of
+    numbers, those of which no two have the same hash, for many that have take hours."""
+    if not isinstance(key, (str, int, bytes)) or isinstance(key, int) and abs(key) >= MOST_KEY:
         raise Refused("damaged: a key that is neither a name nor a number")
     return key
 

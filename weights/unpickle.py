@@ -15,6 +15,7 @@ from weights.bounds import ITEM, Refused, short
 from weights.stand_ins import (
     GLOBALS,
     Array,
+    Dtype,
     Namespace,
     Network,
     Ordered,
@@ -101,7 +102,7 @@ class Unpickler(pickle._Unpickler):
         state, target = self.stack.pop(), self.stack[-1]
         if not isinstance(target, StandIn):
             raise Refused("damaged: a state for something that has none")
-        if isinstance(state, tuple):                    # of an array
+        if isinstance(target, (Array, Dtype)):
             self.pay_for(state)
         target.build(state)
 
@@ -135,6 +136,12 @@ class Unpickler(pickle._Unpickler):
         length, = struct.unpack("<Q", self.read(8))
         self.append(self.read(length))          # reads what is there, allocates nothing before
 
+    def load_put(self):
+        self.memo[place(self.readline()[:-1])] = self.stack[-1]
+
+    def load_get(self):
+        self.append(self.memo[place(self.readline()[:-1])])
+
     def load_int(self):
         text = self.readline()[:-1]
         self.append(text == b"01" if text in (b"00", b"01") else number(text))
@@ -149,6 +156,7 @@ class Unpickler(pickle._Unpickler):
                  pickle.EMPTY_SET[0]: load_empty_set, pickle.ADDITEMS[0]: load_additems,
                  pickle.SETITEM[0]: load_setitem, pickle.SETITEMS[0]: load_setitems,
                  pickle.BYTEARRAY8[0]: load_bytearray8,
+                 pickle.PUT[0]: load_put, pickle.GET[0]: load_get,
                  pickle.INT[0]: load_int, pickle.LONG[0]: load_long}
 
 
@@ -156,6 +164,13 @@ def number(text):
     if len(text) > DIGITS:
         raise Refused(f"damaged: a number of {len(text):,} digits")
     return int(text, 0)
+
+
+def place(text):
+    """The number of an entry of the memo."""
+    if not text.isdigit() or len(text) > 10:            # no two of those have the same hash
+        raise Refused("damaged: a note that is out of reach")
+    return int(text)
 
 
 def load(file, budget, storage=None, nested=None):

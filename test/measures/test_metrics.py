@@ -359,3 +359,31 @@ def test_without_its_package_tensorboard_is_one_line(tmp_path, monkeypatch):
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(UserError, match="pip install tensorboardX"):
         stats.Events(str(tmp_path), 0)
+
+
+def test_pictures_that_cannot_be_read_are_told(symbols, tmp_path):
+    shutil.copytree(os.path.join(symbols, "32"), tmp_path / "data/32")
+    for name in sorted(os.listdir(tmp_path / "data/32"))[1:6]:
+        path = tmp_path / "data/32" / name
+        path.write_bytes(path.read_bytes()[:-60])
+    _, _, error = command("metrics.py", os.path.join(ROOT, "test/golden/demo.model"), "data",
+                          "--metrics", "swd", cwd=tmp_path)
+    assert "note: 5 pictures cannot be read (such as data/32/" in error
+
+
+@pytest.mark.parametrize("script, arguments", [
+    ("metrics.py", ["x.model", "data"]), ("project.py", ["x.model", "a.png"]),
+    ("symbols.py", ["out/32"])])
+def test_seeds_out_of_reach_are_one_line(tmp_path, script, arguments):
+    for seed in -1, 2 ** 32:
+        code, _, error = command(script, *arguments, f"--seed={seed}", cwd=tmp_path, check=False)
+        assert code == 2 and f"--seed: found {seed}, wanted 0 to" in error.splitlines()[-1]
+
+
+def test_a_run_on_one_picture_cannot_be_measured_and_says_so_first(symbols, tmp_path):
+    name = sorted(os.listdir(os.path.join(symbols, "8")))[0]
+    os.makedirs(tmp_path / "one/8")
+    shutil.copy(os.path.join(symbols, "8", name), tmp_path / "one/8")
+    code, _, error = command("train.py", "one", *GROWING, "--max_size", 8, "--metrics", "ms_ssim",
+                             cwd=tmp_path, check=False)
+    assert code == 2 and "one/8 has 1 picture, wanted 2 or more" in error

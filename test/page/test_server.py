@@ -15,6 +15,7 @@ from explored import DEMO, ask, explored
 from PIL import Image
 
 from model import load
+from page import server
 from pictures.grid import to_pixels
 
 
@@ -237,6 +238,44 @@ def test_two_hundred_clients_at_once_and_one_that_stops_reading(port):
     assert ask(port, "/small?seed=1")[0] == 200
     for client in stuck:
         client.close()
+
+
+def left_after(client, piece, seconds):
+    """Whether the server has closed the connection of a client that sends pieces of a head."""
+    client.settimeout(1)
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            client.sendall(piece)
+            if client.recv(1) == b"":
+                return True
+        except socket.timeout:
+            continue
+        except OSError:
+            return True
+    return False
+
+
+def test_a_head_has_to_come_in_time_and_in_size(port):
+    """One byte now and then, or lines without end, hold no place."""
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\nX: ")
+        assert left_after(client, b"x", 3 * server.SECONDS)
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(b"GET / HTTP/1.1\r\n")
+        with contextlib.suppress(OSError):
+            for _ in range(90):
+                client.sendall(b"X: %s\r\n" % (b"x" * 65_000))
+        assert left_after(client, b"x", 2)
+    # A body may take its time.
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+        client.sendall(f"POST /film HTTP/1.1\r\nHost: localhost:{port}\r\n"
+                       f"Content-Length: 40\r\n\r\n".encode())
+        for _ in range(server.SECONDS + 4):
+            client.sendall(b"x")
+            time.sleep(1)
+        client.sendall(b"x" * 40)
+        assert b" 400 " in client.recv(100)
 
 
 def test_others_need_the_token(tmp_path):

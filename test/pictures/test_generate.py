@@ -1,6 +1,8 @@
 """generate.py: every figure's size and content, styles as files, films, the same seed anywhere."""
 import os
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from backend.errors import UserError
 from networks.config import ModelConfig
 from networks.shapes import generator_shapes
 from pictures import figures
+from pictures.painter import Painter, between
 from weights import snapshot
 
 CONFIG = ModelConfig(size=16, latent=16, fmap_max=16)
@@ -36,12 +39,14 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def make(folder, tmp_path, capsys):
-    """make(flags…) → {file name: uint8 array or path} of what generate.py writes."""
+    """make(flags…) → {file name: uint8 array or path} of what generate.py writes; make.told: what
+    it said on the side."""
     def make(*flags):
         assert generate.main([str(folder / "x.model"), "--out", str(tmp_path),
                               "--overwrite", *map(str, flags)]) == 0
-        names = [os.path.basename(line.strip())
-                 for line in capsys.readouterr().out.splitlines()[1:]]
+        printed = capsys.readouterr()
+        make.told = printed.err
+        names = [os.path.basename(line.strip()) for line in printed.out.splitlines()[1:]]
         return {name: np.asarray(Image.open(tmp_path / name)) if name.endswith("png") else
                 tmp_path / name for name in names}
     return make
@@ -378,3 +383,79 @@ def test_where_classes_are_called_by_numbers_a_number_is_a_name():
     with pytest.raises(UserError, match=r"0 to 2, or one of 'my cats', '?\u732b'?, '\?"):
         snapshot.label_of("dog", header, "x.model")
     assert snapshot.class_name(0, header) == "'my cats' (number 0)"
+
+
+@pytest.mark.parametrize("space", ["z", "w"])
+@pytest.mark.parametrize("labels", [0, 3])
+def test_a_way_begins_and_ends_at_the_styles_of_its_seeds(tmp_path, labels, space):
+    config = ModelConfig(size=16, latent=16, fmap_max=16, labels=labels)
+    save_random(tmp_path / "x.model", config)
+    painter = Painter(*snapshot.load_any(str(tmp_path / "x.model")), "x.model", 1)
+    ends = painter.latents([3, 7])
+    ends[1, :16] *= 3           # of another length, which with a label beside it is another style
+    styles = painter.styles_of(ends)
+    way = between(painter, ends[:1], ends[1:], [0, 0.5, 1], space)
+    assert np.allclose(way[[0, 2]], styles, atol=1e-4)
+    middle = styles.mean(0)
+    assert np.allclose(way[1], middle, atol=1e-4) == (space == "w")
+
+
+def test_a_film_paints_the_same_however_many_frames_are_painted_at_a_time(folder, monkeypatch):
+    painter = Painter(*snapshot.load_any(str(folder / "x.model")), "x.model", 0.7)
+    films, keys = [], [[1, 2], [3, 4]]
+    for at_once in 2, 64:
+        monkeypatch.setattr(figures, "at_once", lambda _, at_once=at_once: at_once)
+        films.append(np.stack([*figures.walk(painter, keys, 5, "z")]))
+    assert films[0].shape == (10, 2, 3, 16, 16) and np.abs(films[0] - films[1]).max() < 1e-4
+    ends = painter.latents([3, 4])
+    third = painter.paint(between(painter, ends[:1], ends[1:], [0.4], "z"))
+    assert np.abs(films[0][2, 1] - third[0]).max() < 1e-4
+
+
+@pytest.mark.parametrize("flags, wanted", [
+    (["--seeds", 3, "--n_row", 2, "--frames", 7], {"n_row", "frames"}),
+    (["--figures", "truncation", "--n_row", 1, "--n_col", 3, "--space", "w"], {"n_col", "space"}),
+    (["--row_seeds", 1, "--col_seeds", "2", "--seed", 4], {"seed"}),
+    (["--film", "gif", "--seeds", "1,2", "--frames", 2, "--col_layers", 0], {"col_layers"}),
+    (["--n_row", 1, "--n_col", 2, "--seed", 1, "--space", "w", "--col_layers", 0], set())])
+def test_flags_that_change_nothing_are_told(make, flags, wanted):
+    make(*flags)
+    told = {line.split()[1].strip("-") for line in make.told.splitlines()
+            if "changes nothing here" in line}
+    assert told == wanted
+
+
+def test_noise_that_is_typed_replaces_that_of_a_file_of_styles(folder, tmp_path, make):
+    make("--seeds", 3, "--w", tmp_path / "w.npz")
+    with np.load(tmp_path / "w.npz") as file:
+        w = file["w"]
+    np.savez(tmp_path / "noisy.npz", w=w, **{
+        f"noise{i}": np.full((1, 1, side, side), 3, "float32")
+        for i, side in enumerate(CONFIG.noise_sides)})
+    own, none, plain = (make("--w", tmp_path / name, *flags)["w000000.png"].astype(int)
+                        for name, flags in (("noisy.npz", []), ("noisy.npz", ["--noise", "none"]),
+                                            ("w.npz", ["--noise", "none"])))
+    assert (none == plain).all() and (none != own).any()
+    make("--w", tmp_path / "w.npz", "--truncation_psi", 0.1)
+    assert "--truncation_psi changes nothing here" in make.told
+
+
+def test_films_too_wide_for_their_kind_are_one_line(make):
+    with pytest.raises(UserError, match="--film gif: found frames of .* wanted at most 65,535"):
+        make("--film", "gif", "--n_row", 1, "--n_col", 340, "--scale", 12)
+
+
+def test_a_polite_kill_leaves_nothing_half_written(folder, tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, os.path.join(ROOT, "generate.py"), str(folder / "x.model"), "--film",
+         "gif", "--frames", "9000", "--out", str(tmp_path), "--device", "cpu"],
+        stderr=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": ROOT})
+    try:
+        while not os.listdir(tmp_path) and process.poll() is None:
+            time.sleep(0.1)
+        assert process.poll() is None
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(60) == 143 and os.listdir(tmp_path) == []
+    finally:
+        process.kill()

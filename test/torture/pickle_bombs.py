@@ -125,6 +125,15 @@ def pickles():
                        ("BYTEARRAY8", b"\x96")):
         found[f"a claim of 8 GB by {name}"] = START + code + struct.pack("<Q", 8 << 30) + b"x."
     found["a claim of 2 GB by BINSTRING"] = b"T" + struct.pack("<i", 2 ** 31 - 1) + b"x."
+    found["a list as the state of arrays, again and again"] = START + (
+        called("numpy.dtype", text(b"f4")) + b"\x940](K\1" + b"J" + struct.pack("<i", 100_000) +
+        b"\x85h\0\x89" + text(b"x" * 400_000) + b"e\x940" +
+        b"cnumpy.core.multiarray\n_reconstruct\n\x940(" + b"h\2)Rh\1b" * 20_000 + b"l.")
+    of_one_hash = [k * (2 ** 61 - 1) for k in range(1, 30_000)]
+    found["a memo whose numbers have one hash"] = \
+        START + b"N" + b"".join(b"p%d\n" % number for number in of_one_hash) + b"."
+    found["keys that have one hash"] = \
+        START + b"}(" + b"".join(b"I%d\nN" % number for number in of_one_hash) + b"u."
     found["a memo of a giant number"] = START + b"Nr\xff\xff\xff\xff0" * 100_000 + b"."
     return found
 

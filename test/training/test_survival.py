@@ -204,11 +204,14 @@ def test_a_compiler_that_was_killed_is_named_as_such(symbols, tmp_path):
     assert "--name 'My run' --resume" in last
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-def test_one_signal_that_comes_twice_saves(symbols, tmp_path, number):
-    """From a closed terminal and from timeout: to the process, and to its group."""
+@pytest.mark.parametrize("numbers", [
+    (signal.SIGHUP, signal.SIGHUP), (signal.SIGTERM, signal.SIGTERM),
+    (signal.SIGTERM, signal.SIGHUP), (signal.SIGHUP, signal.SIGTERM)])
+def test_signals_that_come_as_a_pair_save(symbols, tmp_path, numbers):
+    """From a closed terminal and from timeout: to the process, and to its group; from a system that
+    ends a session: two kinds."""
     with training_process(symbols, tmp_path, "closed") as process:
-        for _ in range(2):
+        for number in numbers:
             os.killpg(process.pid, number)
             time.sleep(0.001)
         output, _ = process.communicate(timeout=60)

@@ -60,6 +60,9 @@ def test_penalties_come_at_every_fourth_and_sixteenth_step(symbols):
     # Both penalties' steps are counted by Adam, and its rates are corrected for them.
     assert training.adam_G.steps.item() == 22 and training.adam_D.steps.item() == 19
     assert training.adam_G.correction == 4 / 5 and training.adam_D.correction == 16 / 17
+    # At every step the terms are steps of their own all the same, as in the official code.
+    training = made(symbols, r1_interval=1, pl_interval=1)
+    assert training.adam_G.correction == training.adam_D.correction == 1 / 2
 
 
 def test_a_resumed_run_goes_on_bit_for_bit(symbols):

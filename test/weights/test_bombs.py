@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
+from backend.errors import UserError
 from networks.config import ModelConfig
 from networks.shapes import discriminator_shapes, generator_shapes
 from pictures import styles_file
@@ -84,3 +85,23 @@ def test_one_style_for_all_layers_is_not_copied(tmp_path):
     styles_file.write(path, {}, w=w)
     found = styles_file.load(path, {"size": 16, "model": {"dlatent": 8, "arch": "stylegan1"}})["w"]
     assert found.shape == (5, 6, 8) and (found == w[:, None]).all() and found.strides[1] == 0
+
+
+@pytest.mark.parametrize("key, value", [
+    ("size", 16.0), ("size", True), ("images_seen", 1.5), ("settings", []), ("pictures", "x"),
+    ("source", 3), ("model", [])])
+def test_a_header_of_other_kinds_is_one_line(tmp_path, key, value):
+    path = str(tmp_path / "x.model")
+    config = ModelConfig(size=16, latent=8, fmap_max=8)
+    arrays = {f"ema/{name}": np.zeros(shape, "float32")
+              for name, shape in generator_shapes(config).items()}
+    header = {"images_seen": 0, "size": 16, "alpha": 1.0, "model": vars(config)}
+    snapshot.save(path, dict(header), arrays)
+    snapshot.load_any(path)
+    snapshot.save(path, header | {key: value}, arrays)
+    with pytest.raises(UserError, match="x.model: .*(in its header|not a field|wanted)"):
+        snapshot.load_any(path)
+
+
+def test_what_a_file_says_that_it_is_cannot_steer_the_terminal():
+    assert snapshot.source({"source": "a\x1b[2Jb\x07"}) == "weights of a?[2Jb?"
