@@ -177,8 +177,9 @@ def is_picture(name):
 
 
 def is_held(name, share):
-    """Whether a picture of this name belongs to that share of all."""
-    stem = os.path.splitext(name)[0].encode(errors="replace")
+    """Whether a picture of this name belongs to that share of all; so do those that resize.py makes
+    of it."""
+    stem = os.path.splitext(labels.target_name(name))[0].encode(errors="replace")
     return int.from_bytes(hashlib.sha1(stem).digest()[:4], "big") < share * 2 ** 32
 
 

@@ -1,6 +1,7 @@
 """Pictures as numbers. Of four channels, the last is how opaque a pixel is (alpha), and the colours
 are premultiplied: times alpha, so that what cannot be seen is 0, and filters need not know of it.
 """
+import contextlib
 import functools
 import io
 
@@ -32,7 +33,10 @@ def flat(picture, background=WHITE):
 def upright(picture):
     """A PIL picture of any mode → RGBA where it can have transparent parts, else RGB: turned as its
     EXIF says, of 8 bits, in the colours of sRGB."""
-    picture = in_srgb(of_8_bits(ImageOps.exif_transpose(picture)))
+    picture.load()              # raises, where it is damaged
+    with contextlib.suppress(Exception):        # only its EXIF is, for which Pillow has many kinds
+        picture = ImageOps.exif_transpose(picture)
+    picture = in_srgb(of_8_bits(picture))
     return picture.convert("RGBA" if has_alpha(picture) else "RGB")
 
 
@@ -64,7 +68,10 @@ def in_srgb(picture):
     change = to_srgb(profile, opaque.mode)
     if change is None:
         return picture
-    found = ImageCms.applyTransform(opaque, change)
+    try:
+        found = ImageCms.applyTransform(opaque, change)
+    except ImageCms.PyCMSError:
+        return picture
     if has_alpha(picture):
         found.putalpha(picture.convert("RGBA").getchannel("A"))
     return found

@@ -122,3 +122,14 @@ def test_training_reads_a_size_folder_as_resize_makes_the_smaller_ones(tmp_path,
 def test_of_four_channels_colours_are_still_premultiplied():
     picture = Image.new("RGBA", (8, 8), (200, 100, 0, 128))
     assert (of_picture(picture, 4)[:, 0, 0] == [100, 50, 0, 128]).all()
+
+
+@pytest.mark.filterwarnings("ignore:Corrupt EXIF")
+@pytest.mark.parametrize("exif", [b"Exif\0\0II*\0\x08\0\0\0\xff\xff\x12\x01", b"Exif\0\0MM\0",
+                                  b"Exif\0\0", b"Exif\0\0II*\0\xff\xff\xff\xff", b"\xff" * 40])
+def test_a_damaged_exif_costs_its_turn_and_not_the_picture(tmp_path, exif):
+    picture = Image.fromarray(COLOURS.reshape(8, 8, 3))
+    for name, options in (("a.png", {}), ("a.webp", {"lossless": True})):
+        picture.save(tmp_path / name, exif=exif, **options)
+        (found,), bad = load_batch([str(tmp_path / name)], [False], 8, 3)
+        assert not bad and (found.transpose(1, 2, 0) == np.asarray(picture)).all()

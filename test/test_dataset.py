@@ -7,10 +7,11 @@ import time
 
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, command
 from PIL import Image
 
 from backend.errors import UserError
+from backend.labels import target_name
 from dataset import Loader, PictureFolder, available_sizes
 
 
@@ -177,3 +178,13 @@ def test_70000_files_open_without_being_read(tmp_path):
 def test_workers_never_import_jittor():
     script = "import sys, dataset; sys.exit('jittor' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], cwd=ROOT).returncode == 0
+
+
+def test_the_same_pictures_are_kept_back_at_the_size_that_resize_py_reads(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    for i in range(40):
+        Image.new("RGB", (32, 32), (i, 0, 0)).save(tmp_path / f"data/32/{i}.jpg", quality=95)
+    command("resize.py", "data/32", cwd=tmp_path)
+    large, small = (PictureFolder(str(tmp_path / "data"), size, 0.4, held=True).names
+                    for size in (32, 16))
+    assert 5 < len(large) < 35 and sorted(map(target_name, large)) == small
