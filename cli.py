@@ -104,7 +104,8 @@ def run(main, parallel=False):
     if not mpi.FIRST:
         sys.stdout = sys.stderr = open(os.devnull, "w")
     for stream in sys.stdout, sys.stderr:       # names of files may be of any bytes
-        stream.reconfigure(errors="backslashreplace")
+        if hasattr(stream, "reconfigure"):      # it may be closed, or a notebook's
+            stream.reconfigure(errors="backslashreplace")
     try:
         mpi.check_launcher()
         if mpi.SIZE > 1 and not parallel:

@@ -149,8 +149,13 @@ def check_extent(args, size, labels, styles):
         raise UserError(f"found {counted(rows * columns, 'picture')} with {pixels:,} pixels in one "
                         f"file, wanted at most {most:,}: lower --n_row, --n_col or --scale" +
                         ", or name fewer seeds or styles" * (rows > 1 and is_way(args)))
-    side = max(rows, columns) * (cell + 2)
-    if args.film and side > film.LONGEST_SIDE[args.film]:
+    if not args.film:
+        return
+    count = rows if is_way(args) and (styles or args.seeds) else 1 if args.seeds else \
+        args.n_row * args.n_col
+    columns = min(args.n_col, count)
+    side = max(columns, -(-count // columns)) * (cell + 2) - 2
+    if side > film.LONGEST_SIDE[args.film]:
         raise UserError(f"--film {args.film}: found frames of {side:,} pixels on a side, wanted at "
                         f"most {film.LONGEST_SIDE[args.film]:,}: lower --n_row, --n_col or --scale")
 

@@ -38,7 +38,6 @@ from weights import snapshot
 from weights.bounds import short
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
-FEW_HELD = 16                   # pictures: a batch
 MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
 
 
@@ -218,14 +217,17 @@ def check_pictures(s, schedule, config, labels):
                         "or more to compare: leave --metrics out")
     counts = {size: pictures[size]["count"] for size in pictures}
     if len({*counts.values()}) > 1:
+        advice = "where resize.py was stopped, type the same again, and it makes what is missing" \
+            if min(counts.values()) < len(folder) else \
+            f"there may be some of {folder.size} that training cannot read, of which resize.py says"
         print(f"note: {s['data']}: found " + ", ".join(
             f"{counted(count, 'picture')} of {size}" for size, count in counts.items()) +
-            ", wanted as many of each size: where resize.py was stopped, type the same again, and "
-            "it makes what is missing", file=sys.stderr)
-    if s["holdout"] and len(held) < FEW_HELD:
-        print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')}: with "
-              f"fewer than {FEW_HELD}, a batch shows them several times, and D takes that for "
-              "a lack of variety: score_held is too low", file=sys.stderr)
+            f", wanted as many of each size: {advice}", file=sys.stderr)
+    most = max(schedule.batch[size] for size in schedule.sizes)
+    if s["holdout"] and len(held) < most and not s.get("resume"):
+        print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')}: fewer "
+              f"than a batch ({most}) shows some several times, and D takes that for a lack of "
+              "variety: score_held is too low", file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if len(folder) < 5000 and not s.get("dry_run"):

@@ -108,8 +108,8 @@ def check_machine():
     jittor = importlib.util.find_spec("jittor")
     if jittor is None:
         raise BackendError("Jittor is not installed: type pip install -r requirements.txt")
-    for path in sys.executable, *jittor.submodule_search_locations:     # for a shell, as they are
-        if sign := re.search(r"[\s\\'\"`$&;|<>()*?!#~^{}\[\]]", path):
+    for path in sys.executable or "", *jittor.submodule_search_locations:   # for a shell, as is
+        if sign := re.search(r"[\s\\'\"`$&;|<>()]", path):
             raise BackendError(f"{path}: Jittor cannot compile where {sign[0]!r} is in the path: "
                                "move the folder to a place without, and make .venv anew")
     compiler = os.environ.get("cc_path") or "g++"

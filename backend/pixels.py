@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageCms, ImageOps
 
 WHITE = (255, 255, 255)
+READING = 2                     # 1 took no notice of EXIF, 16 bits and profiles of colours
 
 
 def has_alpha(picture):
@@ -77,7 +78,7 @@ def in_srgb(picture):
     return found
 
 
-@functools.lru_cache(maxsize=16)
+@functools.lru_cache(maxsize=64)
 def to_srgb(profile, mode):
     """What brings pictures of a mode from a profile, as bytes, to sRGB; None where nothing does, or
     next to nothing changes."""

@@ -19,6 +19,9 @@ def find_pictures(source, skip_sizes):
     elsewhere are, once.
     """
     pictures, others, walked = [], [], set()
+    root = os.path.realpath(source)
+    if not skip_sizes:                          # the other sizes are made beside it
+        root = os.path.dirname(root)
     for folder, subfolders, names in os.walk(source, onerror=cannot_be_read, followlinks=True):
         there = os.stat(folder)
         if (there.st_dev, there.st_ino) in walked:
@@ -27,7 +30,7 @@ def find_pictures(source, skip_sizes):
         walked.add((there.st_dev, there.st_ino))
         at_top = os.path.abspath(folder) == os.path.abspath(source)
         subfolders[:] = [s for s in sorted(subfolders) if not s.startswith(".")
-                         and not leads_back(os.path.join(folder, s), source)
+                         and not leads_back(os.path.join(folder, s), root)
                          and not holds_masks(os.path.join(folder, s))
                          and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
         for name in names:
@@ -37,9 +40,9 @@ def find_pictures(source, skip_sizes):
     return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
 
 
-def leads_back(folder, source):
-    """Whether it is a link to a place in `source`, or to one in which that is."""
-    there, root = os.path.realpath(folder), os.path.realpath(source)
+def leads_back(folder, root):
+    """Whether it is a link to a place in `root`, or to one in which that is."""
+    there = os.path.realpath(folder)
     return os.path.islink(folder) and os.path.commonpath([there, root]) in (there, root)
 
 

@@ -72,9 +72,7 @@ def test_a_profile_of_srgb_or_none_that_can_be_followed_changes_nothing(tmp_path
     for data in b"no profile", profile()[:200], os.urandom(3000), profile(SRGB)[:-1]:
         file = io.BytesIO()
         picture.save(file, "PNG", icc_profile=data)
-        found = np.asarray(upright(Image.open(file)))
-        assert found.shape == (8, 8, 3)
-        assert data[:2] == b"\0\0" or (found == np.asarray(picture)).all()
+        assert (np.asarray(upright(Image.open(file))) == np.asarray(picture)).all()
     from PIL import ImageCms
     picture.info["icc_profile"] = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert (np.asarray(upright(picture)) == np.asarray(picture)).all()

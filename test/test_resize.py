@@ -394,6 +394,15 @@ def test_links_to_folders_elsewhere_are_followed_once_and_none_goes_in_a_circle(
     assert len(made(tmp_path / "photos/32")) == 2
 
 
+def test_a_link_to_the_sizes_that_are_made_is_not_read(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    picture(32, 32).save(tmp_path / "data/32/a.png")
+    os.symlink("../16", tmp_path / "data/32/small")
+    for _ in range(2):
+        command("resize.py", "data/32", "--min_size", 16, cwd=tmp_path)
+        assert os.listdir(tmp_path / "data/16") == ["a.png"]
+
+
 def test_long_names_fit_and_none_is_hidden(tmp_path):
     os.makedirs(tmp_path / "photos")
     names = ["图" * 80 + ".jpg", "a" * 243 + ".png", "a" * 50 + "." + "z" * 99 + ".jpg",
@@ -416,6 +425,9 @@ def test_names_of_any_bytes_are_reported_in_any_locale(tmp_path):
         cwd=tmp_path, capture_output=True, text=True, env=os.environ | {
             "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": ROOT})
     assert result.returncode == 0 and "br\\udce9.png" in result.stdout, result.stderr
+    closed = subprocess.run(["sh", "-c", f"{sys.executable} {ROOT}/resize.py photos >&-"],
+                            cwd=tmp_path, capture_output=True, text=True)
+    assert closed.returncode == 0 and "Traceback" not in closed.stderr
     assert (tmp_path / "odd.csv").exists()
 
 

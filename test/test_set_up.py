@@ -44,7 +44,7 @@ def test_where_python_has_gone_with_a_systems_update_setup_is_run_again(clone):
     assert "setup.sh" in sh(clone, "make", "-n", "test").stdout
 
 
-@pytest.mark.parametrize("name", ["my clone", "main (1)", "R&D", "it's", "a$HOME", "a;b", "#1"])
+@pytest.mark.parametrize("name", ["my clone", "main (1)", "R&D", "it's", "a$HOME", "a;b"])
 def test_a_path_that_jittor_cannot_compile_in_is_told_before_anything_is_installed(clone, name):
     place = clone / name
     os.makedirs(place)
@@ -54,12 +54,13 @@ def test_a_path_that_jittor_cannot_compile_in_is_told_before_anything_is_install
     assert os.listdir(place) == ["setup.sh"]
 
 
-@pytest.mark.parametrize("name", ["plain-1.2_b", "größe", "图片", "a+b@c,d=e"])
+@pytest.mark.parametrize("name", ["plain-1.2_b", "größe", "图片", "a+b@c,d=e", "old~1", "#1!"])
 def test_other_paths_are_no_trouble(clone, name):
     place = clone / name
     os.makedirs(place)
     shutil.copy(clone / "setup.sh", place)
-    assert "Jittor" not in sh(place, "sh", "setup.sh", "missing.txt").stderr
+    result = sh(place, "env", "PYTHON=/nowhere/python", "sh", "setup.sh")
+    assert result.returncode == 2 and "no Python 3.9 to 3.12 found" in result.stderr
 
 
 def test_bring_up_says_it_too(monkeypatch):

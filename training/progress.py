@@ -8,7 +8,7 @@ import time
 from tqdm import tqdm
 
 import backend
-from backend import cuda, mpi, streams
+from backend import cuda, mpi, pixels, streams
 from backend.errors import counted
 from networks.shapes import discriminator_shapes, generator_shapes
 from training import estimate
@@ -179,6 +179,14 @@ def say_what_changed(training, header):
         print("note: the run was saved by an earlier version, which drew its random numbers "
               "otherwise: the order of pictures and all latents are others from here on",
               file=sys.stderr)
+    if header.get("reading", 1) != pixels.READING:
+        print("note: the run was saved by an earlier version, which took no notice of EXIF, 16 "
+              "bits and profiles of colours in the pictures of DATA: where there are some, they "
+              "look different from here on", file=sys.stderr)
+        if training.config.arch == "stylegan2" and 1 in (training.s["r1_interval"],
+                                                         training.s["pl_interval"]):
+            print("note: it had learned at the whole rate where a penalty comes at every step; "
+                  "from here on that is half of it, as in the official code", file=sys.stderr)
     then, now = header.get("kernels"), training.kernels()
     if then not in (None, now):
         print(f"note: the run was saved on {then} and goes on on {now}: the numbers will differ in "

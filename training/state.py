@@ -11,7 +11,7 @@ import zlib
 import numpy as np
 
 import backend
-from backend import jt, mpi, streams
+from backend import jt, mpi, pixels, streams
 from backend.errors import UserError
 from networks.generator import Discriminator, StyledGenerator, parameters_in_use
 from networks.layers import draw_weights
@@ -66,8 +66,9 @@ class State:
         phase = self.schedule.trained(self.images_seen)
         return {"kind": "generator", "images_seen": self.images_seen, "name": self.s["name"],
                 "size": phase.size, "alpha": phase.alpha, "streams": streams.VERSION,
-                "model": dataclasses.asdict(self.config), "settings": settings.to_save(self.s),
-                "pictures": self.pictures, "kernels": self.kernels(),
+                "reading": pixels.READING, "model": dataclasses.asdict(self.config),
+                "settings": settings.to_save(self.s), "pictures": self.pictures,
+                "kernels": self.kernels(),
                 **({"classes": self.known.classes} if self.known and self.known.classes else {})}
 
     def kernels(self):

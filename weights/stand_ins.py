@@ -104,9 +104,12 @@ def latin1_bytes(text="", encoding="latin1"):
 
 def plain_key(key):
     """Hashing a deeply nested tuple would end the process, so keys are names or numbers; and of
-    numbers, those of which no two have the same hash, for many that have take hours."""
+    numbers, those of which no two have the same hash, for many that have take hours. Fractions,
+    which no weights go by, become text."""
+    if isinstance(key, float):
+        return repr(key)
     if not isinstance(key, (str, int, bytes)) or isinstance(key, int) and abs(key) >= MOST_KEY:
-        raise Refused("damaged: a key that is neither a name nor a number")
+        raise Refused("damaged: a key that is neither a name nor a number in reach")
     return key
 
 

@@ -105,15 +105,23 @@ def test_sizes_with_different_numbers_of_pictures_are_told(symbols, tmp_path):
         os.remove(tmp_path / "data/16" / name)
     _, _, error = command("train.py", "data", "--dry_run", "--preset", "small", cwd=tmp_path)
     assert "found 40 pictures of 8, 33 pictures of 16, 40 pictures of 32, wanted as many" in error
+    assert "it makes what is missing" in error
+    os.remove(tmp_path / "data/32" / sorted(os.listdir(tmp_path / "data/32"))[-1])
+    shutil.rmtree(tmp_path / "data/16")
+    shutil.copytree(os.path.join(symbols, "16"), tmp_path / "data/16")
+    _, _, error = command("train.py", "data", "--dry_run", "--preset", "small", cwd=tmp_path)
+    assert "some of 32 that training cannot read" in error
     _, _, error = command("train.py", symbols, "--dry_run", "--preset", "small", cwd=tmp_path)
     assert "wanted as many" not in error
 
 
 def test_few_pictures_kept_back_are_told(symbols, tmp_path):
-    _, _, error = command("train.py", symbols, "--dry_run", "--holdout", 0.2, cwd=tmp_path)
-    assert "note: --holdout 0.2 keeps back" in error and "score_held is too low" in error
-    _, _, error = command("train.py", symbols, "--dry_run", "--holdout", 0.6, cwd=tmp_path)
-    assert "keeps back" not in error
+    flags = [symbols, "--dry_run", "--preset", "small", "--holdout"]
+    _, _, error = command("train.py", *flags, 0.2, cwd=tmp_path)
+    assert "note: --holdout 0.2 keeps back" in error and "than a batch (16)" in error
+    for more in [0.6], [0.2, "--batch", 4]:
+        _, _, error = command("train.py", *flags, *more, cwd=tmp_path)
+        assert "keeps back" not in error
 
 
 def test_pictures_of_an_archive_are_named_where_numbers_are_not_finite(symbols, tmp_path):

@@ -62,6 +62,7 @@ def test_penalties_come_at_every_fourth_and_sixteenth_step(symbols):
     assert training.adam_G.correction == 4 / 5 and training.adam_D.correction == 16 / 17
     # At every step the terms are steps of their own all the same, as in the official code.
     training = made(symbols, r1_interval=1, pl_interval=1)
+    step(training)
     assert training.adam_G.correction == training.adam_D.correction == 1 / 2
 
 
