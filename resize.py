@@ -31,10 +31,9 @@ from backend.pixels import WHITE
 from backend.signals import helpers
 from backend.threads import cores
 from cli import Parser, run, size_argument
-from dataset import PICTURES, available_sizes, is_picture, opened
+from dataset import available_sizes
 from networks.config import power_of_two
 from pictures import finding, labelling, oddities
-from pictures.reading import open_picture
 from pictures.resizing import Job, Outcome, resize_picture
 
 
@@ -57,14 +56,14 @@ def main():
         raise UserError(f"{args.path}: " + what_instead(args, [] if own_size else
                                                         available_sizes(source), packed, others))
     if not packed and not own_size:
-        say_what_is_ready(source)
+        finding.say_what_is_ready(source)
     if own_size and all(os.sep in name for name in files):
         raise UserError(f"{args.path}: its pictures are in sub-folders (such as {next(iter(files))}"
                         f"), where train.py does not look for those of {own_size}×{own_size}: give "
                         f"{args.path} another name, say photos, and type python resize.py photos")
-    extents = read_extents(files)
+    extents = finding.read_extents(files)
     sizes = choose_sizes(args, own_size, extents.values())
-    odd = not_for_training(extents, own_size) if own_size else {}
+    odd = finding.not_for_training(extents, own_size) if own_size else {}
     for name, why in [*odd.items()][:1]:
         print(f"{args.path}: {len(odd)} of its {counted(len(files), 'picture')} are of no use for "
               f"training at {own_size} (such as {name}: {why}): good for the smaller sizes, but "
@@ -88,34 +87,11 @@ def main():
         print(f"  what is transparent in {args.path} is over white in training at {own_size}, not "
               "over --background: where that matters, rename the folder and type the same again")
     if not args.zip:
-        say_what_is_left(results, target, sizes)
+        finding.say_what_is_left(results, target, sizes)
     if found:
         print("  " + labelling.says(found, [*extents], shlex.quote(target),
                                     args.zip or os.path.join(target, labels.NAME)))
     return status
-
-
-def say_what_is_ready(source):
-    """Where one folder alone is taken for a size, it may be a class that is called so."""
-    ready = [place for place in (os.path.join(source, str(size))
-                                 for size in available_sizes(source))
-             if finding.holds_size(place)]
-    if len(ready) == 1:
-        print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
-              "as for training; if it is a class, give it another name", file=sys.stderr)
-
-
-def say_what_is_left(results, target, sizes):
-    """Pictures in the folders of the sizes that come from none that is there, as from one that was
-    deleted since."""
-    expected = {labels.target_name(name) for name in results}
-    left = [os.path.join(target, str(size), name) for size in sizes
-            for name in sorted(os.listdir(os.path.join(target, str(size))))
-            if is_picture(name) and name not in expected]
-    if left:
-        print(f"  {counted(len(left), 'picture')} in {', '.join(map(str, reversed(sizes)))} of "
-              f"{target} come from none that is there now (such as {left[0]}), and are trained on: "
-              "delete those that you do not want")
 
 
 def check_folders(files, sizes, source, target):
@@ -155,29 +131,6 @@ def what_instead(args, sizes, packed, others):
             (f"; found {by_ending(others)}" if others else "") +
             (f"; for sizes below {max(sizes)}, type python resize.py {larger}{flags}"
              if sizes else ""))
-
-
-def read_extents(files):
-    """{name: (width, height)}, without those that cannot be read, which are reported with their
-    reasons when they are to be resized."""
-    extents = {}
-    for name, file in files.items():
-        with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
-            extents[name] = picture.size
-    return extents
-
-
-def not_for_training(extents, size):
-    """{name: why train.py does not take it as it is for a picture of this size}."""
-    found = {}
-    for name, (width, height) in extents.items():
-        if os.sep in name:
-            found[name] = "in a sub-folder"
-        elif (width, height) != (size, size):
-            found[name] = f"{width}×{height}"
-        elif not name.lower().endswith(PICTURES):
-            found[name] = f"not {' '.join(PICTURES)}"
-    return found
 
 
 def into_archive(args, files, sizes, own_size, as_they_are, found):

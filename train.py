@@ -23,7 +23,7 @@ from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
 from dataset import Loader, PictureFolder, load_batch, load_labelled, read_labels, to_float
 from pictures.grid import save_grid
 from pictures.painter import one_hot
-from training import flags, runs, samples, settings, stats
+from training import data, flags, runs, samples, settings, stats
 from training.measuring import DuringTraining
 from training.progress import (
     ProgressBar,
@@ -35,7 +35,6 @@ from training.progress import (
 )
 from training.schedule import can_be_divided, crossed, group_unit
 from weights import snapshot
-from weights.bounds import short
 
 CHECKPOINTS, SAMPLES = "checkpoint", "sample"
 MOST_SKIPPED = 10               # steps in a row whose numbers are not finite
@@ -55,14 +54,14 @@ def main(argv=None):
         s = settings.new_run(typed, init and init[0])
     labels = read_labels(s["data"]) if s["labels"] else None
     if saved:
-        check_classes(labels, config, saved[0], s["data"], s["name"])
+        data.check_classes(labels, config, saved[0], s["data"], s["name"])
     else:
         config = settings.model_config(s, init and init[0], labels.how_many() if labels else 0)
-        check_order(labels, init)
+        data.check_order(labels, init)
     settings.check_division(s, config)
     settings.check_freeze(s, config, init)
     schedule = settings.make_schedule(s)
-    pictures, shares = check_pictures(s, schedule, config, labels)
+    pictures, shares = data.check(s, schedule, config, labels)
     backend.use_conv(s["conv"])
     say_what_is_not_reached(schedule)
     if s.get("dry_run"):
@@ -174,78 +173,6 @@ def find_run(typed):
     return None
 
 
-def check_classes(labels, config, header, data, name):
-    """Raise UserError where a run goes on with other classes than in the header of its file."""
-    now, then = labels.classes if labels else [], header.get("classes", [])
-    count = labels.how_many() if labels else 0
-    if count == config.labels and now == then:
-        return
-    new, gone = (short(", ".join(sorted({*one} - {*other})), 100)
-                 for one, other in ((now, then), (then, now)))
-    how = f"{count}, not {config.labels}" if count != config.labels else \
-        f"new: {new}, gone: {gone}" if {*now} != {*then} else "in another order"
-    raise UserError(f"{data}: other classes than those of the run {name} ({how}): begin another "
-                    "with --name")
-
-
-def check_order(labels, init):
-    """Raise UserError where a run begins with weights that know its classes by other numbers; those
-    of other classes serve as any weights do."""
-    now, then = labels.classes if labels else [], init[0].get("classes", []) if init else []
-    if now and then and {*now} != {*then}:
-        print(f"note: {init[2]} knows other classes: each goes on from what it knows of the one "
-              "with its number", file=sys.stderr)
-    elif now != then and sorted(now) == sorted(then):
-        raise UserError(f"--init {init[2]}: its classes are in another order "
-                        f"({short(', '.join(then))}): give dataset.json the same")
-
-
-def check_pictures(s, schedule, config, labels):
-    """Every size of the schedule is there, before the first step is made.
-
-    Returns {size: fingerprint}, and the share of each class, where there are labels.
-    """
-    pictures, shares = {}, None
-    for size in schedule.sizes:
-        folder = PictureFolder(s["data"], size, s["holdout"], known=labels)
-        folder.check(config.channels)
-        pictures[str(size)] = folder.fingerprint()
-        if s["holdout"]:
-            held = PictureFolder(s["data"], size, s["holdout"], held=True, known=labels)
-    if s["metrics"] and len(folder) < 2:
-        raise UserError(f"--metrics: {folder.path} has {counted(len(folder), 'picture')}, wanted 2 "
-                        "or more to compare: leave --metrics out")
-    counts = {size: pictures[size]["count"] for size in pictures}
-    if len({*counts.values()}) > 1:
-        advice = "where resize.py was stopped, type the same again, and it makes what is missing" \
-            if min(counts.values()) < len(folder) else \
-            f"there may be some of {folder.size} that training cannot read, of which resize.py says"
-        print(f"note: {s['data']}: found " + ", ".join(
-            f"{counted(count, 'picture')} of {size}" for size, count in counts.items()) +
-            f", wanted as many of each size: {advice}", file=sys.stderr)
-    most = max(schedule.batch[size] for size in schedule.sizes)
-    if s["holdout"] and len(held) < most and not s.get("resume"):
-        print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')}: fewer "
-              f"than a batch ({most}) shows some several times, and D takes that for a lack of "
-              "variety: score_held is too low", file=sys.stderr)
-    if s["labels"]:
-        shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
-    if len(folder) < 5000 and not s.get("dry_run"):
-        print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; watch the grids "
-              "for pictures that repeat" + ("" if s["mirror"] else
-                                            ", and try --mirror where it is right"),
-              file=sys.stderr)
-    return pictures, shares
-
-
-def check_same_pictures(folder):
-    """Raise UserError in all processes where one sees others; each reads the folder itself."""
-    found = folder.fingerprint()
-    if not all(mpi.same(int(found.get(key, "0")[:12], 16)) for key in ("names", "labels")):
-        raise UserError(f"{folder.path}: not all processes see the same pictures there: leave it "
-                        "alone while training starts or grows, and give every machine a whole copy")
-
-
 # The loop ----------------------------------------------------------------------------------------
 
 
@@ -311,7 +238,7 @@ def loop(training, started):
             if verdict == 1:
                 break
             if begins:
-                check_same_pictures(loader.folder(size))
+                data.check_same(loader.folder(size))
             measured, found = training.step(images, known), {}
             bar.step(phase, measured)
             course.add(measured, phase.batch)

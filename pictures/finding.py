@@ -1,12 +1,13 @@
-"""Which files of a folder, or of an archive, are pictures that resize.py makes others of."""
+"""Which files of a folder, or of an archive, are pictures that resize.py makes others of, and what
+there is to say of those that are there already."""
 import contextlib
 import itertools
 import os
 import sys
 
-from backend import archive
+from backend import archive, labels
 from backend.errors import counted
-from dataset import archived_sizes, is_picture, opened
+from dataset import PICTURES, archived_sizes, available_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import origin
 from pictures.reading import open_picture, readable
@@ -103,3 +104,49 @@ def holds_masks(folder):
         return False
     first = next((name for name in sorted(os.listdir(folder)) if name.endswith(".png")), "")
     return "masks" in (origin.read(os.path.join(folder, first)) or {})
+
+
+def say_what_is_ready(source):
+    """Where one folder alone is taken for a size, it may be a class that is called so."""
+    ready = [place for place in (os.path.join(source, str(size))
+                                 for size in available_sizes(source))
+             if holds_size(place)]
+    if len(ready) == 1:
+        print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
+              "as for training; if it is a class, give it another name", file=sys.stderr)
+
+
+def say_what_is_left(results, target, sizes):
+    """Pictures in the folders of the sizes that come from none that is there, as from one that was
+    deleted since."""
+    expected = {labels.target_name(name) for name in results}
+    left = [os.path.join(target, str(size), name) for size in sizes
+            for name in sorted(os.listdir(os.path.join(target, str(size))))
+            if is_picture(name) and name not in expected]
+    if left:
+        print(f"  {counted(len(left), 'picture')} in {', '.join(map(str, reversed(sizes)))} of "
+              f"{target} come from none that is there now (such as {left[0]}), and are trained on: "
+              "delete those that you do not want")
+
+
+def read_extents(files):
+    """{name: (width, height)}, without those that cannot be read, which are reported with their
+    reasons when they are to be resized."""
+    extents = {}
+    for name, file in files.items():
+        with contextlib.suppress(Exception), open_picture(opened(file)) as picture:
+            extents[name] = picture.size
+    return extents
+
+
+def not_for_training(extents, size):
+    """{name: why train.py does not take it as it is for a picture of this size}."""
+    found = {}
+    for name, (width, height) in extents.items():
+        if os.sep in name:
+            found[name] = "in a sub-folder"
+        elif (width, height) != (size, size):
+            found[name] = f"{width}×{height}"
+        elif not name.lower().endswith(PICTURES):
+            found[name] = f"not {' '.join(PICTURES)}"
+    return found
