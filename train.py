@@ -143,33 +143,26 @@ def how_to_go_on(s):
 
 def find_run(typed):
     """(header, arrays, path) of the run to go on with, None for a new one."""
-    name = typed["name"]
-    if typed.get("resume"):
-        saved = runs.load_resume(CHECKPOINTS, name)
-        if saved is None:
-            there = ", ".join(runs.names(CHECKPOINTS)) or "none"
-            models = runs.model_files(CHECKPOINTS, name)
-            if models:
-                raise UserError(f"--resume: of the run {name}, {models[-1]} is there, but no "
-                                f"{runs.resume_path(CHECKPOINTS, name)} to go on from: type --init "
-                                f"{shlex.quote(models[-1])} --name OTHER, which begins with its "
-                                "weights")
-            raise UserError(
-                f"--resume: there is no run {name} in {os.getcwd()} (no "
-                f"{runs.resume_path(CHECKPOINTS, name)}; runs that are there: {there}): type it in "
-                "the folder where the run began, name the run with --name, or leave --resume out "
-                "to begin")
+    name, resume = typed["name"], typed.get("resume")
+    saved = runs.load_resume(CHECKPOINTS, name) if resume else None
+    if saved or typed.get("dry_run") and not resume:
         return saved
     there = [p for p in (runs.resume_path(CHECKPOINTS, name),
                          runs.previous_path(CHECKPOINTS, name)) if os.path.exists(p)]
-    models = runs.model_files(CHECKPOINTS, name)
-    if models and not there and not typed.get("dry_run"):
-        raise UserError(f"of the run {name}, {models[-1]} is there, but no file to go on from: "
-                        f"type --init {shlex.quote(models[-1])} --name OTHER, which begins with "
-                        "its weights, or --name OTHER alone")
-    if there and not typed.get("dry_run"):
+    if there:
         raise UserError(f"the run {name} exists ({there[0]}): type --resume to go on with it, or "
                         "--name OTHER to begin another")
+    if models := runs.model_files(CHECKPOINTS, name):
+        raise UserError(f"of the run {name}, {models[-1]} is there, but no "
+                        f"{runs.resume_path(CHECKPOINTS, name)} to go on from: type --init "
+                        f"{shlex.quote(models[-1])} --name OTHER, which begins with its weights")
+    if resume:
+        others = ", ".join(runs.names(CHECKPOINTS)) or "none"
+        raise UserError(
+            f"--resume: there is no run {name} in {os.getcwd()} (no "
+            f"{runs.resume_path(CHECKPOINTS, name)}; runs that are there: {others}): type it in "
+            "the folder where the run began, name the run with --name, or leave --resume out to "
+            "begin")
     return None
 
 

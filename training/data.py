@@ -61,8 +61,8 @@ def check(s, schedule, config, labels):
     most = max(schedule.batch[size] for size in schedule.sizes)
     if s["holdout"] and len(held) < most and not s.get("resume"):
         print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')}: fewer "
-              f"than a batch ({most}) shows some several times, and D takes that for a lack of "
-              "variety: score_held is too low", file=sys.stderr)
+              f"than a batch ({most}) has places for, so that some come several times, which D "
+              "takes for a lack of variety: the fewer, the lower score_held is", file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if len(folder) < 5000 and not s.get("dry_run"):

@@ -23,9 +23,9 @@ KIMG = 1
 
 def set_aside(path):
     """Give the numbers of an earlier run, whose files of weights are gone, another name."""
-    numbers = (n for n in itertools.count(1) if not os.path.exists(f"{path[:-4]}_{n}.csv"))
     if os.path.exists(path):
-        other = f"{path[:-4]}_{next(numbers)}.csv"
+        names = (f"{path[:-4]}_{number}.csv" for number in itertools.count(1))
+        other = next(name for name in names if not os.path.exists(name))
         os.replace(path, other)
         print(f"note: {path} was there, of an earlier run: it is {other} now", file=sys.stderr)
 

@@ -118,7 +118,8 @@ def test_sizes_with_different_numbers_of_pictures_are_told(symbols, tmp_path):
 def test_few_pictures_kept_back_are_told(symbols, tmp_path):
     flags = [symbols, "--dry_run", "--preset", "small", "--holdout"]
     _, _, error = command("train.py", *flags, 0.2, cwd=tmp_path)
-    assert "note: --holdout 0.2 keeps back" in error and "than a batch (16)" in error
+    assert "note: --holdout 0.2 keeps back" in error and "than a batch (16)" in error \
+        and "the lower score_held is" in error
     for more in [0.6], [0.2, "--batch", 4]:
         _, _, error = command("train.py", *flags, *more, cwd=tmp_path)
         assert "keeps back" not in error
