@@ -8,26 +8,16 @@ import numpy as np
 import pytest
 from conftest import ROOT, command
 from PIL import Image
+from random_model import cells, save_random
 
 import generate
 from backend.errors import UserError
 from networks.config import ModelConfig
-from networks.shapes import generator_shapes
 from pictures import figures
 from pictures.painter import Painter, between
 from weights import snapshot
 
 CONFIG = ModelConfig(size=16, latent=16, fmap_max=16)
-
-
-def save_random(path, config, **header):
-    """Random weights, so that every layer, noise, label and psi shows in the pictures."""
-    rng = np.random.RandomState(0)
-    arrays = {f"ema/{name}": rng.standard_normal(shape).astype("float32") *
-              (100 if name.startswith("mapping.layers") and "weight" in name else 0.3)
-              for name, shape in generator_shapes(config).items()}
-    snapshot.save(str(path), {"images_seen": 0, "size": config.size, "alpha": 1.0,
-                              "model": vars(config)} | header, arrays)
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +40,6 @@ def make(folder, tmp_path, capsys):
         return {name: np.asarray(Image.open(tmp_path / name)) if name.endswith("png") else
                 tmp_path / name for name in names}
     return make
-
-
-def cells(grid, cell=64):
-    """[rows, columns, 16, 16, 3] of a grid whose pictures of 16 are painted four times as large."""
-    rows, columns = (grid.shape[0] + 2) // (cell + 2), (grid.shape[1] + 2) // (cell + 2)
-    assert grid.shape == (rows * (cell + 2) - 2, columns * (cell + 2) - 2, 3)
-    return np.stack([[grid[r * (cell + 2):][:cell:cell // 16, c * (cell + 2):][:, :cell:cell // 16]
-                      for c in range(columns)] for r in range(rows)])
 
 
 def singles(made):
@@ -334,70 +316,6 @@ def test_many_pictures_need_no_more_memory_than_a_few(folder, tmp_path):
 def test_what_fits_into_no_memory_and_no_picture_is_one_line(make, flags):
     with pytest.raises(UserError, match="wanted"):
         make(*flags)
-
-
-@pytest.mark.parametrize("config", [ModelConfig(size=16, labels=3, latent=16, fmap_max=16),
-                                    ModelConfig(arch="stylegan2", size=16, labels=3, latent=16,
-                                                fmap_max=16)], ids=lambda config: config.arch)
-def test_a_label_chooses_what_is_painted(config, tmp_path, capsys):
-    path, out = str(tmp_path / "l.model"), str(tmp_path / "out")
-    save_random(path, config, classes=["cat", "dog", "1"])
-
-    def paint(*flags):
-        assert generate.main([path, "--out", out, "--overwrite", *flags]) == 0
-        return {name: np.asarray(Image.open(os.path.join(out, name))) for name in os.listdir(out)}
-    made = paint("--n_col", "4")
-    rows = cells(made["classes.png"])
-    assert rows.shape[:2] == (3, 4) and {"samples.png", "mixing_coarse.png"} < made.keys()
-    for row, label in zip(rows, ("0", "dog", "2")):
-        alone = paint("--seeds", "0-3", "--label", label)
-        assert all((alone[f"seed00000{i}.png"] == row[i]).all() for i in range(4))
-    assert (paint("--seeds", "0-3", "--label", "1")["seed000000.png"] == rows[2, 0]).all()  # a name
-    assert len({row.tobytes() for row in rows}) == 3
-    drawn = paint("--seeds", "0-3")                     # each seed has a class of its own
-    classes = [next(k for k in range(3) if (drawn[f"seed00000{i}.png"] == rows[k, i]).all())
-               for i in range(4)]
-    assert len(set(classes)) > 1
-    for space in "z", "w":                              # from one class to another
-        assert generate.main([path, "--out", out, "--overwrite", "--seeds", "0-2", "--film", "gif",
-                              "--frames", "2", "--space", space]) == 0
-    for label, said in ("3", "a number from 0 to 2, or one of cat, dog, 1"), ("Cat", "wanted"):
-        with pytest.raises(UserError, match=f"--label {label}: .*{said}"):
-            generate.main([path, "--out", out, "--label", label])
-    capsys.readouterr()
-
-
-def test_a_label_for_a_network_without_any_is_refused(folder):
-    for flags, said in (["--label", "0"], "network without labels"), \
-            (["--figures", "classes"], "network without labels"):
-        with pytest.raises(UserError, match=said):
-            generate.main([str(folder / "x.model"), *flags])
-
-
-def test_where_classes_are_called_by_numbers_a_number_is_a_name():
-    header = {"model": {"labels": 3}, "classes": ["1", "4", "12"]}
-    assert snapshot.label_of("4", header, "x.model") == 1
-    with pytest.raises(UserError, match="--label 2: wanted one of 1, 4, 12$"):
-        snapshot.label_of("2", header, "x.model")
-    header["classes"] = ["my cats", "\u732b", "\x1b[31m"]
-    with pytest.raises(UserError, match=r"0 to 2, or one of 'my cats', '?\u732b'?, '\?"):
-        snapshot.label_of("dog", header, "x.model")
-    assert snapshot.class_name(0, header) == "'my cats' (number 0)"
-
-
-@pytest.mark.parametrize("space", ["z", "w"])
-@pytest.mark.parametrize("labels", [0, 3])
-def test_a_way_begins_and_ends_at_the_styles_of_its_seeds(tmp_path, labels, space):
-    config = ModelConfig(size=16, latent=16, fmap_max=16, labels=labels)
-    save_random(tmp_path / "x.model", config)
-    painter = Painter(*snapshot.load_any(str(tmp_path / "x.model")), "x.model", 1)
-    ends = painter.latents([3, 7])
-    ends[1, :16] *= 3           # of another length, which with a label beside it is another style
-    styles = painter.styles_of(ends)
-    way = between(painter, ends[:1], ends[1:], [0, 0.5, 1], space)
-    assert np.allclose(way[[0, 2]], styles, atol=1e-4)
-    middle = styles.mean(0)
-    assert np.allclose(way[1], middle, atol=1e-4) == (space == "w")
 
 
 def test_a_film_paints_the_same_however_many_frames_are_painted_at_a_time(folder, monkeypatch):

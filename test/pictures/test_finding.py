@@ -1,0 +1,93 @@
+"""Which pictures resize.py finds, whatever their names and ways, and what it says of those from
+before."""
+import os
+import subprocess
+import sys
+
+from conftest import ROOT, command
+from resized import counts, made, picture
+
+from backend.labels import target_name
+from dataset import PictureFolder
+
+
+def test_pictures_of_a_size_in_sub_folders_are_refused_with_what_to_do(tmp_path):
+    os.makedirs(tmp_path / "data/32/cats")
+    picture(32, 32).save(tmp_path / "data/32/cats/a.png")
+    code, _, error = command("resize.py", "data/32", cwd=tmp_path, check=False)
+    assert code == 2 and error.count("\n") == 1 and "cats/a.png" in error and "photos" in error
+    os.rename(tmp_path / "data/32", tmp_path / "photos")
+    command("resize.py", "photos", cwd=tmp_path)
+    assert len(made(tmp_path / "photos/32")) == 1
+    # Where it is called otherwise, no advice goes in a circle.
+    os.makedirs(tmp_path / "other/32/cats")
+    picture(32, 32).save(tmp_path / "other/32/cats/a.png")
+    code, _, error = command("resize.py", "other", cwd=tmp_path, check=False)
+    assert code == 2 and "another name" in error
+
+
+def test_links_to_folders_elsewhere_are_followed_once_and_none_goes_in_a_circle(tmp_path):
+    for folder in "photos/dogs", "elsewhere/deep":
+        os.makedirs(tmp_path / folder)
+    picture(seed=1).save(tmp_path / "photos/dogs/a.png")
+    picture(seed=2).save(tmp_path / "elsewhere/deep/b.png")
+    for name, target in (("cats", "../elsewhere"), ("again", "../elsewhere"), ("up", ".."),
+                         ("self", "."), ("dogs2", "dogs")):
+        os.symlink(target, tmp_path / "photos" / name)
+    os.symlink("..", tmp_path / "elsewhere/deep/up")
+    _, output, _ = command("resize.py", "photos", cwd=tmp_path)
+    assert counts(output) == [2, 2, 0, 0], output
+    assert len(made(tmp_path / "photos/32")) == 2
+
+
+def test_a_link_to_the_sizes_that_are_made_is_not_read(tmp_path):
+    os.makedirs(tmp_path / "data/32")
+    picture(32, 32).save(tmp_path / "data/32/a.png")
+    os.symlink("../16", tmp_path / "data/32/small")
+    for _ in range(2):
+        command("resize.py", "data/32", "--min_size", 16, cwd=tmp_path)
+        assert os.listdir(tmp_path / "data/16") == ["a.png"]
+
+
+def test_long_names_fit_and_none_is_hidden(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    names = ["图" * 80 + ".jpg", "a" * 243 + ".png", "a" * 50 + "." + "z" * 99 + ".jpg",
+             "é" * 120 + ".png"]
+    for i, name in enumerate(names):
+        picture(seed=i).save(tmp_path / "photos" / name)
+    _, output, _ = command("resize.py", "photos", cwd=tmp_path)
+    assert counts(output) == [4, 4, 0, 0], output
+    assert len(PictureFolder(str(tmp_path / "photos"), 32)) == 4
+    assert target_name("x" * 150 + ".jpg").startswith("x" * 100 + "-")      # as it always was
+
+
+def test_names_of_any_bytes_are_reported_in_any_locale(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    picture().save(tmp_path / "photos/a.png")
+    with open(os.fsencode(tmp_path / "photos") + b"/br\xe9.png", "wb") as file:
+        file.write(b"no picture")
+    result = subprocess.run(
+        [sys.executable, os.path.join(ROOT, "resize.py"), "photos", "--report", "odd.csv"],
+        cwd=tmp_path, capture_output=True, text=True, env=os.environ | {
+            "PYTHONIOENCODING": "utf-8:strict", "PYTHONPATH": ROOT})
+    assert result.returncode == 0 and "br\\udce9.png" in result.stdout, result.stderr
+    closed = subprocess.run(["sh", "-c", f"{sys.executable} {ROOT}/resize.py photos >&-"],
+                            cwd=tmp_path, capture_output=True, text=True)
+    assert closed.returncode == 0 and "Traceback" not in closed.stderr
+    assert (tmp_path / "odd.csv").exists()
+
+
+def test_what_is_there_from_before_is_told(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    for i in range(2):
+        picture(70, 50, seed=i).save(tmp_path / f"photos/{i}.png")
+    command("resize.py", "photos", cwd=tmp_path)
+    os.remove(tmp_path / "photos/1.png")
+    _, output, _ = command("resize.py", "photos", "--fit", "pad", cwd=tmp_path)
+    assert "3 pictures in 8, 16, 32" in output and "photos/32/1.png" in output
+    assert "--fit: not for those that were there already: --force" in output
+    assert len(made(tmp_path / "photos/32")) == 2           # nothing is deleted
+    for size in (8, 16, 32):
+        os.remove(tmp_path / f"photos/{size}/1.png")
+    _, output, _ = command("resize.py", "photos", "--fit", "pad", "--force", cwd=tmp_path)
+    assert "come from none" not in output and "not for those" not in output
