@@ -88,6 +88,7 @@ def main():
               "over --background: where that matters, rename the folder and type the same again")
     if not args.zip:
         finding.say_what_is_left(results, target, sizes)
+        finding.say_what_is_older(files, results, target, sizes)
     if found:
         print("  " + labelling.says(found, [*extents], shlex.quote(target),
                                     args.zip or os.path.join(target, labels.NAME)))

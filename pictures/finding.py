@@ -129,6 +129,25 @@ def say_what_is_left(results, target, sizes):
               "delete those that you do not want")
 
 
+def say_what_is_older(files, results, target, sizes):
+    """Pictures that were made before the file they are named after changed, as by another picture
+    in its place. Only said: after copying all of them, times tell nothing."""
+    older = [str(files[name]) for name, outcome in results.items() if outcome.kind == "present"
+             and any(changed(getattr(files[name], "archive", files[name])) > changed(made)
+                     for made in (os.path.join(target, str(size), labels.target_name(name))
+                                  for size in sizes))]
+    if older:
+        print(f"  {counted(len(older), 'picture')} changed after the sizes were made (such as "
+              f"{older[0]}): if it shows something else now, --force makes them anew")
+
+
+def changed(file):
+    """When, in seconds; 0 where it is not there any more."""
+    with contextlib.suppress(OSError):
+        return os.stat(file).st_mtime
+    return 0
+
+
 def read_extents(files):
     """{name: (width, height)}, without those that cannot be read, which are reported with their
     reasons when they are to be resized."""

@@ -91,3 +91,23 @@ def test_what_is_there_from_before_is_told(tmp_path):
         os.remove(tmp_path / f"photos/{size}/1.png")
     _, output, _ = command("resize.py", "photos", "--fit", "pad", "--force", cwd=tmp_path)
     assert "come from none" not in output and "not for those" not in output
+
+
+def test_a_picture_that_was_replaced_under_its_name_is_told_until_force(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    for i in range(2):
+        picture(70, 50, seed=i).save(tmp_path / f"photos/{i}.png")
+        os.utime(tmp_path / f"photos/{i}.png", (1, 1))
+    told = "1 picture changed after the sizes were made (such as photos/1.png)"
+    _, output, _ = command("resize.py", "photos", cwd=tmp_path)
+    assert "changed after" not in output
+    picture(70, 50, seed=2).save(tmp_path / "photos/1.png")
+    after = os.stat(tmp_path / "photos/32/1.png").st_mtime + 10
+    os.utime(tmp_path / "photos/1.png", (after, after))
+    before = made(tmp_path / "photos/32")
+    _, output, _ = command("resize.py", "photos", cwd=tmp_path)
+    assert told in output and (made(tmp_path / "photos/32")["1.png"] == before["1.png"]).all()
+    os.utime(tmp_path / "photos/1.png")
+    _, output, _ = command("resize.py", "photos", "--force", cwd=tmp_path)
+    assert "changed after" not in output
+    assert (made(tmp_path / "photos/32")["1.png"] != before["1.png"]).any()
