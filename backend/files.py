@@ -9,7 +9,7 @@ import time
 from backend.errors import UserError
 
 STALE = 600                     # seconds
-_unfinished = set()             # paths of what `replacing` is writing
+_unfinished = set()             # paths of files and folders that are half-written
 
 
 @contextlib.contextmanager
@@ -44,12 +44,29 @@ def make_folder(folder, flag="", advice="name another folder"):
 def scratch_folder(path):
     """A folder for what is half-written, gone at the end; so is one that a killed run has left."""
     with naming(path):
-        shutil.rmtree(path, ignore_errors=True)
+        discard(path)
         os.makedirs(path)
+    _unfinished.add(path)
     try:
         yield path
     finally:
+        discard(path)
+        _unfinished.discard(path)
+
+
+def temporary_name(path, through=None):
+    """Beside `path`, or in the folder `through`; `remove_leftovers` knows it."""
+    name = f".{os.path.basename(path)}.{os.getpid()}.tmp"
+    return os.path.join(through or os.path.dirname(os.path.abspath(path)), name)
+
+
+def discard(path):
+    """Remove a file, or a folder with all in it, where it is there and that can be done."""
+    if os.path.isdir(path):
         shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            os.remove(path)
 
 
 @contextlib.contextmanager
@@ -58,8 +75,7 @@ def replacing(path, through=None):
 
     It is written in the folder `through`, on the same file system (default: beside `path`).
     """
-    name = f".{os.path.basename(path)}.{os.getpid()}.tmp"
-    temporary = os.path.join(through or os.path.dirname(os.path.abspath(path)), name)
+    temporary = temporary_name(path, through)
     _unfinished.add(temporary)
     try:
         with open(temporary, "wb") as file:
@@ -68,22 +84,20 @@ def replacing(path, through=None):
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
+        discard(temporary)
         raise
     finally:
         _unfinished.discard(temporary)
 
 
 def remove_unfinished():
-    """What `replacing` is writing, for a process that ends at once."""
-    for temporary in [*_unfinished]:
-        with contextlib.suppress(OSError):
-            os.remove(temporary)
+    """What is half-written, for a process that ends at once."""
+    for path in [*_unfinished]:
+        discard(path)
 
 
 def remove_leftovers(path):
-    """What `replacing` has left beside `path` in processes that were killed; what was written to
+    """What processes that were killed have left half-written beside `path`; what was written to
     lately may be another machine's."""
     folder, name = os.path.split(os.path.abspath(path))
     for leftover in glob.glob(os.path.join(glob.escape(folder), f".{glob.escape(name)}.*.tmp")):
@@ -91,7 +105,7 @@ def remove_leftovers(path):
         with contextlib.suppress(OSError):
             if process.isdecimal() and time.time() - os.path.getmtime(leftover) > STALE and \
                     not is_alive(int(process)):
-                os.remove(leftover)
+                discard(leftover)
 
 
 def is_alive(process):

@@ -1,14 +1,12 @@
 """Films, written frame by frame so that a long one needs no more memory than a short one."""
 import contextlib
 import os
-import shutil
-import tempfile
 
 import numpy as np
 from PIL import GifImagePlugin, Image
 
 from backend.errors import UserError
-from backend.files import naming, replacing
+from backend.files import naming, replacing, scratch_folder, temporary_name
 from pictures import origin
 
 GIF_END = b";"
@@ -61,9 +59,8 @@ def mp4(path, frames_per_second, made=None):
     """Yields write(PIL picture). H.264, as browsers play it; needs the package imageio-ffmpeg."""
     imageio_ffmpeg = ffmpeg()
     # ffmpeg writes by name, and goes back in the file at the end: a folder of its own, then over.
-    with naming(path):
-        folder = tempfile.mkdtemp(dir=os.path.dirname(os.path.abspath(path)), prefix=".film-")
-    temporary, writer = os.path.join(folder, "film.mp4"), None
+    folder, writer = temporary_name(path), None
+    temporary = os.path.join(folder, "film.mp4")
 
     def write(picture):
         nonlocal writer
@@ -78,16 +75,15 @@ def mp4(path, frames_per_second, made=None):
             writer.send(None)
         writer.send(np.ascontiguousarray(pixels))
 
-    try:
-        with naming(path):
+    with naming(path), scratch_folder(folder):
+        try:
             yield write
             if writer:
                 writer.close()
                 os.replace(temporary, path)
-    finally:
-        if writer:
-            writer.close()
-        shutil.rmtree(folder, ignore_errors=True)
+        finally:
+            if writer:
+                writer.close()
 
 
 WRITERS = {"gif": lambda path, fps, made: gif(path, 1 / fps, made), "mp4": mp4}
