@@ -55,12 +55,13 @@ def own():
     return on_cpu() or on_gpu()
 
 
-def code(name, outputs, inputs, constants=""):
-    """The loop of this name, on float32 arrays: `outputs` is a list of shapes; a list of Vars."""
+def code(loop, kernel, outputs, inputs, constants=""):
+    """A loop for the CPU, or a kernel for CUDA that does the same, on float32 arrays: `outputs` is
+    a list of shapes; a list of Vars. constants: C++ that comes before both."""
     if on_gpu():
-        return cuda_code(getattr(fused_cuda, name), outputs, inputs, constants)
+        return cuda_code(kernel, outputs, inputs, constants)
     return jt.code(outputs, ["float32"] * len(outputs), inputs, cpu_header=HEADER,
-                   cpu_src=constants + globals()[name])
+                   cpu_src=constants + loop)
 
 
 def cuda_code(kernel, outputs, inputs, constants="", **data):
@@ -90,7 +91,7 @@ class Blur(Operator):
 
     def compute(self, x):
         if own():
-            return code("BLUR", [x.shape], [x])[0]
+            return code(BLUR, fused_cuda.BLUR, [x.shape], [x])[0]
 
         def moved(dy, dx):
             return x.reindex(x.shape, ["i0", "i1", f"i2+{dy}", f"i3+{dx}"])     # zeros outside
@@ -149,7 +150,7 @@ class Slope(Operator):
     keeps = (1,)
 
     def compute(self, dy, y):
-        return tuple(code("SLOPE", [dy.shape, dy.shape[:2]], [dy, y]))
+        return tuple(code(SLOPE, fused_cuda.SLOPE, [dy.shape, dy.shape[:2]], [dy, y]))
 
     def grad(self, g, g_sum):
         y = self.inputs[1]
@@ -163,7 +164,7 @@ class BiasLeakyRelu(Operator):
     keeps = ()
 
     def compute(self, x, bias):
-        self.y, = code("BIAS_LEAKY_RELU", [x.shape], [x, bias])
+        self.y, = code(BIAS_LEAKY_RELU, fused_cuda.BIAS_LEAKY_RELU, [x.shape], [x, bias])
         return self.y
 
     def grad(self, dy):
@@ -224,7 +225,7 @@ class BlurredLeakyRelu(Operator):
     """Keeps what came in instead of the activation, which nothing else needs."""
 
     def compute(self, x, bias):
-        return code("LEAKY_RELU_THEN_BLUR", [x.shape], [x, bias])[0]
+        return code(LEAKY_RELU_THEN_BLUR, fused_cuda.LEAKY_RELU_THEN_BLUR, [x.shape], [x, bias])[0]
 
     def grad(self, dz):
         dx, sums = BlurThenSlope.apply(dz, *(v.detach() for v in self.inputs))
@@ -240,7 +241,8 @@ class BlurThenSlope(Operator):
     keeps = (1, 2)
 
     def compute(self, dz, x, bias):
-        return tuple(code("BLUR_THEN_SLOPE", [dz.shape, dz.shape[:2]], [dz, x, bias]))
+        return tuple(code(BLUR_THEN_SLOPE, fused_cuda.BLUR_THEN_SLOPE, [dz.shape, dz.shape[:2]],
+                          [dz, x, bias]))
 
     def grad(self, g, g_sum):
         x, bias = self.inputs[1:]
@@ -254,7 +256,7 @@ class SlopeThenBlur(Operator):
     keeps = (1, 2)
 
     def compute(self, g, x, bias):
-        return code("SLOPE_THEN_BLUR", [g.shape], [g, x, bias])[0]
+        return code(SLOPE_THEN_BLUR, fused_cuda.SLOPE_THEN_BLUR, [g.shape], [g, x, bias])[0]
 
     def grad(self, dz):
         return BlurThenSlope.apply(dz, *self.inputs[1:])[0], None, None
@@ -286,7 +288,7 @@ class PlaneSums(Operator):
 
     def compute(self, x):
         self.shape = x.shape
-        return code("PLANE_SUMS", [x.shape[:2]], [x])[0]
+        return cuda_code(fused_cuda.PLANE_SUMS, [x.shape[:2]], [x])[0]
 
     def grad(self, g):
         return g.broadcast(self.shape, [2, 3])
@@ -299,140 +301,3 @@ def broadcast_sum(x, bias):
 def add_bias(x, bias):
     """x + bias of each channel: x [N, C, H, W] or [N, C], bias [C]."""
     return AddBias.apply(x, bias) if on_gpu() and x.ndim == 4 else broadcast_sum(x, bias)
-
-
-# What follows a generator's convolution -----------------------------------------------------------
-
-# Inputs x, noise, strength, bias, style; EPS, ONE and BLURRED are put in front.
-EPILOGUE = """
-const int C = in0_shape1, H = in0_shape2, W = in0_shape3;
-const int64 planes = (int64)in0_shape0 * C, area = (int64)H * W;
-stylegan::share_range(planes, area * 2.0, [&](int64 plane, int64 end) {
-    float *sums = scratch(0, blur_room(W)), *blurred = scratch(1, BLURRED ? area : 0);
-    for (; plane < end; plane++) {
-        const int64 n = plane / C, c = plane % C;
-        const float* x = in0_p + plane * area;
-        if (BLURRED) {
-            blur_plane(x, blurred, sums, H, W);
-            x = blurred;
-        }
-        const float* __restrict__ noise = in1_p + (in1_shape0 == 1 ? 0 : n * area);
-        const float strength = in2_p[c], bias = in3_p[c];
-        float* __restrict__ y = out0_p + plane * area;
-        float sum = 0, squares = 0;
-        for (int64 i = 0; i < area; i++) {
-            y[i] = leaky_relu(x[i] + strength * noise[i] + bias);
-            sum += y[i];
-        }
-        const float mean = sum / area;
-        for (int64 i = 0; i < area; i++) squares += (y[i] - mean) * (y[i] - mean);
-        const float over_deviation = 1 / std::sqrt(squares / area + EPS);
-        const float scale = (in4_p[n * 2 * C + c] + ONE) * over_deviation;
-        const float shift = in4_p[(n * 2 + 1) * C + c];
-        for (int64 i = 0; i < area; i++) y[i] = (y[i] - mean) * scale + shift;
-        out1_p[plane] = mean;
-        out2_p[plane] = over_deviation;
-    }
-});
-"""
-
-# Inputs dy, x, noise, strength, bias, style, mean, over_deviation.
-EPILOGUE_GRADIENT = """
-const int C = in1_shape1, H = in1_shape2, W = in1_shape3;
-const int64 planes = (int64)in1_shape0 * C, area = (int64)H * W;
-stylegan::share_range(planes, area * 3.0, [&](int64 plane, int64 end) {
-    float *sums = scratch(0, blur_room(W)), *before = scratch(1, area);
-    float* after = scratch(2, BLURRED ? area : 0);
-    for (; plane < end; plane++) {
-        const int64 n = plane / C, c = plane % C;
-        const float* x = in1_p + plane * area;
-        float* __restrict__ a = before;                      // what the activation gets
-        if (BLURRED) {
-            blur_plane(x, a, sums, H, W);
-            x = a;
-        }
-        const float* __restrict__ dy = in0_p + plane * area;
-        const float* __restrict__ noise = in2_p + (in2_shape0 == 1 ? 0 : n * area);
-        const float strength = in3_p[c], bias = in4_p[c];
-        const float mean = in6_p[plane], over_deviation = in7_p[plane];
-        float sum = 0, product = 0;                                 // of dy; of dy and normal
-        for (int64 i = 0; i < area; i++) {
-            a[i] = x[i] + strength * noise[i] + bias;
-            sum += dy[i];
-            product += dy[i] * (leaky_relu(a[i]) - mean) * over_deviation;
-        }
-        out3_p[n * 2 * C + c] = product;
-        out3_p[(n * 2 + 1) * C + c] = sum;
-        const float scale = (in5_p[n * 2 * C + c] + ONE) * over_deviation;
-        float* __restrict__ dx = BLURRED ? after : out0_p + plane * area;
-        float d_strength = 0, d_bias = 0;
-        for (int64 i = 0; i < area; i++) {
-            const float normal = (leaky_relu(a[i]) - mean) * over_deviation;
-            const float d = scale * (dy[i] - sum / area - normal * (product / area));
-            dx[i] = a[i] > 0 ? d : d * 0.2f;
-            d_bias += dx[i];
-            d_strength += dx[i] * noise[i];
-        }
-        out1_p[plane] = d_strength;
-        out2_p[plane] = d_bias;
-        if (BLURRED) blur_plane(dx, out0_p + plane * area, sums, H, W);
-    }
-});
-"""
-
-
-class Epilogue(Operator):
-    """See `epilogue`. Differentiable once: nothing in StyleGAN1 asks for more in the generator."""
-
-    def __init__(self, one, eps, blurred):
-        self.constants = (f"constexpr float EPS = {float(eps)}f, ONE = {float(one)}f; "
-                          f"constexpr bool BLURRED = {int(blurred)};")
-
-    def compute(self, x, noise, strength, bias, style):
-        y, self.mean, self.over_deviation = code(
-            "EPILOGUE", [x.shape, x.shape[:2], x.shape[:2]], [x, noise, strength, bias, style],
-            self.constants)
-        return y
-
-    def grad(self, dy):
-        x, noise, strength, bias, style = (v.detach() for v in self.inputs)
-        dx, d_strength, d_bias, d_style = EpilogueGradient(self.constants)(
-            dy, x, noise, strength, bias, style, self.mean, self.over_deviation)
-        d_noise = None
-        if not self.inputs[1].is_stop_grad():                   # then it is not blurred
-            d_noise = (dx * strength.reshape(1, -1, 1, 1)).sum(1, keepdims=True)
-            if noise.shape[0] == 1:
-                d_noise = d_noise.sum(0, keepdims=True)
-        return dx, d_noise, d_strength.sum(0), d_bias.sum(0), d_style
-
-
-class EpilogueGradient(Operator):
-    def __init__(self, constants):
-        self.constants = constants
-
-    def compute(self, dy, x, noise, strength, bias, style, mean, over_deviation):
-        return tuple(code("EPILOGUE_GRADIENT", [x.shape, x.shape[:2], x.shape[:2], style.shape],
-                          [dy, x, noise, strength, bias, style, mean, over_deviation],
-                          self.constants))
-
-    def grad(self, *_):
-        raise NotImplementedError("backend/fused.py: the generator has no second derivatives")
-
-
-def epilogue(x, noise, strength, bias, style, one=1, eps=1e-8, blurred=False):
-    """Noise, bias, leaky ReLU, instance norm and style (AdaIN); where `blurred`, `blur` first.
-
-    x [N, C, H, W], noise [N or 1, 1, H, W], strength [C], bias [C], style [N, 2C]: the scale of
-    each channel less `one`, then the shift. Returns [N, C, H, W]. (Karras et al. 2018, figure 1b,
-    equation 1; eps is added to the variance.)
-    """
-    if blurred and not (on_cpu() and noise.is_stop_grad()):
-        x, blurred = blur(x), False
-    if own():
-        return Epilogue(one, eps, blurred)(x, noise, strength, bias, style)
-    n, c = x.shape[:2]
-    x = bias_leaky_relu(x + noise * strength.reshape(1, c, 1, 1), bias)
-    x = x - x.mean([2, 3], keepdims=True)
-    x = x * jt.rsqrt((x * x).mean([2, 3], keepdims=True) + eps)
-    style = style.reshape(n, 2, c, 1, 1)
-    return x * (style[:, 0] + one) + style[:, 1]

@@ -1,4 +1,5 @@
-"""The loops of fused.py as CUDA kernels: the same inputs and outputs, under the same names.
+"""The loops of fused.py and epilogue.py as CUDA kernels: the same inputs and outputs, under the
+same names.
 
 A plane, one channel of one picture, belongs to as many threads as suit its size, so that what is
 summed over a plane needs no second kernel and no atomic addition, whose order would not repeat.

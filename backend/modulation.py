@@ -6,8 +6,8 @@ As in fused.py, these are loops of our own for the CPU and kernels of our own fo
 (modulation_cuda.py); elsewhere, and for the tests to compare with, Jittor's operators.
 """
 from backend import jt, modulation_cuda
-from backend.fused import HEADER, cuda_code, own
-from backend.kernels import Operator, on_gpu
+from backend.fused import code, own
+from backend.kernels import Operator
 
 SQRT2 = 2 ** 0.5
 # What a plane of [N, C, H, W] is and how large.
@@ -19,10 +19,8 @@ const int64 planes = (int64)in0_shape0 * C, area = (int64)in0_shape2 * in0_shape
 
 def loop(name, outputs, inputs, constants=""):
     """The loop of this name, on float32 arrays: `outputs` is a list of shapes; a list of Vars."""
-    if on_gpu():
-        return cuda_code(getattr(modulation_cuda, name), outputs, inputs, constants)
-    return jt.code(outputs, ["float32"] * len(outputs), inputs, cpu_header=HEADER,
-                   cpu_src=constants + PLANES + globals()[name])
+    return code(PLANES + globals()[name], getattr(modulation_cuda, name), outputs, inputs,
+                constants)
 
 
 # Channels scaled by the style, for each picture its own -------------------------------------------

@@ -7,7 +7,7 @@ Karras, Laine, Aila, "A Style-Based Generator Architecture for Generative Advers
 import math
 
 from backend import jt
-from backend.fused import epilogue
+from backend.epilogue import epilogue
 from backend.layouts import split
 from networks.config import num_layers, sizes_to
 from networks.inputs import is_fading

@@ -1,7 +1,7 @@
 """Whether a GPU computes: the operations that training needs, there and on the CPU."""
 import numpy as np
 
-from backend import fused, kernels, modulation, noise, resample
+from backend import epilogue, fused, kernels, modulation, noise, resample
 
 BOUND = 1e-3                    # of the largest value; a GPU's kernels sum in another order
 
@@ -49,7 +49,7 @@ def between_convolutions(jt):
     for size in (4, 8, 16, 32, 64, 128, 256):
         x, noise, strength, bias, style = map(jt.array, arrays(
             (2, 3, size, size), (2, 1, size, size), (3,), (3,), (2, 6)))
-        y = fused.epilogue(x, noise.stop_grad(), strength, bias, style)
+        y = epilogue.epilogue(x, noise.stop_grad(), strength, bias, style)
         z = fused.blurred_leaky_relu(x, bias) + fused.bias_leaky_relu(x, bias)
         # Sums over 256×256 differ by a thousandth for their order alone.
         of = [x, bias, strength][:3 if size < 256 else 1]

@@ -1,11 +1,12 @@
-"""backend/fused.py, layouts.py, parameters.py: loops and kernels of ours mean what Jittor's own
-operators mean."""
+"""backend/fused.py, epilogue.py, layouts.py, parameters.py: loops and kernels of ours mean what
+Jittor's own operators mean."""
 import numpy as np
 import pytest
 from conftest import without_gpu
 
-from backend import fused, jt, layouts, parameters
-from backend.fused import add_bias, bias_leaky_relu, blur, blurred_leaky_relu, epilogue
+from backend import jt
+from backend.epilogue import epilogue
+from backend.fused import add_bias, bias_leaky_relu, blur, blurred_leaky_relu
 from backend.kernels import winograd
 from backend.layouts import split
 from backend.parameters import adam_step, keep, move
@@ -20,10 +21,10 @@ def both(monkeypatch, compute):
     """What `compute` returns, a list of Vars, by the loops and by Jittor's operators."""
     ours = [v.numpy() for v in compute()]
     with monkeypatch.context() as patch:
-        for room in fused, parameters:
-            patch.setattr(room, "on_cpu", lambda: False)
-        for room in fused, parameters, layouts:
-            patch.setattr(room, "on_gpu", lambda: False)
+        for room in "fused", "epilogue", "parameters":
+            patch.setattr(f"backend.{room}.on_cpu", lambda: False)
+        for room in "fused", "parameters", "layouts":
+            patch.setattr(f"backend.{room}.on_gpu", lambda: False)
         return ours, [v.numpy() for v in compute()]
 
 
