@@ -132,10 +132,13 @@ def say_what_is_left(results, target, sizes):
 def say_what_is_older(files, results, target, sizes):
     """Pictures that were made before the file they are named after changed, as by another picture
     in its place. Only said: after copying all of them, times tell nothing."""
-    older = [str(files[name]) for name, outcome in results.items() if outcome.kind == "present"
-             and any(changed(getattr(files[name], "archive", files[name])) > changed(made)
-                     for made in (os.path.join(target, str(size), labels.target_name(name))
-                                  for size in sizes))]
+    older = []
+    for name, outcome in results.items():
+        since = changed(getattr(files[name], "archive", files[name]))
+        if outcome.kind == "present" and any(
+                changed(os.path.join(target, str(size), labels.target_name(name))) < since
+                for size in sizes):
+            older.append(str(files[name]))
     if older:
         print(f"  {counted(len(older), 'picture')} changed after the sizes were made (such as "
               f"{older[0]}): if it shows something else now, --force makes them anew")

@@ -5,26 +5,19 @@ import time
 import pytest
 from PIL import Image
 
+from backend import files
 from backend.errors import UserError
-from backend.files import (
-    STALE,
-    remove_leftovers,
-    remove_unfinished,
-    replacing,
-    scratch_folder,
-    temporary_name,
-)
 from pictures.film import mp4
 
 
 def test_a_process_that_ends_at_once_leaves_nothing_half_written(tmp_path):
     folder = str(tmp_path / "scratch")
-    with pytest.raises(FileNotFoundError), replacing(str(tmp_path / "a.png")) as file, \
-            scratch_folder(folder):
+    with pytest.raises(FileNotFoundError), files.replacing(str(tmp_path / "a.png")) as file, \
+            files.scratch_folder(folder):
         file.write(b"half")
         open(os.path.join(folder, "b"), "wb").close()
         assert len(os.listdir(tmp_path)) == 2
-        remove_unfinished()
+        files.remove_unfinished()
         assert not os.listdir(tmp_path)
     assert not os.listdir(tmp_path)
 
@@ -34,7 +27,7 @@ def test_nor_does_half_a_film(tmp_path):
     with pytest.raises(UserError), mp4(str(tmp_path / "a.mp4"), 25) as write:
         write(Image.new("RGB", (16, 16)))
         assert [name.startswith(".") for name in os.listdir(tmp_path)] == [True]
-        remove_unfinished()
+        files.remove_unfinished()
         assert not os.listdir(tmp_path)
         raise UserError
     assert not os.listdir(tmp_path)
@@ -42,15 +35,15 @@ def test_nor_does_half_a_film(tmp_path):
 
 def test_what_dead_processes_left_goes_when_it_is_old_and_nothing_else(tmp_path):
     path, of_another = str(tmp_path / "a.zip"), tmp_path / ".b.zip.1.tmp"
-    dead = temporary_name(path).replace(str(os.getpid()), str(2 ** 30))
+    dead = str(tmp_path / f".a.zip.{2 ** 30}.tmp")     # no system gives such a number
     os.makedirs(os.path.join(dead, "inside"))
-    own = temporary_name(path)
+    own = files.temporary_name(path)
     for file in own, of_another:
         open(file, "wb").close()
-    remove_leftovers(path)
+    files.remove_leftovers(path)
     assert os.path.isdir(dead)                          # it may be another machine's
-    then = time.time() - 2 * STALE
+    then = time.time() - 2 * files.STALE
     for file in dead, own, of_another:
         os.utime(file, (then, then))
-    remove_leftovers(path)
+    files.remove_leftovers(path)
     assert sorted(os.listdir(tmp_path)) == sorted([of_another.name, os.path.basename(own)])
