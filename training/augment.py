@@ -216,8 +216,8 @@ class Augmentation:
         return transform
 
     def steer(self, sign, sound, batch):
-        """Count a step: sign is the mean sign of D's scores of its real pictures, sound 0 where its
-        numbers were not finite; both Vars."""
+        """Count a step: sign is its score_sign (see Training.step), sound 0 where its numbers were
+        not finite; both Vars."""
         if not self.steered:
             return
         self.signs.update(self.signs + jt.ternary(sound > 0, sign, jt.zeros(1)))

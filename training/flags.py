@@ -93,8 +93,8 @@ def make_parser():
         "recoloured, moved and with a hole", choices=["none", "ada", "diff"])
     add("--augment_p", "each transform with this probability, 0 to 1, instead of as often as it "
         "takes; from 0.8 on generated pictures may be turned too", type=float)
-    add("--augment_target", "the mean sign of D's scores of real pictures that p is steered to, "
-        "-1 to 1", type=float)
+    add("--augment_target", "the mean sign of D's scores of real pictures, with --loss "
+        "relativistic less those of generated ones, that p is steered to, -1 to 1", type=float)
     add("--augment_kimg", "thousands of images in which p can rise by 1", type=float)
     add("--holdout", "share of the pictures that is kept back, 0 to 1; their scores by D are in "
         "stats.csv beside those of the others: where they part, D knows the others by heart",

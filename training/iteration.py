@@ -49,9 +49,10 @@ class Training(State):
 
         Of several processes each brings its part of the batch, and all have to take the step.
         Returns what was measured, Vars of one element: both losses, the norms of both gradients,
-        the mean scores of real and generated pictures; score_sign, the mean sign of the former; r1,
-        the penalty before γ, where it was computed; and sound, 1, or 0 where a number was not
-        finite and the step is skipped.
+        the mean scores of real and generated pictures; score_sign, the mean sign of the former, or
+        with the relativistic loss of how far they are above the generated ones beside them; r1, the
+        penalty before γ, where it was computed; and sound, 1, or 0 where a number was not finite
+        and the step is skipped.
         """
         phase, rng = self.begin()
         alpha = fade(phase.alpha)
@@ -199,9 +200,12 @@ class Training(State):
         share = self.s["share_fakes"]
         with contextlib.nullcontext() if share else jt.no_grad():
             fake, w = self.generate(inputs, phase, alpha)
-        terms, *values, penalty = self.discriminator_loss(D, real, fake.detach(), gamma, scale)
-        values = [w.detach().mean(0), mean_sign(values[0]),
-                  *(scores.mean().detach() for scores in values)]
+        terms, of_real, of_fake, penalty = self.discriminator_loss(D, real, fake.detach(), gamma,
+                                                                   scale)
+        # Only differences mean anything to the relativistic loss: its zero is the other score.
+        above = of_real - of_fake if self.s["loss"] == "relativistic" else of_real
+        values = [w.detach().mean(0), mean_sign(above), of_real.mean().detach(),
+                  of_fake.mean().detach()]
         values += [] if penalty is None else [penalty.detach()]
         return terms, values, (fake, w) if share else None
 

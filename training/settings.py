@@ -224,9 +224,9 @@ def check_augment(s):
             raise UserError(f"--{flag}: found {s[flag]:g}, wanted a number from {least} to 1")
     if s["augment"] != "ada" and s["augment_p"] is not None:
         raise UserError("--augment_p is of --augment ada: type both")
-    if s["augment"] == "ada" and s["augment_p"] is None and s["loss"] != "logistic":
-        raise UserError(f"--augment ada goes by the sign of D's scores, which means nothing with "
-                        f"--loss {s['loss']}: type --augment_p 0.2, or another probability")
+    if s["augment"] == "ada" and s["augment_p"] is None and s["loss"] == "wgan-gp":
+        raise UserError("--augment ada goes by the sign of D's scores, which means nothing with "
+                        "--loss wgan-gp: type --augment_p 0.2, or another probability")
 
 
 def check_batches(plan, grad_accum, group):

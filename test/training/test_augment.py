@@ -210,6 +210,19 @@ def test_p_rises_above_the_target_falls_below_it_and_not_below_zero():
     assert seen[3::4] == [0.1, 0.2, 0.3, 0.2, 0.2, 0.3, 0.2, 0.1, 0.0, 0.0, 0.0]
 
 
+def test_the_relativistic_loss_steers_by_pairs_so_that_the_zero_of_scores_does_not_matter(symbols):
+    found = []
+    for shift in 0, 100:
+        training = Training(*in_process(symbols, loss="relativistic", augment="ada"))
+        bias = dict(training.D.named_parameters())["head.dense1.bias"]
+        bias.assign(bias + shift)
+        images = np.random.default_rng(0).standard_normal((8, 3, 8, 8)).astype("float32")
+        measured = training.step(images)
+        assert abs(measured["score_real"].item() - shift) < 20
+        found.append(measured["score_sign"].item())
+    assert found[0] == found[1] and abs(found[0]) < 1
+
+
 @pytest.mark.parametrize("changes", [dict(augment_kimg=0.05), dict(augment_p=0.5),
                                      dict(augment="diff")])
 def test_resume_equals_uninterrupted_run_and_images_are_transformed(symbols, tmp_path, changes):
@@ -264,7 +277,7 @@ def test_a_run_writes_p_and_goes_on(symbols, tmp_path):
     (dict(augment="ada", augment_p=0.2, augment_target=0.5), "--augment_target says how p is"),
     (dict(augment="ada", augment_target=7.0), "--augment_target: found 7"),
     (dict(augment="ada", augment_kimg=0.0), "--augment_kimg: found 0"),
-    (dict(augment="ada", loss="relativistic"), "type --augment_p 0.2")])
+    (dict(augment="ada", loss="wgan-gp"), "type --augment_p 0.2")])
 def test_what_makes_no_sense_is_refused_in_one_line(symbols, typed, message):
     with pytest.raises(UserError, match=message):
         settings.new_run(dict(data=symbols, name="x") | typed)
