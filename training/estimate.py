@@ -39,12 +39,14 @@ def passes(s):
     beyond what it shares with the real pictures' gradient, two more for its derivative (2), in
     every --r1_interval-th iteration; forward and the pictures' gradient in the G step (2). The
     relativistic loss has the penalty on both sides, and scores real pictures in the G step too.
-    StyleGAN2 has R1 in a step of its own (5), and one for the path length, of half a batch (6).
+    StyleGAN2 has R1 in a step of its own (5, and pictures for the other side), and one for the path
+    length, of half a batch (6).
     """
-    if s["arch"] == "stylegan2":
-        return (4 + (3 / s["pl_interval"] if s["pl_weight"] else 0),
-                8 + (5 / s["r1_interval"] if s["gamma"] else 0))
     both = s["loss"] == "relativistic"
+    if s["arch"] == "stylegan2":
+        penalties = 1 / s["r1_interval"] if s["gamma"] else 0
+        return (4 + (3 / s["pl_interval"] if s["pl_weight"] else 0) + both * penalties,
+                8 + both + 5 * (1 + both) * penalties)
     penalty = 3 * (1 + both) / s["r1_interval"] if s["gamma"] else 0
     return 4 - s["share_fakes"], 8 + both + penalty
 

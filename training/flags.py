@@ -73,7 +73,8 @@ def make_parser():
         "wgan-gp 0.002; small: 0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.003)")
     add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
-        "real one, with R1 on both; or WGAN-GP", choices=["logistic", "relativistic", "wgan-gp"])
+        "real one, with R1 on both; or, for StyleGAN1, WGAN-GP",
+        choices=["logistic", "relativistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "
         "which R1 is (size / max_size)² of port's, that of the picture as it is",

@@ -42,6 +42,7 @@ class Training(State):
     def __init__(self, s, *of_the_run):
         super().__init__(s, *of_the_run)
         self.discriminator_loss, self.generator_loss = loss.LOSSES[s["loss"]]
+        self.relativistic = s["loss"] == "relativistic"
 
     def step(self, images, labels=None):
         """One iteration on a batch of real pictures, float32 NumPy [N, C, size, size], and of their
@@ -80,7 +81,7 @@ class Training(State):
         sums, shared = None, made is not None
         critics = self.critics(1, phase, alpha)
         # Where they are scored beside real pictures, they are of their classes.
-        known = known if self.s["loss"] == "relativistic" else None
+        known = known if self.relativistic else None
         draws = [inputs] if made else self.draw(rng, phase, known)
         for D, real, inputs in zip(critics, reals, draws):
             D = functools.partial(D, labels=as_var(inputs.labels))
@@ -203,7 +204,7 @@ class Training(State):
         terms, of_real, of_fake, penalty = self.discriminator_loss(D, real, fake.detach(), gamma,
                                                                    scale)
         # Only differences mean anything to the relativistic loss: its zero is the other score.
-        above = of_real - of_fake if self.s["loss"] == "relativistic" else of_real
+        above = of_real - of_fake if self.relativistic else of_real
         values = [w.detach().mean(0), mean_sign(above), of_real.mean().detach(),
                   of_fake.mean().detach()]
         values += [] if penalty is None else [penalty.detach()]

@@ -3,8 +3,12 @@
 Karras et al. 2019, "Analyzing and Improving the Image Quality of StyleGAN"; in the order and with
 the constants of the code of Karras et al. 2020, "Training Generative Adversarial Networks with
 Limited Data": the generator's loss, every fourth time its path length penalty, the discriminator's
-loss, every sixteenth time R1. Each draws latents of its own.
+loss, every sixteenth time R1. Each draws latents of its own. With the relativistic loss
+(training/loss.py) R1 is of generated pictures too, and all are of the classes of the real ones that
+they are scored beside.
 """
+import functools
+
 import numpy as np
 
 from backend import jt, mpi, noise
@@ -40,23 +44,26 @@ class StyleGAN2Training(Training):
         """
         phase, rng = self.begin()
         iteration = self.images_seen // phase.batch
-        reals = [(jt.array(part), as_var(known)) for part, known in zip(
-            np.split(images, self.s["grad_accum"]), self.known_labels(labels))]
+        known = self.known_labels(labels)
+        reals = [(jt.array(part), as_var(one)) for part, one in zip(
+            np.split(images, self.s["grad_accum"]), known)]
+        known = known if self.relativistic and self.config.labels else None
         measured, self.sound, self.w_means = {}, jt.ones(1), []
 
         measured["loss_G"], measured["grad_norm_G"], _ = self.descend(
-            self.adam_G, (self.generator_terms(D, inputs)
-                          for D, inputs in zip(self.critics(0, phase), self.draw(rng, phase))))
+            self.adam_G, (self.generator_terms(D, real, inputs) for D, (real, _), inputs in zip(
+                self.critics(0, phase), reals, self.draw(rng, phase, known))))
         if self.s["pl_weight"] and iteration % self.s["pl_interval"] == 0:
             measured["path_length"] = self.path_length_step(rng, phase)
         measured["loss_D"], measured["grad_norm_D"], scores = self.descend(
             self.adam_D, (self.discriminator_terms(D, *real, inputs) for D, real, inputs
-                          in zip(self.critics(1, phase), reals, self.draw(rng, phase))))
+                          in zip(self.critics(1, phase), reals, self.draw(rng, phase, known))))
         measured |= zip(("score_sign", "score_real", "score_fake"), scores)
         if self.s["gamma"] and iteration % self.s["r1_interval"] == 0:
+            draws = self.draw(rng, phase, known) if self.relativistic else [None] * len(reals)
             _, _, (measured["r1"],) = self.descend(
-                self.adam_D, (self.r1_terms(D, *real) for D, real
-                              in zip(self.critics(2, phase), reals)), False)
+                self.adam_D, (self.r1_terms(D, *real, inputs) for D, real, inputs
+                              in zip(self.critics(2, phase), reals, draws)), False)
 
         measured["sound"] = self.sound
         self.finish(phase, self.w_means, self.sound)
@@ -94,22 +101,33 @@ class StyleGAN2Training(Training):
     def maps(self, count):
         return make_noise(count, self.config.size, self.config.arch)
 
-    def generator_terms(self, D, inputs):
+    def generator_terms(self, D, real, inputs):
         fake, _, w_mean = self.paint(inputs, self.maps(len(inputs.latents)))
-        return [softplus(-D(fake, labels=as_var(inputs.labels))).mean()], [w_mean]
+        D = functools.partial(D, labels=as_var(inputs.labels))
+        return [self.generator_loss(D, real, fake)], [w_mean]
 
     def discriminator_terms(self, D, real, labels, inputs):
         with jt.no_grad():
             fake, _, w_mean = self.paint(inputs, self.maps(len(inputs.latents)))
         real_scores = D(real, labels=labels)
         fake_scores = D(fake.detach(), labels=as_var(inputs.labels))
-        return ([softplus(fake_scores).mean(), softplus(-real_scores).mean()],
-                [mean_sign(real_scores), real_scores.mean().detach(), fake_scores.mean().detach(),
-                 w_mean])
+        above = real_scores - fake_scores if self.relativistic else real_scores
+        terms = [softplus(-above).mean()] if self.relativistic else \
+            [softplus(fake_scores).mean(), softplus(-real_scores).mean()]
+        return terms, [mean_sign(above), real_scores.mean().detach(), fake_scores.mean().detach(),
+                       w_mean]
 
-    def r1_terms(self, D, real, labels):
-        penalty = r1_penalty(D(real, labels=labels), real).mean()
-        return [penalty * (self.s["gamma"] / 2 * self.s["r1_interval"])], [penalty.detach()]
+    def r1_terms(self, D, real, labels, inputs):
+        """inputs: of the generated pictures that have the penalty too, or None."""
+        penalties = [r1_penalty(D(real, labels=labels), real).mean()]
+        if inputs:
+            with jt.no_grad():
+                fake, *_ = self.paint(inputs, self.maps(len(inputs.latents)))
+            fake = fake.detach()
+            fake.start_grad()
+            penalties.append(r1_penalty(D(fake, labels=as_var(inputs.labels)), fake).mean())
+        weight = self.s["gamma"] / 2 * self.s["r1_interval"]
+        return [p * weight for p in penalties], [sum(p.detach() for p in penalties)]
 
     def path_length_step(self, rng, phase):
         """The penalty mean((length − a)²), where a is the moving mean of lengths. This batch's are

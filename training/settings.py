@@ -18,7 +18,7 @@ LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric
          "pl_interval", "freeze_d", "augment", "augment_p", "augment_target", "augment_kimg",
          "holdout", "labels")
 # What only one architecture knows.
-ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "loss", "gamma_scale", "share_fakes"),
+ONLY = {"stylegan1": ("init_size", "phase_kimg", "fade_kimg", "gamma_scale", "share_fakes"),
         "stylegan2": ("pl_weight", "pl_interval", "freeze_d")}
 NOT_SAVED = {"data", "name", "resume", "dry_run", "workers", "device", "cuda_home",
              "max_minutes"}
@@ -128,6 +128,9 @@ def check_only(typed, arch):
             if flag in typed:
                 raise UserError(f"--{flag} is of --arch {other}, this run's is {arch}: leave it "
                                 "out")
+    if arch == "stylegan2" and typed.get("loss") == "wgan-gp":
+        raise UserError("--loss wgan-gp is of --arch stylegan1, this run's is stylegan2: type "
+                        "--loss relativistic, or leave it out")
 
 
 def too_small(typed, init, largest):

@@ -66,6 +66,29 @@ def test_penalties_come_at_every_fourth_and_sixteenth_step(symbols):
     assert training.adam_G.correction == training.adam_D.correction == 1 / 2
 
 
+def test_the_relativistic_loss_scores_pairs_of_a_class_and_has_the_penalty_on_both(symbols):
+    training = made(symbols, shares=np.array([0.9, 0.1]), loss="relativistic")
+    seen = []
+
+    def D(pictures, labels):
+        scores = training.D(pictures, 1.0, labels)
+        slope = jt.grad(scores.sum(), pictures, retain_graph=True).numpy()
+        seen.append((scores.numpy().astype("float64"), (slope ** 2).sum() / 16, labels.numpy()))
+        return scores
+
+    training.critic = lambda *_: D
+    # All of the rare class, which random labels would hardly ever be.
+    images = np.random.default_rng(0).standard_normal((16, 3, 16, 16)).astype("float32")
+    measured = training.step(images, np.ones(16, int))
+    measured = {name: value.item() for name, value in measured.items()}
+    scores, norms, labels = zip(*seen)
+    assert len(seen) == 6 and (np.array(labels) == [0, 1]).all()
+    softplus = np.logaddexp(0, [scores[0] - scores[1], scores[3] - scores[2]]).mean((1, 2))
+    assert np.allclose([measured["loss_G"], measured["loss_D"]], softplus, rtol=1e-5)
+    assert np.isclose(measured["score_sign"], np.sign(scores[2] - scores[3]).mean())
+    assert np.isclose(measured["r1"], norms[4] + norms[5], rtol=1e-4)
+
+
 def test_a_resumed_run_goes_on_bit_for_bit(symbols):
     through, stopped = made(symbols), made(symbols)
     for _ in range(6):
@@ -149,7 +172,7 @@ def test_train_generate_and_transfer(symbols, tmp_path):
 
 @pytest.mark.parametrize("flags, message", [
     (["--init_size", 8], "--init_size is of --arch stylegan1"),
-    (["--loss", "relativistic"], "--loss is of --arch stylegan1"),
+    (["--loss", "wgan-gp"], "--loss wgan-gp is of --arch stylegan1"),
     (["--preset", "cifar", "--arch", "stylegan1"], "--preset cifar is a recipe of StyleGAN2"),
     (["--pl_weight", 0, "--pl_interval", 4], "--pl_interval is of the path length penalty"),
     (["--pl_weight", 1, "--arch", "stylegan1"], "--pl_weight is of --arch stylegan2"),
