@@ -34,13 +34,13 @@ OFFICIAL_PASSES = 4, 11
 def passes(s):
     """Passes of an iteration over all layers of (generator, discriminator), for a run's settings.
 
-    Generator: twice forward (once with --share_fakes), and gradients of pictures and weights once.
-    Discriminator: forward and both gradients for real and for fake (6), R1's gradient (1) and,
-    beyond what it shares with the real pictures' gradient, two more for its derivative (2), in
-    every --r1_interval-th iteration; forward and the pictures' gradient in the G step (2). The
-    relativistic loss has the penalty on both sides, and scores real pictures in the G step too.
-    StyleGAN2 has R1 in a step of its own (5, and pictures for the other side), and one for the path
-    length, of half a batch (6).
+    Generator: twice forward (once with --share_fakes, but for a batch in parts), and gradients of
+    pictures and weights once. Discriminator: forward and both gradients for real and for fake (6),
+    R1's gradient (1) and, beyond what it shares with the real pictures' gradient, two more for its
+    derivative (2), in every --r1_interval-th iteration; forward and the pictures' gradient in the
+    G step (2). The relativistic loss has the penalty on both sides, and scores real pictures in the
+    G step too. StyleGAN2 has R1 in a step of its own (5, and pictures for the other side), and one
+    for the path length, of half a batch (6).
     """
     both = s["loss"] == "relativistic"
     if s["arch"] == "stylegan2":
@@ -48,7 +48,8 @@ def passes(s):
         return (4 + (3 / s["pl_interval"] if s["pl_weight"] else 0) + both * penalties,
                 8 + both + 5 * (1 + both) * penalties)
     penalty = 3 * (1 + both) / s["r1_interval"] if s["gamma"] else 0
-    return 4 - s["share_fakes"], 8 + both + penalty
+    shared = s["share_fakes"] and s["grad_accum"] == 1
+    return 4 - shared, 8 + both + penalty
 
 
 def training_gflop(config, size, passes=OFFICIAL_PASSES):

@@ -87,6 +87,8 @@ def make_parser():
         type=int)
     add("--share_fakes", "the generator learns from the pictures that the discriminator has just "
         "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
+    parser.add_argument("--no_share_fakes", dest="share_fakes", action="store_false",
+                        help="from new ones, where a preset shares them")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
     add("--augment", "for few pictures. ada: D sees all of them at random turned, moved, stretched "

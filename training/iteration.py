@@ -63,8 +63,8 @@ class Training(State):
         reals = [self.fade_reals(jt.array(part), alpha)
                  for part in np.split(images, self.s["grad_accum"])]
         known = self.known_labels(labels) if self.config.labels else None
-        critics = self.critics(0, phase, alpha)
-        for D, real, inputs in zip(critics, reals, self.draw(rng, phase, known)):
+        critics, draws = self.critics(0, phase, alpha), self.draw(rng, phase, known)
+        for D, real, inputs in zip(critics, reals, draws):
             D = functools.partial(D, labels=as_var(inputs.labels))
             terms, values, made = self.discriminator_terms(D, real, inputs, phase, alpha)
             sums = add(sums, [*self.adam_D.gradients(terms), *values])
@@ -78,11 +78,11 @@ class Training(State):
         jt.sync_all()                   # frees what only D's step needed
 
         # Generator: its pictures up.
-        sums, shared = None, made is not None
+        sums, shared = None, self.s["share_fakes"]
         critics = self.critics(1, phase, alpha)
-        # Where they are scored beside real pictures, they are of their classes.
-        known = known if self.relativistic else None
-        draws = [inputs] if made else self.draw(rng, phase, known)
+        if not shared:
+            # Where they are scored beside real pictures, they are of their classes.
+            draws = self.draw(rng, phase, known if self.relativistic else None)
         for D, real, inputs in zip(critics, reals, draws):
             D = functools.partial(D, labels=as_var(inputs.labels))
             fake, w = made or self.generate(inputs, phase, alpha)
@@ -198,7 +198,8 @@ class Training(State):
         """(terms of its loss, [mean w, what was measured], the pictures and their w to share)."""
         gamma = lazy(self.s["gamma"], self.images_seen, phase.batch, self.s["r1_interval"])
         scale = gradient_scale(phase.size, self.schedule.max_size, self.s["gamma_scale"])
-        share = self.s["share_fakes"]
+        # Of a batch in parts, for the memory of one, they are painted again from the same latents.
+        share = self.s["share_fakes"] and self.s["grad_accum"] == 1
         with contextlib.nullcontext() if share else jt.no_grad():
             fake, w = self.generate(inputs, phase, alpha)
         terms, of_real, of_fake, penalty = self.discriminator_loss(D, real, fake.detach(), gamma,

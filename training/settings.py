@@ -214,9 +214,6 @@ def check(s):
     if s["max_size"] < s["init_size"]:
         raise UserError(f"--max_size {s['max_size']} is below --init_size {s['init_size']}: "
                         f"type --init_size {s['max_size']}")
-    if s["grad_accum"] > 1 and s["share_fakes"]:
-        raise UserError("--share_fakes keeps the pictures of a whole batch, which --grad_accum is "
-                        "to spare the memory of: leave one out")
     check_batches(make_schedule(s), s["grad_accum"], schedule.group_unit(s["stddev_group"]))
 
 

@@ -105,6 +105,20 @@ def test_shared_fakes_are_the_pictures_that_the_discriminator_saw(symbols):
     assert all(np.isfinite(a).all() for a in training.state()[1].values())
 
 
+def test_shared_fakes_of_a_batch_in_parts_are_of_the_same_latents(symbols):
+    seen = {}
+    for shared in True, False:
+        training = Training(*in_process(symbols, share_fakes=shared, grad_accum=2))
+        generate, drawn = training.generate, seen.setdefault(shared, [])
+        training.generate = lambda inputs, *a: drawn.append(inputs.latents) or generate(inputs, *a)
+        train_on(training, 1)
+        assert len(drawn) == 4
+    for latents, other in zip(seen[True][:2], seen[True][2:]):
+        assert (latents == other).all()
+    assert not any((latents == other).any() for latents in seen[False][:2]
+                   for other in seen[False][2:])
+
+
 def test_run_writes_what_it_says(run):
     folder, output, stderr = run
     assert visible(folder / "checkpoint") == [
