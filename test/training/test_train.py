@@ -106,17 +106,17 @@ def test_shared_fakes_are_the_pictures_that_the_discriminator_saw(symbols):
 
 
 def test_shared_fakes_of_a_batch_in_parts_are_of_the_same_latents(symbols):
-    seen = {}
-    for shared in True, False:
-        training = Training(*in_process(symbols, share_fakes=shared, grad_accum=2))
-        generate, drawn = training.generate, seen.setdefault(shared, [])
-        training.generate = lambda inputs, *a: drawn.append(inputs.latents) or generate(inputs, *a)
+    def latents_of_a_step(shared):
+        training, seen = Training(*in_process(symbols, share_fakes=shared, grad_accum=2)), []
+        generate = training.generate
+        training.generate = lambda inputs, *a: seen.append(inputs.latents) or generate(inputs, *a)
         train_on(training, 1)
-        assert len(drawn) == 4
-    for latents, other in zip(seen[True][:2], seen[True][2:]):
-        assert (latents == other).all()
-    assert not any((latents == other).any() for latents in seen[False][:2]
-                   for other in seen[False][2:])
+        return np.array(seen)
+
+    of_D, of_G = np.split(latents_of_a_step(True), 2)
+    assert len(of_D) == 2 and (of_D == of_G).all()
+    of_D, of_G = np.split(latents_of_a_step(False), 2)
+    assert (of_D != of_G).all()
 
 
 def test_run_writes_what_it_says(run):
