@@ -6,8 +6,8 @@
 # make test-cuda-emulated  computes on a GPU that is emulated, and compares with the CPU
 
 PYTHON_IN_VENV = .venv/bin/python
-DEMO = --preset small --max_size 32 --fmap_base 256 --loss relativistic --gamma 5 --r1_interval 4 \
-    --share_fakes --kimg 110 --phase_kimg 12 --fade_kimg 4 --sample_kimg 10
+DEMO = --preset small --max_size 32 --fmap_base 256 --kimg 110 --phase_kimg 12 --fade_kimg 4 \
+    --sample_kimg 10
 
 .PHONY: demo test bench torture test-cuda-compile test-cuda-emulated clean-demo
 .DELETE_ON_ERROR:

@@ -27,7 +27,7 @@ PANELS = (
     ("Images per second (the first at a size compile)", "linear", {"images_per_second": None}))
 # Drawn where a run has measured them (the first: StyleGAN2's; train.py --metrics: as points).
 METRICS = (("Path length in training", ("path_length",)),
-           ("Mean sign of D's scores of real pictures, and p of --augment",
+           ("Mean sign of D's scores of real pictures (relativistic: of pairs), p of --augment",
             ("score_sign", "augment_p")), ("SWD × 1000", ("swd",)),
            ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)), ("KID × 1000", ("kid",)),
            ("Precision and recall", ("precision", "recall")),

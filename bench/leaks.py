@@ -49,6 +49,7 @@ def main():
         transformed = transform(pictures[1::2], float(p))
         show(f"{p}: real, transformed", transformed, pictures[::2])
         python(args.out, "train.py", "letters", "--name", f"p{p}", "--preset", "small",
+               "--loss", "logistic", "--gamma", "1", "--r1_interval", "1", "--no_share_fakes",
                "--fmap_max", "32", "--phase_kimg", str(args.kimg / 4), "--fade_kimg",
                str(args.kimg / 8), "--kimg", str(args.kimg), "--augment", "ada", "--augment_p", p)
         path = os.path.join(args.out, "checkpoint", f"p{p}_{round(1000 * args.kimg):09d}.model")

@@ -1,9 +1,11 @@
 """A full training run of the PyTorch twin: the recipe, the data and the files of train.py.
 
-    python bench/train_twin.py data --preset small --name twin --max_minutes 20
+    python bench/train_twin.py data --name twin --max_minutes 20
 
-Takes the flags of train.py. Not resumable, no grids; its checkpoint/NAME_*.model are read by
-generate.py and metrics.py as ours are. Needs PyTorch.
+Takes the flags of train.py, but for what the twin has not: type --loss logistic --r1_interval 1
+--no_share_fakes after --preset small.
+Not resumable, no grids; its checkpoint/NAME_*.model are read by generate.py and metrics.py as ours
+are. Needs PyTorch.
 """
 import dataclasses
 import os
@@ -33,7 +35,8 @@ def main(argv=None):
     s = settings.new_run(flags.parse(argv))
     for flag, value in ONLY.items():
         if s[flag] != value:
-            raise UserError(f"--{flag}: found {s[flag]}, the twin has {value} only")
+            raise UserError(f"--{flag}: found {s[flag]}, the twin has {value} only: type --loss "
+                            "logistic --r1_interval 1 --no_share_fakes")
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.manual_seed(s["seed"])
     config, schedule = settings.model_config(s), settings.make_schedule(s)

@@ -179,7 +179,8 @@ class Augmentation:
     """How often pictures are transformed, and the steering of that by D's scores.
 
     p rises while more of the real pictures have a positive score than the target says, as they do
-    when D knows them by heart, and falls while there are fewer (section 3).
+    when D knows them by heart, and falls while there are fewer (section 3). With the relativistic
+    loss those count that are scored above the generated one beside them.
     """
 
     STEPS = 4                   # between two changes of p

@@ -73,7 +73,8 @@ def make_parser():
         "wgan-gp 0.002; small: 0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.003)")
     add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
-        "real one, with R1 on both; or, for StyleGAN1, WGAN-GP",
+        "real one, with R1 on both; or, for StyleGAN1, WGAN-GP. Of StyleGAN1's small, --gamma and "
+        "--r1_interval were found for the relativistic one",
         choices=["logistic", "relativistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "
@@ -86,7 +87,8 @@ def make_parser():
     add("--pl_interval", "StyleGAN2: that penalty at every Nth step only, N times as strong",
         type=int)
     add("--share_fakes", "the generator learns from the pictures that the discriminator has just "
-        "seen, not from new ones; quicker, not the paper's recipe", action="store_true")
+        "seen (with --grad_accum, from their latents), not from new ones; quicker, not the paper's "
+        "recipe (default off; small: on)", action="store_true")
     parser.add_argument("--no_share_fakes", dest="share_fakes", action="store_false",
                         help="from new ones, where a preset shares them")
     add("--mixing", "probability of mixing two styles, 0 to 1", type=float)

@@ -16,9 +16,9 @@ OFFICIAL = dict(
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 SMALL = dict(
-    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=30.0, fade_kimg=10.0,
-    batch="16", lr="0.006", gamma=1.0, gamma_scale="port", mixing=0.5, ema_kimg=[2.0],
-    save_kimg=50.0, sample_kimg=5.0)
+    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=6.0, fade_kimg=3.0,
+    batch="16", lr="0.006", loss="relativistic", gamma=5.0, gamma_scale="port", r1_interval=4,
+    share_fakes=True, mixing=0.5, ema_kimg=[2.0], save_kimg=50.0, sample_kimg=5.0)
 
 # StyleGAN2's, configuration F (Karras et al. 2019, "Analyzing and Improving the Image Quality of
 # StyleGAN", appendix B).

@@ -126,11 +126,12 @@ def check_only(typed, arch):
     for other, flags in ONLY.items():
         for flag in flags if other != arch else ():
             if flag in typed:
-                raise UserError(f"--{flag} is of --arch {other}, this run's is {arch}: leave it "
+                name = f"no_{flag}" if typed[flag] is False else flag
+                raise UserError(f"--{name} is of --arch {other}, this run's is {arch}: leave it "
                                 "out")
     if arch == "stylegan2" and typed.get("loss") == "wgan-gp":
-        raise UserError("--loss wgan-gp is of --arch stylegan1, this run's is stylegan2: type "
-                        "--loss relativistic, or leave it out")
+        raise UserError("--loss wgan-gp is of --arch stylegan1, this run's is stylegan2: leave it "
+                        "out")
 
 
 def too_small(typed, init, largest):
@@ -152,9 +153,10 @@ def resumed_run(typed, saved):
             flag == "batch" and batches(typed, batches(saved)) == batches(saved)) or (
             flag == "lr" and saved["lr"] and rates(typed, rates(saved)) == rates(saved))
         if not same:
-            raise UserError(f"--{flag} {shown(value)}, but the run {typed['name']} was started "
-                            f"with --{flag} {shown(saved[flag])}: leave it out, or begin another "
-                            "run with --name")
+            was = f"without --{flag}" if saved[flag] is False else \
+                f"with {as_typed(flag, saved[flag])}"
+            raise UserError(f"{as_typed(flag, value)}, but the run {typed['name']} was started "
+                            f"{was}: leave it out, or begin another run with --name")
     if "init_alpha" not in saved and saved["loss"] == "wgan-gp":    # of an earlier version
         saved = saved | dict(gamma_scale="port",
                              lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
@@ -162,6 +164,13 @@ def resumed_run(typed, saved):
     check_features(typed, settings)
     check(settings)
     return settings
+
+
+def as_typed(flag, value):
+    """A flag and its value, as they are typed."""
+    if isinstance(value, bool):
+        return f"--{flag}" if value else f"--no_{flag}"
+    return f"--{flag} {shown(value)}"
 
 
 def check_features(typed, settings):

@@ -9,6 +9,7 @@ from weight_files import header
 
 from backend.errors import UserError
 from training import runs, schedule, settings, stats
+from training.flags import parse
 from weights import snapshot
 
 
@@ -25,6 +26,19 @@ def test_sizes_that_a_table_does_not_name_have_the_presets_numbers(symbols):
     assert (official.lr[8], official.lr[32]) == (schedule.LEARNING_RATE[8], 0.003)
     gan2 = settings.make_schedule(begun(symbols, arch="stylegan2", preset="paper256", lr="8:0.001"))
     assert gan2.lr[32] == 0.0025 and gan2.batch[32] == 64
+
+
+def test_what_a_preset_shares_can_be_left_and_goes_on_as_it_began(symbols):
+    typed = {"data": symbols, "name": "x", "preset": "small"}
+    parsed = parse([symbols, "--preset", "small", "--no_share_fakes"])
+    assert parsed["share_fakes"] is False and "share_fakes" not in parse([symbols])
+    for share, again, message in (
+            (True, False, "--no_share_fakes, but the run x was started with --share_fakes:"),
+            (False, True, "--share_fakes, but the run x was started without --share_fakes:")):
+        begun = settings.new_run(typed | ({} if share else {"share_fakes": False}))
+        assert begun["share_fakes"] is share
+        with pytest.raises(UserError, match=message):
+            settings.resumed_run(typed | {"share_fakes": again}, settings.to_save(begun))
 
 
 def test_a_table_typed_again_changes_nothing_of_a_run_that_goes_on(symbols):
