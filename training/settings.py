@@ -126,9 +126,8 @@ def check_only(typed, arch):
     for other, flags in ONLY.items():
         for flag in flags if other != arch else ():
             if flag in typed:
-                name = f"no_{flag}" if typed[flag] is False else flag
-                raise UserError(f"--{name} is of --arch {other}, this run's is {arch}: leave it "
-                                "out")
+                name = as_typed(flag, typed[flag] is not False)
+                raise UserError(f"{name} is of --arch {other}, this run's is {arch}: leave it out")
     if arch == "stylegan2" and typed.get("loss") == "wgan-gp":
         raise UserError("--loss wgan-gp is of --arch stylegan1, this run's is stylegan2: leave it "
                         "out")
