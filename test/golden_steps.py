@@ -67,7 +67,7 @@ class Steps:
 
     def Gmain(self, step):
         run, inputs = self.new(), self.inputs(step)
-        terms, (w_mean,) = run.generator_terms(run.D, inputs)
+        terms, (w_mean,) = run.generator_terms(run.D, None, inputs)
         scores = run.D(run.paint(inputs, run.maps(0))[0])
         return {"fake_scores": (scores.numpy(), IMAGES),
                 "loss": (softplus(-scores).numpy(), IMAGES), "w_avg_after": self.w_avg(run, w_mean),
@@ -85,7 +85,7 @@ class Steps:
 
     def Dreg(self, step):
         run, real = self.new(), jt.array(self.golden["real"])
-        terms, _ = run.r1_terms(run.D, real, None)
+        terms, _ = run.r1_terms(run.D, real, None, None)
         scores = run.D(real)
         gradient = jt.grad(scores.sum(), real, retain_graph=True)
         penalty = (gradient * gradient).sum([1, 2, 3]).numpy()
