@@ -99,9 +99,7 @@ class Training(State):
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
         self.adam_D.commit(sound)
         self.adam_G.commit(sound)
-        self.finish(phase, w_means, sound)
-        if self.augmentation:
-            self.augmentation.steer(measured["score_sign"], sound, phase.batch)
+        self.finish(phase, w_means, measured)
         return measured
 
     def begin(self):
@@ -116,9 +114,10 @@ class Training(State):
         noise.seed((int(rng.integers(2 ** 31)) + 2591 * mpi.RANK) % 2 ** 31)
         return phase, rng
 
-    def finish(self, phase, w_means, sound):
+    def finish(self, phase, w_means, measured):
         """What comes after the steps of both networks: averages, of the style (w_means: of every
-        pass of G) and of the generator, and what is counted."""
+        pass of G) and of the generator, what is counted, and how much is augmented next."""
+        sound = measured["sound"]
         self.skipped.update(self.skipped + (1 - sound))
         self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
         w_avg = self.G.w_avg
@@ -133,6 +132,8 @@ class Training(State):
             moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
             for average, value in zip(self.averaged[kimg], moved):
                 average.update(value)
+        if self.augmentation:
+            self.augmentation.steer(measured["score_sign"], sound, phase.batch)
         self.images_seen += phase.batch
         jt.sync_all()
 

@@ -66,9 +66,7 @@ class StyleGAN2Training(Training):
                               in zip(self.critics(2, phase), reals, draws)), False)
 
         measured["sound"] = self.sound
-        self.finish(phase, self.w_means, self.sound)
-        if self.augmentation:
-            self.augmentation.steer(measured["score_sign"], self.sound, phase.batch)
+        self.finish(phase, self.w_means, measured)
         return measured
 
     def descend(self, adam, parts, paints=True):
