@@ -192,7 +192,8 @@ def numbers_argument(text):
     return numbers
 
 
-numbers_argument.__name__ = "a list of at most 10,000,000 numbers below 2^32, such as 0-35,85"
+numbers_argument.__name__ = \
+    "a list of at most 10,000,000 numbers below 2^32, the smaller first, such as 0-35,85"
 
 
 class StopSignals:

@@ -6,6 +6,7 @@ time, from its grids.
 import glob
 import os
 import re
+import warnings
 
 from PIL import Image, UnidentifiedImageError
 
@@ -35,6 +36,8 @@ METRICS = (("Path length in training", ("path_length",)),
            ("Fréchet distance, parts", ("parts_fd",)),
            ("Of parts", ("parts_precision", "parts_recall", "parts_there", "parts_apart", "whole")))
 FRAMES, LAST_SECONDS = 100, 3
+# Fonts that a name of a run may need, where there are some; else it has boxes.
+CHINESE = "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"
 
 
 def main(argv=None):
@@ -68,7 +71,9 @@ def draw(rows, name, path):
     """One panel per kind of number, under a strip of the sizes; shaded while one fades in."""
     import matplotlib
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import font_manager, pyplot
+    known = {font.name for font in font_manager.fontManager.ttflist}
+    matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(f for f in CHINESE if f in known)]
     wanted = [*PANELS] + [
         (title, "linear", {name: name for name in names}) for title, names in METRICS
         if any(row.get(name) is not None for row in rows for name in names)]
@@ -86,7 +91,7 @@ def draw(rows, name, path):
             panel.plot(*curve(rows, column), label=label, linewidth=1.2, color=f"C{i}",
                        marker="o" if column in COLUMNS else None, markersize=4)
         panel.set_title(f"{name}: {title}" if panel is panels[0] else title, loc="left",
-                        fontsize=10)
+                        fontsize=10, parse_math=False)
         panel.set_yscale(scale)
         panel.grid(alpha=0.3)
         panel.margins(x=0)
@@ -99,7 +104,8 @@ def draw(rows, name, path):
             else:
                 panel.axvline(first, color="black", alpha=0.3, linewidth=0.8)
     panels[-1].set_xlabel("thousand images seen (grey: a size fades in; numbers at the top: sizes)")
-    with naming(path), replacing(path) as file:
+    with naming(path), replacing(path) as file, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
         figure.savefig(file, format="png", dpi=110)
     pyplot.close(figure)
 

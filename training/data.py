@@ -59,17 +59,20 @@ def check(s, schedule, config, labels):
             f"{counted(count, 'picture')} of {size}" for size, count in counts.items()) +
             f", wanted as many of each size: {advice}", file=sys.stderr)
     most = max(schedule.batch[size] for size in schedule.sizes)
-    if s["holdout"] and len(held) < most and not s.get("resume"):
-        print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')}: fewer "
-              f"than a batch ({most}) has places for, so that some come several times, which D "
-              "takes for a lack of variety: the fewer, the lower score_held is", file=sys.stderr)
+    if s["holdout"] and not s.get("resume"):
+        print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')} of "
+              f"{len(held) + len(folder):,}" + (
+                  f": fewer than a batch ({most}) has places for, so that some come several times, "
+                  "which D takes for a lack of variety: the fewer, the lower score_held is"
+                  if len(held) < most else ""), file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
-    if len(folder) < 5000 and not s.get("dry_run"):
-        print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; watch the grids "
-              "for pictures that repeat" + ("" if s["mirror"] else
-                                            ", and try --mirror where it is right"),
-              file=sys.stderr)
+    if len(folder) < 5000:
+        advice = ["watch the grids for pictures that repeat"]
+        advice += [] if s["mirror"] else ["try --mirror where it is right"]
+        advice += [] if s["holdout"] else ["--holdout 0.1 shows whether they are learned by heart"]
+        print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; "
+              f"{', '.join(advice)}", file=sys.stderr)
     return pictures, shares
 
 

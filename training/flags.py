@@ -101,8 +101,8 @@ def make_parser():
     add("--augment_target", "the mean sign of D's scores of real pictures, with --loss "
         "relativistic less those of generated ones, that p is steered to, -1 to 1", type=float)
     add("--augment_kimg", "thousands of images in which p can rise by 1", type=float)
-    add("--holdout", "share of the pictures that is kept back, 0 to 1; their scores by D are in "
-        "stats.csv beside those of the others: where they part, D knows the others by heart",
+    add("--holdout", "about this share of the pictures is kept back, 0 to 1; their scores by D "
+        "are in stats.csv beside those of the others: where they part, D knows the others by heart",
         type=float)
     add("--ema_kimg", "half-life of the averaged generator in thousands of images. Several, such "
         "as 4,12, keep as many averages; the first is in NAME_<images>.model, the others are in "

@@ -137,9 +137,27 @@ def is_own(path):
     try:
         with open(path, "rb") as file:
             start = file.read(64)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: {error.strerror}{those_beside(path)}") from None
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     return start[:2] == b"PK" and b"header.npy" in start
+
+
+SUFFIXES = ".model", ".pkl", ".pt"
+
+
+def those_beside(path):
+    """Which files of weights lie in the folder where `path` is not, as the end of a message about
+    it; first those whose names begin most like its own."""
+    folder, name = os.path.split(path)
+    try:
+        names = [n for n in os.listdir(folder or ".") if n.endswith(SUFFIXES) and n[0] != "."]
+    except OSError:
+        return ""
+    names.sort(key=lambda n: (-len(os.path.commonprefix([n, name])), n))
+    more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
+    return f"; there are {', '.join(map(short, names[:3]))}{more}" if names else ""
 
 
 def load(path):

@@ -136,7 +136,7 @@ def test_few_pictures_kept_back_are_told(symbols, tmp_path):
         and "the lower score_held is" in error
     for more in [0.6], [0.2, "--batch", 4]:
         _, _, error = command("train.py", *flags, *more, cwd=tmp_path)
-        assert "keeps back" not in error
+        assert "keeps back" in error and "than a batch" not in error
 
 
 def test_pictures_of_an_archive_are_named_where_numbers_are_not_finite(symbols, tmp_path):
