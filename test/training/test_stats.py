@@ -1,5 +1,6 @@
 """stats.py and plot.py: the numbers of a run, through crashes and resumes, and their picture."""
 import os
+import shutil
 import types
 
 import numpy as np
@@ -143,6 +144,14 @@ def test_a_film_of_growth_takes_grids_that_were_painted_smaller(tmp_path):
         for i in range(2):
             film.seek(i)
             assert (np.asarray(film.convert("RGB")) == (200, 0, 0)).all() and film.size == (80, 40)
+
+
+def test_a_plot_says_a_name_as_it_is_and_nothing_of_fonts(tmp_path):
+    sample = tmp_path / "sample/猫 $a_b$ ᚠ"
+    sample.mkdir(parents=True)
+    shutil.copy(os.path.join(ROOT, "docs/runs/symbols/stats.csv"), sample)
+    _, _, error = command("plot.py", sample.name, cwd=tmp_path)
+    assert error == "" and sorted(os.listdir(sample)) == ["stats.csv", "stats.png"]
 
 
 @pytest.mark.parametrize("rows", [3, 350])
