@@ -1,6 +1,6 @@
 """One iteration of StyleGAN2's training, alone or as one of several processes.
 
-    mpirun -np 2 python test/stylegan2_steps.py DATA OUT.npz
+    mpirun -np 2 python test/stylegan2_steps.py DATA OUT.npz LOSS
 
 The first process writes the gradient of each of the four steps, "<step>/<parameter>", and
 "pl_mean". Noise maps and directions are one for all pictures, so that they do not depend on how the
@@ -74,7 +74,7 @@ def gradients(training):
 
 if __name__ == "__main__":
     backend.use_device("cpu")
-    training = made(sys.argv[1])
+    training = made(sys.argv[1], loss=sys.argv[3])
     found = gradients(training)
     assert mpi.same(training.checksum())
     if mpi.FIRST:
