@@ -71,6 +71,8 @@ def check(s, schedule, config, labels):
         advice = ["watch the grids for pictures that repeat"]
         advice += [] if s["mirror"] else ["try --mirror where it is right"]
         advice += [] if s["holdout"] else ["--holdout 0.1 shows whether they are learned by heart"]
+        if s["preset"] == "small" and s["augment"] == "none":
+            advice += ["--preset small does not augment them, which in some hours taught more"]
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; "
               f"{', '.join(advice)}", file=sys.stderr)
     return pictures, shares

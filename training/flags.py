@@ -33,7 +33,8 @@ def make_parser():
             options.setdefault("metavar", "N")
         official = OFFICIAL.get(name)
         if official is not None and official is not False:
-            others = [("small", SMALL), ("StyleGAN2", OFFICIAL2), ("StyleGAN2's small", SMALL2)]
+            own = {flag: value for flag, value in SMALL2.items() if SMALL.get(flag) != value}
+            others = [("small", SMALL), ("StyleGAN2", OFFICIAL2), ("StyleGAN2's small", own)]
             others = [f"; {kind}: {shown(recipe[name])}" for kind, recipe in others
                       if name in recipe and name != "arch"]
             text += f" (default {shown(official)}{''.join(others)})"
@@ -70,11 +71,11 @@ def make_parser():
         "the same training, a little slower", type=int)
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015, "
         "others as by default (default 0.001, 0.0015 at 128, 0.002 at 256, 0.003 from 512, with "
-        "wgan-gp 0.002; small: 0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.003)")
+        "wgan-gp 0.002; small: 0.006; StyleGAN2: 0.002, StyleGAN2's small: 0.005)")
     add("--dlr", "the discriminator's, as --lr (default: the same)")
     add("--loss", "logistic with R1; relativistic, where each generated picture is scored beside a "
-        "real one, with R1 on both; or, for StyleGAN1, WGAN-GP. Of StyleGAN1's small, --gamma and "
-        "--r1_interval were found for the relativistic one",
+        "real one, with R1 on both; or, for StyleGAN1, WGAN-GP. The --gamma and --r1_interval of "
+        "small were found for the relativistic one",
         choices=["logistic", "relativistic", "wgan-gp"])
     add("--gamma", "weight of the gradient penalty", type=float)
     add("--gamma_scale", "official: the penalty is that of the picture enlarged to --max_size, for "

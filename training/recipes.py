@@ -15,10 +15,10 @@ OFFICIAL = dict(
     holdout=0.0, labels=False)
 
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
-SMALL = dict(
-    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, phase_kimg=6.0, fade_kimg=3.0,
-    batch="16", lr="0.006", loss="relativistic", gamma=5.0, gamma_scale="port", r1_interval=4,
-    share_fakes=True, mixing=0.5, ema_kimg=[2.0], save_kimg=50.0, sample_kimg=5.0)
+NARROW = dict(
+    latent=64, fmap_base=512, fmap_max=64, kimg=500.0, batch="16", loss="relativistic", gamma=5.0,
+    gamma_scale="port", r1_interval=4, mixing=0.5, ema_kimg=[2.0], save_kimg=50.0, sample_kimg=5.0)
+SMALL = NARROW | dict(phase_kimg=6.0, fade_kimg=3.0, lr="0.006", share_fakes=True)
 
 # StyleGAN2's, configuration F (Karras et al. 2019, "Analyzing and Improving the Image Quality of
 # StyleGAN", appendix B).
@@ -34,9 +34,7 @@ PAPER1024 = dict(gamma=2.0)
 CIFAR = dict(
     mapping_layers=2, kimg=100_000.0, batch="64", lr="0.0025", gamma=0.01, ema_kimg=[500.0],
     ema_rampup=0.05, stddev_group=32, d_residual=False, pl_weight=0.0, mixing=0.0)
-SMALL2 = dict(
-    latent=64, mapping_layers=2, fmap_base=512, fmap_max=64, kimg=500.0, batch="16", lr="0.003",
-    gamma=0.5, mixing=0.5, ema_kimg=[2.0], ema_rampup=0.05, save_kimg=50.0, sample_kimg=5.0)
+SMALL2 = NARROW | dict(mapping_layers=2, lr="0.005", pl_weight=0.0, ema_rampup=0.05)
 
 PRESETS = {
     "stylegan1": {"official": {}, "small": SMALL},

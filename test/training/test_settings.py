@@ -139,6 +139,15 @@ def test_few_pictures_kept_back_are_told(symbols, tmp_path):
         assert "keeps back" in error and "than a batch" not in error
 
 
+def test_few_pictures_are_told_with_what_the_preset_makes_of_them(symbols, tmp_path):
+    for typed, said in (["--preset", "small"], 2), (["--preset", "small", "--augment", "ada"], 1), \
+            (["--preset", "small", "--holdout", 0.6], 1), ([], 1):
+        _, _, error = command("train.py", symbols, "--dry_run", *typed, cwd=tmp_path)
+        assert "fewer than 5,000 are few" in error
+        assert ("--preset small does not augment them" in error) + \
+            ("--holdout 0.1 shows" in error) == said, typed
+
+
 def test_pictures_of_an_archive_are_named_where_numbers_are_not_finite(symbols, tmp_path):
     command("resize.py", os.path.join(symbols, "32"), "--zip", tmp_path / "data.zip", cwd=tmp_path)
     # So large a rate that the first steps leave the range of float32.
