@@ -193,7 +193,7 @@ def numbers_argument(text):
 
 
 numbers_argument.__name__ = \
-    "a list of at most 10,000,000 numbers below 2^32, the smaller first, such as 0-35,85"
+    "a list of at most 10,000,000 numbers below 2^32 such as 0-35,85, of a range the smaller first"
 
 
 class StopSignals:

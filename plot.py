@@ -37,7 +37,8 @@ METRICS = (("Path length in training", ("path_length",)),
            ("Of parts", ("parts_precision", "parts_recall", "parts_there", "parts_apart", "whole")))
 FRAMES, LAST_SECONDS = 100, 3
 # Fonts that a name of a run may need, where there are some; else it has boxes.
-CHINESE = "Noto Sans CJK SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei", "WenQuanYi Zen Hei"
+CHINESE = ("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Serif CJK SC", "Noto Serif CJK JP",
+           "WenQuanYi Micro Hei", "WenQuanYi Zen Hei")
 
 
 def main(argv=None):

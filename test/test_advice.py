@@ -149,9 +149,10 @@ def test_plot_finds_the_run_where_a_folder_has_its_name(symbols, tmp_path):
 def test_a_model_that_is_not_there_is_told_with_those_that_are_nearest(cats):
     checkpoint = cats / "checkpoint"
     checkpoint.mkdir(exist_ok=True)
-    for name in ("a_000001008.model", "a_000002000.model", "b_000000500.model", "a.txt"):
+    for name in ("a_000001008.model", "a_000002000.model", "b_000000500.model", "猫.pkl", "a.txt"):
         (checkpoint / name).touch()
-    assert "a_000001000.model: No such file or directory; there are 'a_000001008.model', " \
-        "'a_000002000.model', 'b_000000500.model'\n" in \
-        said(cats, "generate.py", "checkpoint/a_000001000.model")
+    assert "b_000000400.model: No such file or directory; there are b_000000500.model, " \
+        "a_000001008.model, a_000002000.model and 1 more\n" in \
+        said(cats, "generate.py", "checkpoint/b_000000400.model")
+    assert "there are '猫.pkl', " in said(cats, "generate.py", "checkpoint/猫.model")
     assert said(cats, "metrics.py", "nowhere/x.model", "My cats").endswith("directory\n")

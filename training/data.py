@@ -1,4 +1,5 @@
 """What a run trains on: its pictures and their classes, checked before the first step."""
+import math
 import sys
 
 import numpy as np
@@ -69,10 +70,13 @@ def check(s, schedule, config, labels):
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if len(folder) < 5000:
         advice = ["watch the grids for pictures that repeat"]
-        advice += [] if s["mirror"] else ["try --mirror where it is right"]
-        advice += [] if s["holdout"] else ["--holdout 0.1 shows whether they are learned by heart"]
-        if s["preset"] == "small" and s["augment"] == "none":
-            advice += ["--preset small does not augment them, which in some hours taught more"]
+        if not s.get("resume"):                 # which keeps its flags
+            advice += [] if s["mirror"] else ["try --mirror where it is right"]
+            share = max(0.1, math.ceil(120 * most / len(folder)) / 100)     # of a batch and some
+            advice += [] if s["holdout"] or share > 0.3 else [
+                f"--holdout {share:g} shows whether they are learned by heart"]
+            if s["preset"] == "small" and s["augment"] == "none":
+                advice += ["--preset small does not augment them: see --augment"]
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; "
               f"{', '.join(advice)}", file=sys.stderr)
     return pictures, shares

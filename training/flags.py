@@ -33,7 +33,8 @@ def make_parser():
             options.setdefault("metavar", "N")
         official = OFFICIAL.get(name)
         if official is not None and official is not False:
-            own = {flag: value for flag, value in SMALL2.items() if SMALL.get(flag) != value}
+            own = {flag: value for flag, value in SMALL2.items() if SMALL.get(flag) != value
+                   or flag in OFFICIAL2}
             others = [("small", SMALL), ("StyleGAN2", OFFICIAL2), ("StyleGAN2's small", own)]
             others = [f"; {kind}: {shown(recipe[name])}" for kind, recipe in others
                       if name in recipe and name != "arch"]

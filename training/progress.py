@@ -133,8 +133,8 @@ def say_cpu_time(config, schedule, s, images_seen=0, compiling=True):
     seconds = estimate.run_seconds(config, schedule, estimate.passes(s), images_seen,
                                    estimate.matrix_speed())
     print(how_long(seconds / mpi.SIZE, "CPU") + (", after two or three minutes of compiling where "
-          "that was not done yet" if compiling else ", and up to some minutes for what is compiled "
-          "on the way") + " (a guess; the bar knows better soon)", file=sys.stderr)
+          "that was not done yet" if compiling else ", and perhaps some minutes more of "
+          "compiling at new sizes") + " (a guess; the bar knows better soon)", file=sys.stderr)
     if seconds / mpi.SIZE > 2 * 86400 and s["preset"] != "small":
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
 

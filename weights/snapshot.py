@@ -101,9 +101,9 @@ def class_name(number, header):
     return f"{printable(names[number])} (number {number})" if names else str(number)
 
 
-def printable(name):
+def printable(name, most=40):
     """What a stranger called something, for a message and a shell."""
-    return shlex.quote("".join(c if c.isprintable() else "?" for c in name[:40]))
+    return shlex.quote("".join(c if c.isprintable() else "?" for c in name[:most]))
 
 
 def check_arrays(arrays, config, path, needed=()):
@@ -144,7 +144,7 @@ def is_own(path):
     return start[:2] == b"PK" and b"header.npy" in start
 
 
-SUFFIXES = ".model", ".pkl", ".pt"
+SUFFIXES = ".model", ".pkl", ".pt", ".npz", ".safetensors"
 
 
 def those_beside(path):
@@ -157,7 +157,7 @@ def those_beside(path):
         return ""
     names.sort(key=lambda n: (-len(os.path.commonprefix([n, name])), n))
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
-    return f"; there are {', '.join(map(short, names[:3]))}{more}" if names else ""
+    return f"; there are {', '.join(printable(n, 255) for n in names[:3])}{more}" if names else ""
 
 
 def load(path):

@@ -1,5 +1,6 @@
 """What a run begins with, from preset and flags, and what it goes on with."""
 import os
+import re
 import shutil
 
 import pytest
@@ -136,16 +137,18 @@ def test_few_pictures_kept_back_are_told(symbols, tmp_path):
         and "the lower score_held is" in error
     for more in [0.6], [0.2, "--batch", 4]:
         _, _, error = command("train.py", *flags, *more, cwd=tmp_path)
-        assert "keeps back" in error and "than a batch" not in error
+        assert re.search(r"keeps back \d+ pictures of 40\n", error) and "batch" not in error
 
 
 def test_few_pictures_are_told_with_what_the_preset_makes_of_them(symbols, tmp_path):
-    for typed, said in (["--preset", "small"], 2), (["--preset", "small", "--augment", "ada"], 1), \
-            (["--preset", "small", "--holdout", 0.6], 1), ([], 1):
+    small = ["--preset", "small", "--batch", 4]
+    for typed, said in (small, (True, True)), ([*small, "--augment", "ada"], (False, True)), \
+            ([*small, "--holdout", 0.6], (True, False)), (small[:2], (True, False)), \
+            (["--batch", 4], (False, True)):
         _, _, error = command("train.py", symbols, "--dry_run", *typed, cwd=tmp_path)
         assert "fewer than 5,000 are few" in error
-        assert ("--preset small does not augment them" in error) + \
-            ("--holdout 0.1 shows" in error) == said, typed
+        assert ("--preset small does not augment them" in error,
+                "--holdout 0.12 shows" in error) == said, typed
 
 
 def test_pictures_of_an_archive_are_named_where_numbers_are_not_finite(symbols, tmp_path):
