@@ -21,6 +21,7 @@ from weights.bounds import LARGEST, Budget, File, Refused, short
 
 FORMAT = 1
 LARGEST_HEADER = 1 << 20
+SUFFIXES = ".model", ".pkl", ".pt", ".npz", ".safetensors"     # how files of weights end
 
 
 def save(path, header, arrays):
@@ -142,9 +143,6 @@ def is_own(path):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     return start[:2] == b"PK" and b"header.npy" in start
-
-
-SUFFIXES = ".model", ".pkl", ".pt", ".npz", ".safetensors"
 
 
 def those_beside(path):
