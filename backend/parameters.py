@@ -43,7 +43,7 @@ def keep(new, old, sound):
     On a GPU, which is not waited for, what is returned takes the memory of `new`.
     """
     if on_cpu():
-        return new if sound.item() else old
+        return new if sound.item() else [v.detach() for v in old]
     pairs = [(a.detach(), b) for a, b in zip(new, old)]
     if on_gpu():
         return cuda_ops.cuda_keep([sound, *(v for pair in pairs for v in pair)])

@@ -25,10 +25,14 @@ without_gpu = pytest.mark.skipif(bool(cuda.driver()[1]), reason="there is a GPU"
 
 
 def pytest_configure(config):
-    """Where the tests' own process dies, `make test` shows what of this file is not pytest's."""
+    """Where a process of the tests dies, `make test` shows what of its file is not pytest's."""
     folder = config.rootpath / ".pytest_cache"
     folder.mkdir(exist_ok=True)
-    faulthandler.enable(open(folder / "crash", "w"))
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    if not worker:                                      # it starts before those that it starts
+        for left in folder.glob("crash*"):
+            left.unlink()
+    faulthandler.enable(open(folder / f"crash{worker}", "w"))
 
 
 def command(*arguments, cwd, check=True, timeout=600):

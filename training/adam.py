@@ -40,10 +40,10 @@ class Adam:
             term = terms.pop(0)
             with jt.no_grad():          # the last gradients: see backend.kernels.Operator
                 more = jt.grad(term, parameters)
-            loss = loss + term.detach()
-            del term
-            gradients = [a + b for a, b in zip(gradients, more)] if gradients else more
-            del more
+                loss = loss + term.detach()
+                del term
+                gradients = [a + b for a, b in zip(gradients, more)] if gradients else more
+                del more
             jt.sync([loss, *gradients])
         return [loss, *gradients]
 
@@ -55,13 +55,14 @@ class Adam:
         """
         parameters, moments = list(self.parameters.values()), list(self.v.values())
         size = jt.sqrt(1 - jt.pow(self.beta2, self.steps + 1)) * self.lr * self.correction
-        self.before = [v.detach() for v in parameters + moments]
+        with jt.no_grad():
+            self.before = [v.detach() for v in parameters + moments]
         new, new_moments, sound, norm = adam_step(
             loss, self.before[:len(parameters)], gradients, self.before[len(parameters):],
             size, self.beta2, EPSILON)
         for v, value in zip(parameters + moments, new + new_moments):
             v.update(value)
-        return sound, norm
+        return sound.stop_grad(), norm.stop_grad()
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""

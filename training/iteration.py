@@ -87,9 +87,9 @@ class Training(State):
             D = functools.partial(D, labels=as_var(inputs.labels))
             fake, w = made or self.generate(inputs, phase, alpha)
             made = None
-            g_loss = self.generator_loss(D, real, fake)
-            del fake
-            sums = add(sums, [*self.adam_G.gradients([g_loss]), w.detach().mean(0)])
+            terms, w_mean = [self.generator_loss(D, real, fake)], w.detach().mean(0)
+            del fake, w
+            sums = add(sums, [*self.adam_G.gradients(terms), w_mean])
         measured["loss_G"], *gradients, w_mean = self.means(sums)
         w_means += [] if shared else [w_mean]
         sound_too, measured["grad_norm_G"] = self.adam_G.propose(measured["loss_G"], *gradients)
@@ -118,20 +118,21 @@ class Training(State):
         """What comes after the steps of both networks: averages, of the style (w_means: of every
         pass of G) and of the generator, what is counted, and how much is augmented next."""
         sound = measured["sound"]
-        self.skipped.update(self.skipped + (1 - sound))
-        self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
-        w_avg = self.G.w_avg
-        for mean in w_means:
-            w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
-        self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
-        parameters = [p.detach() for p in self.adam_G.parameters.values()]
-        for kimg, network in self.averages.items():
-            network.w_avg.update(self.G.w_avg.detach())
-            beta = ema_beta(phase.batch, kimg, self.images_seen, self.s["ema_rampup"])
-            new = sound * (1 - beta)
-            moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
-            for average, value in zip(self.averaged[kimg], moved):
-                average.update(value)
+        with jt.no_grad():              # a graph would hold the weights of before
+            self.skipped.update(self.skipped + (1 - sound))
+            self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
+            w_avg = self.G.w_avg
+            for mean in w_means:
+                w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
+            self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
+            parameters = [p.detach() for p in self.adam_G.parameters.values()]
+            for kimg, network in self.averages.items():
+                network.w_avg.update(self.G.w_avg.detach())
+                beta = ema_beta(phase.batch, kimg, self.images_seen, self.s["ema_rampup"])
+                new = sound * (1 - beta)
+                moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
+                for average, value in zip(self.averaged[kimg], moved):
+                    average.update(value)
         if self.augmentation:
             self.augmentation.steer(measured["score_sign"], sound, phase.batch)
         self.images_seen += phase.batch
