@@ -43,6 +43,7 @@ def keep(new, old, sound):
     On a GPU, which is not waited for, what is returned takes the memory of `new`.
     """
     if on_cpu():
+        # `old` may have no gradient (training/adam.py), and a parameter has to have one.
         return new if sound.item() else [v.detach() for v in old]
     pairs = [(a.detach(), b) for a, b in zip(new, old)]
     if on_gpu():

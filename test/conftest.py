@@ -29,7 +29,7 @@ def pytest_configure(config):
     folder = config.rootpath / ".pytest_cache"
     folder.mkdir(exist_ok=True)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
-    if not worker:                                      # it starts before those that it starts
+    if not worker:                          # the main process, which begins before its workers do
         for left in folder.glob("crash*"):
             left.unlink()
     faulthandler.enable(open(folder / f"crash{worker}", "w"))

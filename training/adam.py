@@ -18,6 +18,10 @@ class Adam:
     `propose` writes the new weights and says whether they are sound, `commit` keeps them or puts
     the old ones back. Nothing in it waits for a GPU.
 
+    Jittor keeps an operator that has run, and the memory of all its inputs, as long as one of its
+    outputs is held and one of its inputs that has a gradient. What is held between steps (losses,
+    whether a step was sound, the weights of before) therefore has none here.
+
     Counting steps from its own making, it is made anew wherever parameters join (see
     schedule.Phase.optimizer_epoch).
     """
@@ -55,14 +59,14 @@ class Adam:
         """
         parameters, moments = list(self.parameters.values()), list(self.v.values())
         size = jt.sqrt(1 - jt.pow(self.beta2, self.steps + 1)) * self.lr * self.correction
-        with jt.no_grad():
+        with jt.no_grad():              # else the gradients stay until `commit`
             self.before = [v.detach() for v in parameters + moments]
         new, new_moments, sound, norm = adam_step(
             loss, self.before[:len(parameters)], gradients, self.before[len(parameters):],
             size, self.beta2, EPSILON)
         for v, value in zip(parameters + moments, new + new_moments):
             v.update(value)
-        return sound.stop_grad(), norm.stop_grad()
+        return sound.stop_grad(), norm
 
     def commit(self, sound):
         """Keep the proposed step where `sound`, a Var [1], is 1; where it is 0 nothing happened."""

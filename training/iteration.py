@@ -93,7 +93,7 @@ class Training(State):
         measured["loss_G"], *gradients, w_mean = self.means(sums)
         w_means += [] if shared else [w_mean]
         sound_too, measured["grad_norm_G"] = self.adam_G.propose(measured["loss_G"], *gradients)
-        measured["sound"] = sound = sound * sound_too
+        measured["sound"] = sound = (sound * sound_too).stop_grad()     # see Adam
         del sums, gradients
 
         # Where a number was not finite, all stays as it was. On the device: nothing waits for it.
@@ -118,21 +118,20 @@ class Training(State):
         """What comes after the steps of both networks: averages, of the style (w_means: of every
         pass of G) and of the generator, what is counted, and how much is augmented next."""
         sound = measured["sound"]
-        with jt.no_grad():              # a graph would hold the weights of before
-            self.skipped.update(self.skipped + (1 - sound))
-            self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
-            w_avg = self.G.w_avg
-            for mean in w_means:
-                w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
-            self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
-            parameters = [p.detach() for p in self.adam_G.parameters.values()]
-            for kimg, network in self.averages.items():
-                network.w_avg.update(self.G.w_avg.detach())
-                beta = ema_beta(phase.batch, kimg, self.images_seen, self.s["ema_rampup"])
-                new = sound * (1 - beta)
-                moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
-                for average, value in zip(self.averaged[kimg], moved):
-                    average.update(value)
+        self.skipped.update(self.skipped + (1 - sound))
+        self.skipped_in_a_row.update((self.skipped_in_a_row + 1) * (1 - sound))
+        w_avg = self.G.w_avg
+        for mean in w_means:
+            w_avg = w_avg * W_AVG_BETA + mean * (1 - W_AVG_BETA)
+        self.G.w_avg.update(jt.ternary(sound > 0, w_avg, self.G.w_avg))
+        parameters = [p.detach() for p in self.adam_G.parameters.values()]
+        for kimg, network in self.averages.items():
+            network.w_avg.update(self.G.w_avg.detach())
+            beta = ema_beta(phase.batch, kimg, self.images_seen, self.s["ema_rampup"])
+            new = sound * (1 - beta)
+            moved = move([v.detach() for v in self.averaged[kimg]], parameters, new)
+            for average, value in zip(self.averaged[kimg], moved):
+                average.update(value)
         if self.augmentation:
             self.augmentation.steer(measured["score_sign"], sound, phase.batch)
         self.images_seen += phase.batch
@@ -216,12 +215,13 @@ class Training(State):
     def means(self, sums):
         """The means over all parts of a batch, of Vars that are sums over this process's parts."""
         count = self.s["grad_accum"] * mpi.SIZE
-        if mpi.SIZE > 1:                                # in one message
-            flat = mpi.total(jt.concat([v.reshape(-1) for v in sums]))
-            ends = np.cumsum([v.numel() for v in sums])
-            sums = [flat[int(end) - v.numel():int(end)].reshape(v.shape)
-                    for v, end in zip(sums, ends)]
-        return [v / count for v in sums] if count > 1 else sums
+        with jt.no_grad():              # they are held: see Adam
+            if mpi.SIZE > 1:                                # in one message
+                flat = mpi.total(jt.concat([v.reshape(-1) for v in sums]))
+                ends = np.cumsum([v.numel() for v in sums])
+                sums = [flat[int(end) - v.numel():int(end)].reshape(v.shape)
+                        for v, end in zip(sums, ends)]
+            return [v / count for v in sums] if count > 1 else sums
 
     def generate(self, inputs, phase, alpha):
         """(pictures of latents, mixed with others from a layer on, and their style w)."""

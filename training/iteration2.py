@@ -83,7 +83,7 @@ class StyleGAN2Training(Training):
         self.last_sound, norm = adam.propose(loss, *means[:count])
         adam.commit(self.last_sound)
         jt.sync_all()
-        self.sound = self.sound * self.last_sound
+        self.sound = (self.sound * self.last_sound).stop_grad()
         values = means[count:]
         if paints:
             self.w_means.append(values.pop())

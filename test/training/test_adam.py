@@ -65,6 +65,7 @@ def test_a_step_that_is_not_finite_leaves_everything_as_it_was(bad, where):
     assert all((before[name] == after[name]).all() for name in before)
     assert step(adam, (p * p).sum() + (q * q).sum()) == 1
     assert adam.steps.item() == 2 and np.isfinite(p.numpy()).all()
+    assert (p.numpy() != before["p"]).all() and (q.numpy() != before["q"]).all()
 
 
 @pytest.mark.parametrize("count", [1, 5, 70_000])
