@@ -104,17 +104,15 @@ def run_seconds(config, schedule, passes, images_seen=0, matrix_gflops=MATRIX_GF
 
 
 def memory_gib(config, schedule, parts=1):
-    """Rough peak of a process: activations at the worst size, and the copies of the weights.
+    """Rough peak of a process: activations at the worst size, and three times what a save has.
 
     parts: into how many each batch is divided, among processes and by --grad_accum.
     """
     worst = 0
     for size in schedule.sizes:
         activations = sum(config.width(s) * s * s for s in config.sizes if s <= size)
-        worst = max(worst, 16 * activations * schedule.batch[size] / parts)
-    weights = sum(9 * config.width(s) * (config.width(s) + config.width(s // 2))
-                  for s in config.sizes)
-    return 0.45 + (worst + 2 * 5 * weights) * 4 / 2 ** 30
+        worst = max(worst, 16 * 4 * activations * schedule.batch[size] / parts)
+    return 0.15 + (worst + 3 * file_bytes(config)[0]) / 2 ** 30
 
 
 def file_bytes(config, averages=1):
