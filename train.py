@@ -68,7 +68,8 @@ def main(argv=None):
         return dry_run(config, schedule, s)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
-              f"{schedule.total_images:,}. Type --kimg to make it longer.")
+              f"{schedule.total_images:,}. To make it longer, type a --kimg above "
+              f"{saved[0]['images_seen'] / 1000:g}.")
         return 0
     if mpi.FIRST:                       # the only one that writes
         for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):

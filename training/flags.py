@@ -59,15 +59,16 @@ def make_parser():
     add("--dry_run", "print the schedule, the parameters and guesses of memory and, for a CPU, of "
         "time, and stop", action="store_true")
     add("--init_size", "size in pixels to begin with", type=size_argument)
-    add("--max_size", "size in pixels to grow to (default: the largest folder in DATA)",
-        type=size_argument)
+    add("--max_size", "size in pixels to grow to, and the only one of StyleGAN2 (default: the "
+        "largest folder in DATA)", type=size_argument)
     add("--kimg", "length of the run in thousands of images", type=float)
     add("--phase_kimg", "thousands of images at each size after its fade", type=float)
     add("--fade_kimg", "thousands of images over which a new size fades in", type=float)
     add("--batch", "images per step, of all processes together: one number, or by size such as "
-        "8:128,16:64, others as by default; multiples of 4 for each process (default 128 up to "
-        "16, 64 at 32, 32 at 64, 16 at 128, 8 at 256, 4 above; of several processes 256 at 8, and "
-        "at least 4 for each; StyleGAN2: 32; small: 16)")
+        "8:128,16:64, others as by default; multiples of 4 for each process, with paper256 and "
+        "paper512 of 8, with cifar of 32 (default 128 up to 16, 64 at 32, 32 at 64, 16 at 128, 8 "
+        "at 256, 4 above; of several processes 256 at 8, and at least 4 for each; StyleGAN2: 32; "
+        "small: 16)")
     add("--grad_accum", "compute each batch in N parts one after the other, for the memory of one: "
         "the same training, a little slower", type=int)
     add("--lr", "Adam's learning rate: one number, or by size such as 8:0.001,128:0.0015, "

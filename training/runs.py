@@ -215,16 +215,24 @@ def set_aside_damaged(folder, name, used):
 def load_resume(folder, name):
     """(header, arrays, path) of the newest resume file that is whole, or None where there is none.
 
-    A damaged one is named on the terminal, and the one before it used.
+    A damaged one is named on the terminal, and the one before it used. Raises UserError where there
+    is one, but none that is whole.
     """
     problem = None
     for path in resume_path(folder, name), previous_path(folder, name):
         if os.path.exists(path):
             try:
-                return *snapshot.load(path), path
+                header, arrays = snapshot.load(path)
             except UserError as error:
-                print(f"warning: {error}", file=sys.stderr)
-                problem = error
+                problem = problem or error
+                continue
+            if problem:
+                print(f"warning: {problem}: going on from {path}, "
+                      f"{header['images_seen']:,} images seen", file=sys.stderr)
+            return header, arrays, path
     if problem:
-        raise problem
+        advice = "".join(f"; to begin another with its generator, type --init {path} --name OTHER"
+                         for path in model_files(folder, name)[-1:])
+        raise UserError(f"{problem}, and there is no whole one before it: the run cannot go on"
+                        + advice)
     return None

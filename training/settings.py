@@ -102,8 +102,8 @@ def from_weights(typed, init):
 def check_arch(typed, arch):
     """Raise UserError for flags that the architecture does not know."""
     if typed.get("arch", arch) != arch:
-        raise UserError(f"--arch {typed['arch']}, but {typed['init']} is a {arch}: leave --arch "
-                        "out")
+        raise UserError(f"--arch {typed['arch']}, but {typed['init']} is a {arch}, which cannot "
+                        "become one: leave --arch out, or --init")
     if typed.get("preset", "official") not in PRESETS[arch]:
         raise UserError(f"--preset {typed['preset']} is a recipe of StyleGAN2: type "
                         + ("" if "init" in typed else "--arch stylegan2, or ") +

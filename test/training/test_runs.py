@@ -23,8 +23,13 @@ def test_the_resume_file_before_is_kept_and_used_when_the_last_is_damaged(tmp_pa
     path = tmp_path / "run_resume.model"
     path.write_bytes(path.read_bytes()[:100])
     assert runs.load_resume(str(tmp_path), "run")[0]["images_seen"] == 1
-    assert "run_resume.model" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "run_resume.model" in said and "going on from" in said and "1 images seen" in said
     assert runs.load_resume(str(tmp_path), "other") is None
+    (tmp_path / "run_resume.1.model").write_bytes(b"")
+    (tmp_path / "run_000000001.model").touch()
+    with pytest.raises(UserError, match="cannot go on; .* --init .*run_000000001.model --name"):
+        runs.load_resume(str(tmp_path), "run")
 
 
 def test_generator_files_of_a_run_are_those_of_its_name(tmp_path):

@@ -194,7 +194,7 @@ def test_flags_of_the_other_architecture_are_refused_in_one_line(symbols, tmp_pa
 
 
 @pytest.mark.parametrize("flags, message", [
-    (["--arch", "stylegan1"], "is a stylegan2: leave --arch out"),
+    (["--arch", "stylegan1"], "is a stylegan2, which cannot become one: leave --arch out"),
     (["--max_size", 8], "does not grow"),
     (["--freeze_d", 99], "has 7 layers above its head, from from_rgb16 to block8.skip"),
     (["--fmap_max", 16], "has 32: leave --fmap_max out")])
