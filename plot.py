@@ -1,7 +1,7 @@
 """The course of a run as a picture and a film: python plot.py NAME
 
-Writes sample/NAME/stats.png, from its stats.csv, and sample/NAME/growth.gif, the same latents over
-time, from its grids.
+Writes sample/NAME/stats.png, from its stats.csv, and where there are two grids or more
+sample/NAME/growth.gif, the same latents over time.
 """
 import glob
 import os

@@ -2,8 +2,8 @@
 
 Finds the style w and the noise maps with which the generator paints the picture most nearly, with
 the schedule of Karras et al. 2019 ("Analyzing and Improving the Image Quality of StyleGAN",
-appendix D). Writes, into sample/<checkpoint's name>/ under the picture's name: .npz, which
-generate.py --w paints again; .png, the picture and what was found; .gif, how it was found.
+appendix D). Writes, into sample/<checkpoint's name>/, face_projected.npz, which generate.py --w
+paints again; face_projected.png, the picture and what was found; and .gif, how it was found.
 """
 import os
 import shlex

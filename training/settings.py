@@ -275,8 +275,9 @@ def check_freeze(s, config, init=None):
                         "leave --freeze_d out, or begin with a file that has one, such as "
                         "NAME_resume.model")
     if s["freeze_d"] > len(layers):
-        raise UserError(f"--freeze_d: found {s['freeze_d']}, the discriminator has {len(layers)} "
-                        f"layers above its head, from {layers[0]} to {layers[-1]}")
+        raise UserError(f"--freeze_d: found {s['freeze_d']}, wanted 0 to {len(layers)}: the "
+                        f"discriminator has {len(layers)} layers above its head, from "
+                        f"{layers[0]} to {layers[-1]}")
 
 
 def batches(s, default=schedule.BATCH):
