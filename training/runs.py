@@ -10,6 +10,7 @@ import glob
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 
@@ -231,8 +232,8 @@ def load_resume(folder, name):
                       f"{header['images_seen']:,} images seen", file=sys.stderr)
             return header, arrays, path
     if problem:
-        advice = "".join(f"; to begin another with its generator, type --init {path} --name OTHER"
-                         for path in model_files(folder, name)[-1:])
+        advice = "".join(f"; to begin another with its generator, type --init {shlex.quote(path)} "
+                         "--name OTHER" for path in model_files(folder, name)[-1:])
         raise UserError(f"{problem}, and there is no whole one before it: the run cannot go on"
                         + advice)
     return None
