@@ -216,7 +216,7 @@ class Training(State):
         """The means over all parts of a batch, of Vars that are sums over this process's parts."""
         count = self.s["grad_accum"] * mpi.SIZE
         with jt.no_grad():              # they are held: see Adam
-            if mpi.SIZE > 1:                                # in one message
+            if mpi.SIZE > 1:            # in one message
                 flat = mpi.total(jt.concat([v.reshape(-1) for v in sums]))
                 ends = np.cumsum([v.numel() for v in sums])
                 sums = [flat[int(end) - v.numel():int(end)].reshape(v.shape)
