@@ -76,6 +76,7 @@ function step(from, to) {
 // Painting --------------------------------------------------------------------------------------
 
 let busy = false, again = false, failed = false, resting, wanted_side;
+let known;                    // the address in the browser as this page last read or wrote it
 
 // One request at a time, and of the newest view.
 async function follow(side) {
@@ -120,7 +121,9 @@ function paint() {
 
 // What need not follow at once: browsers let an address change only so often.
 function rest() {
+  if (location.hash !== known) return;      // someone gave another one, hashchange is on its way
   history.replaceState(null, "", "#" + address(view));
+  known = location.hash;
   $("picture").alt = t("picture_of", { seed: view.seed });
   if (net.size > 256 && net.projects) follow(net.size);     // else it is of full size already
   if (walled !== wall_key()) wall();
@@ -413,7 +416,9 @@ function listen() {
   });
   addEventListener("beforeunload", (event) => { if (shelf.length) event.preventDefault(); });
   addEventListener("hashchange", () => {
-    if (location.hash.slice(1) !== address(view)) { view = read(location.hash.slice(1)); show(); }
+    known = location.hash;
+    view = read(known.slice(1));
+    show();
   });
   addEventListener("keydown", (event) => {
     if (event.target.matches("input:not([type=range]), select") || !plain_key(event)) return;
@@ -424,7 +429,8 @@ function listen() {
 
 async function begin() {
   net = await painter.about();
-  view = read(location.hash.slice(1));
+  known = location.hash;
+  view = read(known.slice(1));
   document.title = net.name;
   $("name").textContent = net.name;
   $("labels").hidden = !net.labels;

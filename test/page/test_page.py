@@ -188,6 +188,17 @@ def test_an_address_shows_the_same_to_whoever_opens_it(page, port):
     assert shown(page) == "seed=0&psi=1.5&noise=const"
 
 
+def test_an_address_given_just_after_a_move_is_not_lost(page):
+    page.locator("input[name=warm]").evaluate("""input => {
+        input.value = 2;
+        input.dispatchEvent(new Event("input", {bubbles: true}));
+        setTimeout(() => { location.hash = "seed=3&psi=0.2&noise=none"; }, 1);
+        const end = Date.now() + 400;           // until what the page does at rest is due as well
+        while (Date.now() < end);
+    }""")
+    painted(page, "seed=3&psi=0.2&noise=none")
+
+
 def test_what_is_seen_is_downloaded(page, tmp_path):
     page.locator("#wall .show").nth(2).click()
     painted(page, "seed=2&psi=0.7&noise=const")
