@@ -6,7 +6,6 @@ first, oneDNN comes from the pip package `onednn-devel-cpu-gomp` with operators 
 (`ops/`), and the compilation is announced. The environment is as before afterwards, and a
 `cache_name` of our own keeps Jittor's cache as it is for the user's other projects.
 """
-import atexit
 import contextlib
 import ctypes
 import glob
@@ -24,7 +23,7 @@ import threading
 import time
 import traceback
 
-from backend import cuda, mpi, threads
+from backend import compilers, cuda, mpi, threads
 from backend.errors import BackendError
 
 ONEDNN_HEADERS, ONEDNN_LIBRARY = "onednn-devel-cpu-gomp", "onednn-cpu-gomp"
@@ -54,7 +53,8 @@ def bring_up(device, conv, cuda_home=None):
     where |= threads.settings()
     on_ctrl_c = signal.getsignal(signal.SIGINT)
     let_sigterm_through()
-    with environment(SETTINGS | where), announced(use_cuda), crashes_left_alone():
+    with environment(SETTINGS | where), announced(use_cuda), crashes_left_alone(), \
+            compilers.waited_for():
         jt = import_jittor(use_cuda)
         operators = cuda_operators = None
         if use_cuda:
@@ -62,7 +62,7 @@ def bring_up(device, conv, cuda_home=None):
             cuda_operators = load_cuda_operators(jt, os.path.dirname(os.path.dirname(nvcc)))
         else:
             operators = load_onednn_operators(jt)
-    dismiss_compilers()
+    compilers.dismiss()
     # Jittor's handlers quit at once on Ctrl-C and when any child process dies.
     signal.signal(signal.SIGINT, on_ctrl_c)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
@@ -191,19 +191,6 @@ def let_sigterm_through():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         if hasattr(signal, "pthread_sigmask"):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
-
-
-def dismiss_compilers():
-    """End the processes that Jittor forked for compiling; it starts new ones if it needs them.
-
-    Left alone they wait until the end of the program, and where a signal has reached them too (as
-    Ctrl-C in a terminal does), Jittor hangs at the end waiting for a lock that one of them held.
-    """
-    import jittor_utils
-    if jittor_utils.pool_size:
-        jittor_utils.pool_cleanup()
-        atexit.unregister(jittor_utils.pool_cleanup)
-        jittor_utils.pool_size = 0
 
 
 def find_onednn():

@@ -10,7 +10,7 @@ import reference
 from conftest import ROOT, command, without_gpu
 
 import backend
-from backend import jittor_bringup, jt
+from backend import compilers, jittor_bringup, jt
 from backend.errors import BackendError
 from backend.kernels import conv2d
 
@@ -109,6 +109,18 @@ def test_a_crash_is_one_and_says_where(tmp_path):
            "def read_nothing(): ctypes.string_at(0)\nread_nothing()"
     status, _, error = command("-c", code, cwd=tmp_path, check=False)
     assert status == -signal.SIGSEGV and "Segmentation fault" in error and "read_nothing" in error
+
+
+def test_jittor_waits_for_its_threads_that_compile():
+    path = os.path.join(os.path.dirname(jt.__file__), compilers.SOURCE)
+    theirs = compilers.read(path).splitlines()
+    ours = compilers.waiting(compilers.read(path)).splitlines()
+    added = [i for i, line in enumerate(ours) if line.strip() == b"threads.wait_all();"
+             and ours[i + 1].strip() == b"if (change_line)"]
+    assert len(added) == 1 and ours[:added[0]] + ours[added[0] + 1:] == theirs
+    core = os.path.dirname(jt.flags.cache_path.rstrip("/"))
+    key = compilers.read(os.path.join(core, "obj_files/parallel_compiler.cc.o.key")).decode()
+    assert os.path.join(core, "parallel_compiler.cc") in key and path not in key
 
 
 def test_equal_runs_give_equal_bits():
