@@ -193,6 +193,22 @@ def say_what_changed(training, header):
               "the last digits from a run that did not stop", file=sys.stderr)
 
 
+def rules(config, s):
+    """What a run learns by, in words."""
+    def often(steps):
+        return "every step" if steps == 1 else f"every {steps} steps"
+
+    found = [f"loss {s['loss']}", f"gamma {s['gamma']:g} {often(s['r1_interval'])}"]
+    if config.arch == "stylegan2" and s["pl_weight"]:
+        found.append(f"path length {s['pl_weight']:g} {often(s['pl_interval'])}")
+    if s["freeze_d"]:
+        found.append(f"{counted(s['freeze_d'], 'layer')} of D left as they are")
+    augment = f"augment {s['augment']}"
+    if s["augment_p"]:
+        augment += f" at p {s['augment_p']:g}"
+    return [*found, f"style mixing {s['mixing']:g}", augment]
+
+
 def dry_run(config, schedule, s):
     """Print what a run would do. Nothing is written or compiled."""
     passes = estimate.passes(s)
@@ -205,6 +221,7 @@ def dry_run(config, schedule, s):
         print(f"{size:4}  {start:11,}{fades}  {schedule.batch[size]:8}  {rates(phase):>13}"
               f"  {estimate.training_gflop(config, size, passes):11.1f}")
     print(f"end   {schedule.total_images:11,}")
+    print(f"learns with: {', '.join(rules(config, s))}")
     for kind, shapes in ("StyledGenerator", generator_shapes), ("Discriminator",
                                                                 discriminator_shapes):
         count = sum(math.prod(shape) for name, shape in shapes(config).items() if name != "w_avg")

@@ -131,10 +131,11 @@ class State:
             if source in there:
                 snapshot.load_network(network, arrays, source, path, largest)
         new = [s for s in self.schedule.sizes if s > header["size"]]
+        frozen = picture_layers(self.config)[:self.s["freeze_d"]]
         print(f"Starting from {path} ({snapshot.source(header)}, size {header['size']}) at size "
               f"{self.schedule.init_size}" + (f"; new layers from {new[0]} on" if new else "") +
-              ("" if "discriminator" in there else "; the discriminator is fresh"),
-              file=sys.stderr)
+              ("" if "discriminator" in there else "; the discriminator is fresh") +
+              (f"; {', '.join(frozen)} of D stay as they are" if frozen else ""), file=sys.stderr)
 
     def restore(self, header, arrays, path):
         """Take over what `state` gave, so that the next step is the one that would have come."""

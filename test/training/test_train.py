@@ -313,8 +313,10 @@ def test_dry_run_prints_the_schedule_and_makes_nothing(symbols, tmp_path):
     _, output, _ = command("train.py", symbols, "--dry_run", cwd=tmp_path)
     assert re.search(r"^\s*16\s+600,000\s+1,200,000\s+128", output, re.M)
     assert "parameters" in output and "GiB" in output and os.listdir(tmp_path) == []
+    assert "loss logistic, gamma 10 every step, style mixing 0.9, augment none" in output
     _, output, _ = command("train.py", symbols, "--dry_run", "--arch", "stylegan2", cwd=tmp_path)
     assert re.search(r"^\s*32\s+0\s+32\s+0.002", output, re.M) and "fade" not in output
+    assert "gamma 10 every 16 steps, path length 2 every 4 steps" in output
 
 
 def test_help_answers_without_jittor():
@@ -362,3 +364,19 @@ def test_presets_name_known_flags_only():
             assert recipes.recipe(arch, preset, 64).keys() == recipes.OFFICIAL.keys()
     with pytest.raises(UserError, match="--gamma"):
         in_process("x", gamma=-1)
+
+
+def test_the_table_of_flags_tells_what_the_recipes_hold():
+    with open(os.path.join(ROOT, "docs/training.md"), encoding="utf-8") as file:
+        rows = [line.split("|")[1:4] for line in file if line.startswith("| `--")]
+
+    def word(value):
+        value = value[0] if isinstance(value, list) else value
+        return {True: "on", False: "off"}[value] if isinstance(value, bool) else \
+            f"{value:g}" if isinstance(value, float) else str(value)
+
+    for name, value in recipes.SMALL.items():
+        official, small = next(row[1:] for row in rows if f"`--{name}`" in row[0])
+        assert word(value) in small.strip().split(", "), (name, value, small)
+        if recipes.OFFICIAL[name] is not None:                   # else it is by size
+            assert word(recipes.OFFICIAL[name]) in official.strip().split(", "), (name, official)

@@ -156,6 +156,19 @@ def test_recipes_are_those_of_the_official_code(monkeypatch):
     assert (config.stddev_group, config.d_residual, config.fmap_base) == (32, False, 16384)
 
 
+def test_the_table_of_presets_tells_what_small_holds():
+    with open(os.path.join(ROOT, "docs/training.md"), encoding="utf-8") as file:
+        row, = ([cell.strip() for cell in line.split("|")[1:-1]] for line in file
+                if line.startswith("| small: ") and "no path length" in line)
+    small = recipes.recipe("stylegan2", "small", 64)
+    assert f"--loss {small['loss']}" in row[0] and not small["pl_weight"]
+    assert row[1:] == [small["batch"], small["lr"],
+                       f"{small['gamma']:g}, every {small['r1_interval']}th step",
+                       f"{small['ema_kimg'][0]:g}, ramped up" * bool(small["ema_rampup"]),
+                       f"{small['fmap_base'] // 512} (at most {small['fmap_max']})",
+                       str(small["mapping_layers"])]
+
+
 def test_train_generate_and_transfer(symbols, tmp_path):
     command("train.py", symbols, *SMALL, "--name", "a", "--kimg", 1, "--pl_weight", 2, cwd=tmp_path)
     _, output, _ = command("convert.py", "--check", "checkpoint/a_resume.model", cwd=tmp_path)
@@ -166,11 +179,13 @@ def test_train_generate_and_transfer(symbols, tmp_path):
         names, *lines = file.read().splitlines()
     assert float(dict(zip(names.split(","), lines[0].split(",")))["path_length"]) > 0
     # On, from all networks, with the first three layers of D as they are.
-    command("train.py", symbols, "--init", "checkpoint/a_resume.model", "--name", "b", "--batch", 8,
-            "--freeze_d", 3, "--kimg", 0.032, "--device", "cpu", "--workers", 0, cwd=tmp_path)
+    _, _, said = command("train.py", symbols, "--init", "checkpoint/a_resume.model", "--name", "b",
+                         "--batch", 8, "--freeze_d", 3, "--kimg", 0.032, "--device", "cpu",
+                         "--workers", 0, cwd=tmp_path)
     before, after = (snapshot.load(str(tmp_path / f"checkpoint/{name}_resume.model"))[1]
                      for name in "ab")
     frozen = ("from_rgb16", "block16.conv0", "block16.conv1")
+    assert f"{', '.join(frozen)} of D stay as they are" in said
     for name, array in before.items():
         if name.startswith("discriminator/") and "bias" not in name:
             same = (array == after[name]).all()
