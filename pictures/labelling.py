@@ -153,12 +153,14 @@ def of_folders(names):
 
 
 def says(found, names, data, path):
-    """One line about labels that are in `path`, for train.py `data`."""
+    """One line about labels that are in `path`, for train.py `data`: the largest classes, and the
+    smallest, of which there may be too few to learn from."""
     counts = collections.Counter(found.numbers[name] for name in names if name in found.numbers)
     most = sorted(counts, key=lambda number: (-counts[number], number))
     shown = [f"{' '.join(found.classes[number].split()) if found.classes else number} "
-             f"{counts[number]:,}" for number in most[:MOST_SHOWN]]
-    shown += ["…"] * (len(most) > MOST_SHOWN)
+             f"{counts[number]:,}" for number in most]
+    if len(shown) > MOST_SHOWN:
+        shown[MOST_SHOWN - 1:-1] = ["…"]
     without = len(names) - sum(counts.values())
     return (f"labels: {found.how_many()} classes" + (f" from {found.made}" if found.made else "") +
             f" ({', '.join(shown)}) in {path}, for python train.py {data} --labels" +

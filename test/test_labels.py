@@ -73,6 +73,15 @@ def test_sub_folders_become_labels_of_folder_and_archive(photos):
     assert read_labels(str(photos / "photos")).classes == ["aqua", "blue", "green", "red"]
 
 
+def test_of_many_classes_the_largest_and_the_smallest_are_told():
+    names = {f"{kind}/{i}.png": kind for kind in "abcdefgh" for i in range(ord("z") - ord(kind))}
+    said = labelling.says(labels.of_names(names, None), [*names], "data", "data/dataset.json")
+    assert "8 classes (a 25, b 24, c 23, d 22, e 21, …, h 18) in data/dataset.json" in said
+    names = {name: kind for name, kind in names.items() if kind < "g"}
+    said = labelling.says(labels.of_names(names, None), [*names], "data", "data/dataset.json")
+    assert "6 classes (a 25, b 24, c 23, d 22, e 21, f 20) in" in said
+
+
 def test_pictures_outside_of_sub_folders_and_numbered_folders_are_no_classes(photos):
     paint(photos / "photos", "red", 1)
     _, said, _ = command("resize.py", "photos", cwd=photos)
