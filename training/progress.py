@@ -204,7 +204,7 @@ def rules(config, s):
     if s["freeze_d"]:
         found.append(f"{counted(s['freeze_d'], 'layer')} of D left as they are")
     augment = f"augment {s['augment']}"
-    if s["augment_p"]:
+    if s["augment_p"] is not None:
         augment += f" at p {s['augment_p']:g}"
     return [*found, f"style mixing {s['mixing']:g}", augment]
 

@@ -121,9 +121,8 @@ function paint() {
 
 // What need not follow at once: browsers let an address change only so often.
 function rest() {
-  if (location.hash !== known) return;      // someone gave another one, hashchange is on its way
-  history.replaceState(null, "", "#" + address(view));
-  known = location.hash;
+  if (location.hash === known) history.replaceState(null, "", "#" + address(view));
+  known = location.hash;                    // if not as known, hashchange is on its way with it
   $("picture").alt = t("picture_of", { seed: view.seed });
   if (net.size > 256 && net.projects) follow(net.size);     // else it is of full size already
   if (walled !== wall_key()) wall();

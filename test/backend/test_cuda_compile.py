@@ -39,12 +39,12 @@ def toolkit():
 
 COMPILE = """
 import sys
-from backend import cuda, jittor_bringup
+from backend import compilers, cuda, jittor_bringup
 folder, release = sys.argv[1], tuple(map(int, sys.argv[2].split(".")))
 toolkit = cuda.Toolkit(folder, release, "test")
 home = cuda.lay_out(toolkit, cuda.contents(toolkit), [90])
 with jittor_bringup.environment(jittor_bringup.SETTINGS | cuda.settings(home + "/bin/nvcc") |
-                                {"cuda_archs": "90", "log_silent": "0"}):
+                                {"cuda_archs": "90", "log_silent": "0"}), compilers.waited_for():
     import jittor as jt
 for name in ("cublas", "cudnn", "curand", "cub", "cufft", "cusparse"):
     operators = getattr(jt.compile_extern, name + "_ops")
