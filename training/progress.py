@@ -198,7 +198,9 @@ def rules(config, s):
     def often(steps):
         return "every step" if steps == 1 else f"every {steps} steps"
 
-    found = [f"loss {s['loss']}", f"gamma {s['gamma']:g} {often(s['r1_interval'])}"]
+    found = [f"loss {s['loss']}"]
+    if s["gamma"]:
+        found.append(f"gamma {s['gamma']:g} {often(s['r1_interval'])}")
     if config.arch == "stylegan2" and s["pl_weight"]:
         found.append(f"path length {s['pl_weight']:g} {often(s['pl_interval'])}")
     if s["freeze_d"]:

@@ -49,8 +49,7 @@ class State:
         """Adam from zero, over what is in use at this size (Karras et al. 2018, appendix C)."""
         G, D = (parameters_in_use(net, phase.size, phase.fading)
                 for net in (self.G, self.D))
-        frozen = [layer for layer in picture_layers(self.config)
-                  if f"{layer}.weight" in D][:self.s["freeze_d"]]
+        frozen = self.frozen_layers()
         D = {name: p for name, p in D.items() if name.rpartition(".")[0] not in frozen}
         # R1 at each of StyleGAN1's steps belongs to its loss; StyleGAN2's terms are steps of their
         # own, however often they come.
@@ -61,6 +60,10 @@ class State:
         self.averaged = {kimg: [dict(network.named_parameters())[name] for name in G]
                          for kimg, network in self.averages.items()}
         self.optimizer_epoch = phase.optimizer_epoch
+
+    def frozen_layers(self):
+        """The names of those of D, nearest the picture first, that stay as they are."""
+        return picture_layers(self.config)[:self.s["freeze_d"]]
 
     def header(self):
         phase = self.schedule.trained(self.images_seen)
@@ -131,7 +134,7 @@ class State:
             if source in there:
                 snapshot.load_network(network, arrays, source, path, largest)
         new = [s for s in self.schedule.sizes if s > header["size"]]
-        frozen = picture_layers(self.config)[:self.s["freeze_d"]]
+        frozen = self.frozen_layers()
         print(f"Starting from {path} ({snapshot.source(header)}, size {header['size']}) at size "
               f"{self.schedule.init_size}" + (f"; new layers from {new[0]} on" if new else "") +
               ("" if "discriminator" in there else "; the discriminator is fresh") +
