@@ -27,7 +27,7 @@ test: .venv/installed-dev
 	$(PYTHON_IN_VENV) -m ruff check .
 	@echo "Bringing Jittor up; then the tests, which compile some hundred small kernels the first time"
 	$(PYTHON_IN_VENV) -m backend
-	$(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile || { status=$$?; \
+	$(PYTHON_IN_VENV) -m pytest -n 2 --dist loadfile --no-loadscope-reorder || { status=$$?; \
 		grep -hsv -e /_pytest/ -e /pluggy/ -e /xdist/ -e /execnet/ .pytest_cache/crash*; exit $$status; }
 
 bench: .venv/installed-dev

@@ -35,6 +35,11 @@ def pytest_configure(config):
     faulthandler.enable(open(folder / f"crash{worker}", "w"))
 
 
+def pytest_collection_modifyitems(items):
+    """The longest first, so that no process of `make test` is left alone with one at the end."""
+    items.sort(key=lambda item: item.path.name not in ("test_torture.py", "test_leaks.py"))
+
+
 def command(*arguments, cwd, check=True, timeout=600):
     """Run `python arguments…` of the project in `cwd`: (exit code, stdout, stderr)."""
     script = [os.path.join(ROOT, arguments[0]) if arguments[0].endswith(".py") else arguments[0]]

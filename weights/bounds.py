@@ -13,6 +13,7 @@ ITEM = 200              # of a Python object, or of a step that may make one
 MEMBER = 5000           # of a file in an archive: no memory, but a tenth of a millisecond
 LARGEST, DIMENSIONS = 1 << 40, 32       # of an array's shape; NumPy has no more dimensions
 LONGEST_NAME = 200      # of a part of a network, which the name of each array in it begins with
+WEIGHTS = "a .model file of train.py, or weights that convert.py --help names"
 
 
 class Refused(ValueError):

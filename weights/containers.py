@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 
 from weights import npz
-from weights.bounds import DIMENSIONS, Budget, File, Refused, short, sizes
+from weights.bounds import DIMENSIONS, WEIGHTS, Budget, File, Refused, short, sizes
 from weights.stand_ins import Storage, Tensor, plain_key
 from weights.unpickle import load, weigh
 
@@ -32,7 +32,7 @@ def read(path):
         budget = Budget(file.length)
         start = file.read(512)
         if not start:
-            raise Refused("an empty file")
+            raise Refused(f"an empty file, wanted {WEIGHTS}")
         file.seek(0)
         if start[:2] == b"PK":
             return read_zip(file, budget)

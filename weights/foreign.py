@@ -19,7 +19,7 @@ import numpy as np
 from backend.errors import UserError
 from networks.shapes import discriminator_shapes, generator_shapes
 from weights import containers, official, official2, official2_tf, port, port2
-from weights.bounds import Refused, short
+from weights.bounds import WEIGHTS, Refused, short
 from weights.stand_ins import Network
 
 MEAN_STYLE_LATENTS = 10_000
@@ -43,9 +43,7 @@ def read(path):
         elif isinstance(content, dict):
             weights = port.weights_of(container, content)
         else:
-            raise Refused(f"found a {type(content).__name__}, wanted weights: official StyleGAN1 "
-                          "or StyleGAN2 (.pkl), the PyTorch or Jittor port's, or a .model file "
-                          "of train.py")
+            raise Refused(f"found a {type(content).__name__}, wanted {WEIGHTS}")
         arrays = {name: np.ascontiguousarray(a, "float32") for name, a in place(weights).items()}
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
@@ -144,12 +142,15 @@ def check_kind(path):
                     raise UserError(f"{path}: a network that sees parts, not a generator: it is "
                                     f"for --features {shlex.quote(path)}")
         if start.startswith((b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFF")):
-            raise UserError(f"{path}: a picture, not weights")
+            raise UserError(f"{path}: a picture, wanted {WEIGHTS}")
+        if path.lower().endswith(".onnx"):
+            raise UserError(f"{path}: ONNX, which convert.py writes for other programs; wanted the "
+                            ".model file that it was made of")
         text = start.decode(errors="ignore")
         is_text = len(start) - len(text.encode()) < 4 and all(
             c.isprintable() or c.isspace() for c in text)
         # A pickle may be text too, and ends with a dot.
         file.seek(-1, os.SEEK_END)
         if text.strip() and is_text and file.read() != b".":
-            raise UserError(f"{path}: a text file, not weights; it begins with "
+            raise UserError(f"{path}: a text file, wanted {WEIGHTS}; it begins with "
                             f"{ascii(text.strip()[:40])}")

@@ -43,7 +43,9 @@ def opened(file, budget):
     except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, LookupError, EOFError,
             TypeError, AttributeError, SyntaxError, RuntimeError, MemoryError,
             OverflowError) as error:                    # what hostile bytes make libraries raise
-        raise Refused(f"a zip archive that is damaged ({short(error)})") from None
+        cut = "not a zip file" in str(error)        # though it begins like one
+        why = "its end is missing, as where a copy broke off" if cut else short(error)
+        raise Refused(f"a zip archive that is damaged: {why}") from None
 
 
 def write(file, arrays):

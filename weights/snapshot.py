@@ -176,7 +176,7 @@ def load(path):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except Refused as error:
-        raise UserError(f"{path}: damaged, or not a file of this project ({error})") from None
+        raise UserError(f"{path}: {error}; damaged, or not a file of this project") from None
 
 
 def widened(arrays):

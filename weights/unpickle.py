@@ -11,7 +11,7 @@ import struct
 
 import numpy as np
 
-from weights.bounds import ITEM, Refused, short
+from weights.bounds import ITEM, WEIGHTS, Refused, short
 from weights.stand_ins import (
     GLOBALS,
     Array,
@@ -180,7 +180,7 @@ def load(file, budget, storage=None, nested=None):
     except Refused:
         raise
     except KeyError:                # of the table of opcodes
-        raise Refused("no weights of a kind that is known, or damaged") from None
+        raise Refused(f"no weights of a kind that is known, or damaged; wanted {WEIGHTS}") from None
     except Exception as error:      # hostile bytes can fail in any way; none of them is a bug here
         raise Refused(f"damaged, or no weights ({short(error)})") from None
     weigh(content, budget)

@@ -171,11 +171,16 @@ SIZE_LIMIT = """
 import resource, sys
 sys.path.insert(0, sys.argv.pop(1))
 import train, cli
-loop = train.loop
-def limited(*arguments):                # from here on: Jittor writes larger files when it starts
-    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
-    return loop(*arguments)
-train.loop = limited
+from weights import snapshot
+save = snapshot.save
+def limited(*arguments):        # only while saving: the limit holds for the compilers of Jittor too
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, before[1]))
+    try:
+        save(*arguments)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+snapshot.save = limited
 cli.run(train.main)
 """
 

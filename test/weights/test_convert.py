@@ -311,7 +311,10 @@ def test_own_files_whose_arrays_do_not_fit_are_named(tmp_path):
                                 "CHECKPOINT --w styles.npz"),
     (("--check", "one.npz"), "layout ('generator.progression.0.conv2.conv.bias' is missing)"),
     (("--check", "parts.npz"), "it is for --features parts.npz"),
-    (("--check", "notes.model"), "notes.model: a text file, not weights; it begins with 'Dear"),
+    (("--check", "notes.model"), "notes.model: a text file, wanted a .model file of train.py, or"),
+    (("--check", "nothing.model"), "nothing.model: an empty file, wanted a .model file"),
+    (("--check", "x.onnx"), "x.onnx: ONNX, which convert.py writes for other programs; wanted"),
+    (("--check", "broken.model"), "a zip archive that is damaged: its end is missing, as where"),
 ])
 def test_wrong_arguments_end_in_one_line(tmp_path, arguments, message):
     for name in "x.model", "my x.model":
@@ -320,6 +323,9 @@ def test_wrong_arguments_end_in_one_line(tmp_path, arguments, message):
     np.savez(tmp_path / "x.npz")
     np.savez(tmp_path / "one.npz", a=np.ones(3))
     attributes.save(tmp_path / "parts.npz", {"size": 16}, {"heads.weight": np.ones((2, 2))})
+    (tmp_path / "nothing.model").touch()
+    (tmp_path / "x.onnx").write_bytes(b"\x08\x09\x12\x0bstylegan.py")
+    (tmp_path / "broken.model").write_bytes((tmp_path / "x.model").read_bytes()[:9000])
     (tmp_path / "notes.model").write_text("Dear diary.\nToday I trained.\n" * 99)
     code, _, error = command("convert.py", *arguments, cwd=tmp_path, check=False)
     assert code == 2 and message in error and error.count("\n") == 1
