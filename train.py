@@ -30,6 +30,7 @@ from training.progress import (
     dry_run,
     say_growth,
     say_how_long,
+    say_other_kernels,
     say_what_changed,
     say_what_is_not_reached,
 )
@@ -64,6 +65,8 @@ def main(argv=None):
     pictures, shares = data.check(s, schedule, config, labels)
     backend.use_conv(s["conv"])
     say_what_is_not_reached(schedule)
+    if saved:
+        say_what_changed(s, config, pictures, saved[0])
     if s.get("dry_run"):
         return dry_run(config, schedule, s)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
@@ -85,7 +88,7 @@ def main(argv=None):
     jt = bring_up(s["device"], s["cuda_home"], s["amp"])
     training = make_training(s, schedule, config, pictures, shares, labels)
     if saved:
-        say_what_changed(training, saved[0])
+        say_other_kernels(training, saved[0])
         training.restore(*saved)
         if mpi.SIZE > 1 and not mpi.same(training.checksum()):
             raise UserError(f"{saved[2]}: the processes have read different files: give every "

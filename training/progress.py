@@ -164,15 +164,15 @@ def say_what_is_not_reached(schedule):
           (f", or --max_size {last.size}" if last.size < largest else ""), file=sys.stderr)
 
 
-def say_what_changed(training, header):
-    """Between stop and resume: other pictures, other kernels. Told, and gone on with."""
-    for size, now in training.pictures.items():
+def say_what_changed(s, config, pictures, header):
+    """Between stop and resume: other pictures, another version. Told, and gone on with."""
+    for size, now in pictures.items():
         then = header.get("pictures", {}).get(size, now)
         if then.get("labels") != now.get("labels") and then["names"] == now["names"]:
-            print(f"warning: {os.path.join(training.s['data'], size)} has other labels than when "
+            print(f"warning: {os.path.join(s['data'], size)} has other labels than when "
                   "the run was saved", file=sys.stderr)
         elif then != now:
-            print(f"warning: {os.path.join(training.s['data'], size)} has other pictures than when "
+            print(f"warning: {os.path.join(s['data'], size)} has other pictures than when "
                   f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
                   "is another from here on", file=sys.stderr)
     if header.get("streams") != streams.VERSION:
@@ -183,10 +183,13 @@ def say_what_changed(training, header):
         print("note: the run was saved by an earlier version, which took no notice of EXIF, 16 "
               "bits and profiles of colours in the pictures of DATA: where there are some, they "
               "look different from here on", file=sys.stderr)
-        if training.config.arch == "stylegan2" and 1 in (training.s["r1_interval"],
-                                                         training.s["pl_interval"]):
+        if config.arch == "stylegan2" and 1 in (s["r1_interval"], s["pl_interval"]):
             print("note: it had learned at the whole rate where a penalty comes at every step; "
                   "from here on that is half of it, as in the official code", file=sys.stderr)
+
+
+def say_other_kernels(training, header):
+    """What a run was saved on, where that is not what it goes on on."""
     then, now = header.get("kernels"), training.kernels()
     if then not in (None, now):
         print(f"note: the run was saved on {then} and goes on on {now}: the numbers will differ in "

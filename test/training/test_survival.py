@@ -132,9 +132,10 @@ def test_other_pictures_on_resume_are_told(symbols, tmp_path):
     shutil.copytree(symbols, data)
     command("train.py", data, *TINY, "--max_size", 8, "--name", "x", "--kimg", 0.016, cwd=tmp_path)
     os.remove(data / "8" / sorted(os.listdir(data / "8"))[0])
-    _, _, error = command("train.py", data, "--name", "x", "--resume", "--kimg", 0.024,
-                          cwd=tmp_path)
-    assert "other pictures than when the run was saved (39 now, 40 then)" in error
+    for dry in ["--dry_run"], []:
+        _, _, error = command("train.py", data, "--name", "x", "--resume", "--kimg", 0.024, *dry,
+                              cwd=tmp_path)
+        assert "other pictures than when the run was saved (39 now, 40 then)" in error
 
 
 def test_pictures_that_vanish_during_training_end_it_with_all_steps_saved(symbols, tmp_path):
