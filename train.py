@@ -20,7 +20,7 @@ from backend import mpi, streams
 from backend.errors import UserError, counted
 from backend.files import make_folder
 from cli import COMPILER_FAILED, StopSignals, bring_up, compiler_failed, run
-from dataset import Loader, PictureFolder, load_batch, load_labelled, read_labels, to_float
+from dataset import Loader, PictureFolder, load_batch, read_labels, to_float
 from pictures.grid import save_grid
 from pictures.painter import one_hot
 from training import data, flags, runs, samples, settings, stats
@@ -209,6 +209,7 @@ def loop(training, started):
         events = s["tensorboard"] and mpi.FIRST and stats.Events(
             os.path.join(out, "events"), training.images_seen)
         course = stats.Stats(os.path.join(out, "stats.csv"), training.images_seen, events)
+        held = s["holdout"] and mpi.FIRST and data.HeldOut(training)
         size = None
         while training.images_seen < schedule.total_images:
             phase = schedule.at(training.images_seen)
@@ -238,15 +239,18 @@ def loop(training, started):
                 data.check_same(loader.folder(size))
             measured, found = training.step(images, known), {}
             bar.step(phase, measured)
+            ends_row = crossed(before, training.images_seen, stats.KIMG)
+            if held and (held.is_due(phase) or ends_row):
+                measured["score_held"] = held.score(phase)
             course.add(measured, phase.batch)
             if (crossed(before, training.images_seen, s["metric_kimg"])
                     or training.images_seen >= schedule.total_images):
                 with bar.paused() as seconds:
                     found = watch.measure(training, bar.write, stop.asked) if mpi.FIRST else {}
                 course.add_metrics(found, seconds())
-            if found or crossed(before, training.images_seen, stats.KIMG):
+            if found or ends_row:
                 with saver.trying("training goes on"):
-                    course.write(training, phase, held_out_score(training, phase))
+                    course.write(training, phase)
             if too_many_skipped(training, phase):
                 return give_up(training, phase, before)
             if crossed(before, training.images_seen, s["sample_kimg"]):
@@ -256,7 +260,7 @@ def loop(training, started):
         saver.save_at_the_end(training)
         if course.images:
             with saver.trying("the last numbers of this run are not in its stats.csv"):
-                course.write(training, phase, held_out_score(training, phase))
+                course.write(training, phase)
         grid = write_samples()
     model = runs.model_path(CHECKPOINTS, s["name"], training.images_seen)
     print(f"Saved {model} and the grid {grid}")
@@ -270,20 +274,6 @@ def loop(training, started):
         short = f" at size {size} of {schedule.max_size}" if size < schedule.max_size else ""
         print(f"Finished{short}. To see more, type: python generate.py {shlex.quote(model)}")
     return 0
-
-
-def held_out_score(training, phase):
-    """D's mean score of a batch of the pictures that are kept back; None where there are none."""
-    s, first = training.s, training.images_seen
-    if not s["holdout"] or not mpi.FIRST:
-        return None
-    try:
-        folder = PictureFolder(s["data"], phase.size, s["holdout"], True, training.known)
-        images, labels, _ = load_labelled(folder, range(first, first + phase.batch), s["seed"],
-                                          False, training.config.channels)
-    except UserError:           # they are gone, or are being made; the loop says it of all others
-        return None
-    return training.score(to_float(images), phase, labels)
 
 
 def too_many_skipped(training, phase):

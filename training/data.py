@@ -6,7 +6,7 @@ import numpy as np
 
 from backend import mpi
 from backend.errors import UserError, counted
-from dataset import PictureFolder
+from dataset import PictureFolder, load_labelled, to_float
 from weights.bounds import short
 
 
@@ -88,3 +88,37 @@ def check_same(folder):
     if not all(mpi.same(int(found.get(key, "0")[:12], 16)) for key in ("names", "labels")):
         raise UserError(f"{folder.path}: not all processes see the same pictures there: leave it "
                         "alone while training starts or grows, and give every machine a whole copy")
+
+
+class HeldOut:
+    """The pictures that --holdout keeps back, for D to score: some batches of the size that is
+    trained, which stay in memory."""
+
+    STEPS, BATCHES = 10, 4              # a batch in so many steps; so many batches, by turns
+
+    def __init__(self, training):
+        self.training, self.phase, self.batches = training, None, []
+
+    def is_due(self, phase):
+        return self.training.images_seen // phase.batch % self.STEPS == 0
+
+    def score(self, phase):
+        """D's mean score of the next batch, a NumPy number; None where they cannot be read."""
+        training = self.training
+        if not self.phase or (self.phase.size, self.phase.batch) != (phase.size, phase.batch):
+            self.phase, self.batches = phase, self.load(phase)
+        if not self.batches:
+            return None
+        turn = training.images_seen // (phase.batch * self.STEPS)
+        images, labels = self.batches[turn % len(self.batches)]
+        return training.score(to_float(images), phase, labels)
+
+    def load(self, phase):
+        s = self.training.s
+        try:
+            folder = PictureFolder(s["data"], phase.size, s["holdout"], True, self.training.known)
+            count = min(self.BATCHES, math.ceil(len(folder) / phase.batch))
+            return [load_labelled(folder, range(i * phase.batch, (i + 1) * phase.batch), s["seed"],
+                                  False, self.training.config.channels)[:2] for i in range(count)]
+        except UserError:       # they are gone, or are being made; the loop says it of all others
+            return []

@@ -151,9 +151,9 @@ class Training(State):
         return lambda pictures, labels=None: self.D(transform(pictures), alpha, labels)
 
     def score(self, images, phase, labels=None):
-        """D's mean score of a batch of real pictures, as `step` takes them, which are faded and
-        augmented as those that it learns from."""
-        alpha, total = fade(phase.alpha), 0.0
+        """D's mean score, a NumPy number, of a batch of real pictures, as `step` takes them, which
+        are faded and augmented as those that it learns from."""
+        alpha, total = fade(phase.alpha), np.float64(0)
         chunk = len(images) // self.s["grad_accum"]
         with jt.no_grad():
             for i, known in zip(range(0, len(images), chunk), self.known_labels(labels)):

@@ -15,8 +15,8 @@ from measures import evaluate
 
 # Means over the steps since the line before that were not skipped.
 MEANS = ("loss_D", "loss_G", "score_real", "score_fake", "r1", "grad_norm_D", "grad_norm_G",
-         "path_length", "score_sign")
-COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "score_held", "augment_p", "skipped",
+         "path_length", "score_sign", "score_held")
+COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "augment_p", "skipped",
            "images_per_second", "memory_gib", *evaluate.COLUMNS)
 KIMG = 1
 
@@ -48,7 +48,8 @@ class Stats:
         self.metrics = {}
 
     def add(self, measured, batch):
-        """measured: what Training.step returned; nothing waits for its values yet."""
+        """measured: what Training.step returned, and what else there is of MEANS, or None; nothing
+        waits for its values yet."""
         self.gathered.append(measured)
         self.images += batch
 
@@ -57,20 +58,20 @@ class Stats:
         self.metrics = found
         self.since += seconds
 
-    def write(self, training, phase, score_held=None):
+    def write(self, training, phase):
         """Append a line, and begin the next. Numbers of skipped steps are not in its means, also
-        those of a network whose own numbers were finite. score_held: of pictures kept back."""
+        those of a network whose own numbers were finite."""
         if not mpi.FIRST:
             return self.begin()
         row, steps = {}, [step for step in self.gathered if step["sound"].item()]
         for name in MEANS:
-            values = [step[name].item() for step in steps if name in step]
+            values = [step[name].item() for step in steps if step.get(name) is not None]
             values = [value for value in values if math.isfinite(value)]    # a norm may overflow
             row[name] = sum(values) / len(values) if values else None
         augmentation = training.augmentation
         row |= dict(kimg=training.images_seen / 1000, size=phase.size, alpha=phase.alpha,
                     batch=phase.batch, lr=phase.lr, skipped=training.skipped.item(),
-                    augment_p=augmentation.p if augmentation else None, score_held=score_held,
+                    augment_p=augmentation.p if augmentation else None,
                     images_per_second=self.images / (time.monotonic() - self.since),
                     memory_gib=peak_memory()) | self.metrics
         if self.before is None:

@@ -1,5 +1,6 @@
 """--holdout: pictures that are kept back, and what D says of them."""
 import csv
+import shutil
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from small_runs import GROWING, in_process, train_on
 from backend.errors import UserError
 from dataset import Loader, PictureFolder, load_batch, to_float
 from networks.inputs import fade
-from training import settings
+from training import runs, settings
+from training.data import HeldOut
 from training.iteration import Training
 
 
@@ -43,16 +45,38 @@ def test_their_score_is_ds_mean_of_them_as_training_shows_pictures(symbols):
     assert abs(training.score(images, phase) - np.mean(parts)) < 1e-5
 
 
+def test_batches_of_them_are_scored_by_turns_and_outlast_their_files(symbols, tmp_path):
+    shutil.copytree(symbols, tmp_path / "data")
+    s, *rest = in_process(str(tmp_path / "data"), phase_kimg=0.008)
+    training = Training(s | {"holdout": 0.3}, *rest)
+    train_on(training, 3)
+    phase = training.schedule.trained(training.images_seen)
+    folder = PictureFolder(symbols, 16, 0.3, held=True)
+    assert phase.batch < len(folder) <= 2 * phase.batch
+    wanted = [training.score(to_float(load_batch(folder.files(range(i, i + 8), s["seed"]),
+                                                 [False] * 8, 16, 3)[0]), phase) for i in (0, 8)]
+    held = HeldOut(training)
+    for images, turn in (0, 0), (80, 1), (150, 1), (160, 0):
+        training.images_seen = images
+        assert held.is_due(phase) == (images != 150)
+        assert held.score(phase) == wanted[turn] != wanted[1 - turn]
+        shutil.rmtree(tmp_path / "data", ignore_errors=True)
+    assert HeldOut(training).score(phase) is None
+
+
 @pytest.mark.parametrize("arch", [["--arch", "stylegan2", "--max_size", 8], GROWING[10:]])
 def test_a_run_writes_their_scores_and_learns_the_same_on_another_day(symbols, tmp_path, arch):
     flags = [symbols, *GROWING[:10], *arch, "--holdout", 0.3, "--augment", "diff"]
-    for name in "ab":
-        command("train.py", *flags, "--name", name, "--kimg", 1.1, cwd=tmp_path)
+    for name, kimg, *resume in ("a", 1.1), ("b", 0.4), ("b", 1.1, "--resume"):
+        command("train.py", *flags, "--name", name, "--kimg", kimg, *resume, cwd=tmp_path)
+    whole, resumed = (runs.load_resume(str(tmp_path / "checkpoint"), name)[1] for name in "ab")
+    assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
     found = []
     for name in "ab":
         with open(tmp_path / f"sample/{name}/stats.csv", newline="") as file:
             found.append([row["score_held"] for row in csv.DictReader(file)])
-    assert found[0] == found[1] and len(found[0]) == 2 and all(map(float, found[0]))
+    assert [len(scores) for scores in found] == [2, 3] and all(map(float, sum(found, [])))
+    assert found[0][-1] == found[1][-1]                     # from 1,000 images on
     code, _, error = command("train.py", *flags[:-3], 0.1, "--name", "a", "--resume", cwd=tmp_path,
                              check=False)
     assert code == 2 and "--holdout 0.1" in error
