@@ -4,6 +4,7 @@ They may lie in one archive, data.zip. What comes at position `images_seen` depe
 the pictures' names alone: not on the number of workers, nor on where the stream was started.
 Nothing here imports Jittor.
 """
+import collections
 import concurrent.futures
 import contextlib
 import copy
@@ -304,8 +305,8 @@ class Loader:
                  known=None):
         self.root, self.channels, self.seed, self.mirror = root, channels, seed, mirror
         self.holdout, self.known = holdout, known
-        self.workers, self.pool, self.warn, self.unreadable = workers, None, warn, set()
-        self.folders = {}
+        self.workers, self.pool, self.warn = workers, None, warn
+        self.folders, self.unreadable = {}, collections.defaultdict(set)    # by size
 
     def __enter__(self):
         if self.workers:
@@ -373,12 +374,13 @@ class Loader:
 
     def tell(self, bad, folder):
         """Warn of each file once. Raises UserError where it is more than one in a hundred."""
+        unreadable = self.unreadable[folder.size]
         for _, path, reason in bad:
-            if path not in self.unreadable:
-                self.unreadable.add(path)
+            if path not in unreadable:
+                unreadable.add(path)
                 self.warn(f"warning: {path}: cannot be read ({reason}); left out")
-        if bad and len(self.unreadable) > max(10, len(folder) / 100):
-            raise UserError(f"{folder.path}: {len(self.unreadable)} of its {len(folder)} pictures "
+        if bad and len(unreadable) > max(10, len(folder) / 100):
+            raise UserError(f"{folder.path}: {len(unreadable)} of its {len(folder)} pictures "
                             f"cannot be read, the last {path}: make them anew with resize.py")
 
 

@@ -42,9 +42,9 @@ def main(argv=None):
     snapshot.check_channels(header, args.checkpoint)
     if args.truncation_layers is None:
         args.truncation_layers = truncated_layers(header["model"]["arch"], header["size"])
-    elif args.truncation_layers > (most := num_layers(header["size"])):
+    elif args.truncation_layers > (most := num_layers(header["size"])) and not args.w:
         print(f"note: --truncation_layers {args.truncation_layers}: {args.checkpoint} has {most} "
-              "layers, all of them are truncated", file=sys.stderr)
+              "layers, no more", file=sys.stderr)
     labels, label = header["model"]["labels"], None
     if args.label is not None:
         label = snapshot.label_of(args.label, header, args.checkpoint)

@@ -68,21 +68,22 @@ def main(argv=None):
     if saved:
         say_what_changed(s, config, pictures, saved[0])
     if s.get("dry_run"):
-        return dry_run(config, schedule, s)
+        return dry_run(config, schedule, s, saved[0]["images_seen"] if saved else 0)
     if saved and saved[0]["images_seen"] >= schedule.total_images:
         print(f"The run {name} is finished: {saved[0]['images_seen']:,} images of "
               f"{schedule.total_images:,}. To make it longer, type a --kimg above "
               f"{saved[0]['images_seen'] / 1000:g}.")
         return 0
     if mpi.FIRST:                       # the only one that writes
-        for folder in (CHECKPOINTS, os.path.join(SAMPLES, name)):
-            make_folder(folder, advice="type it in a folder that can be written")
+        advice, grids = "type it in a folder that can be written", os.path.join(SAMPLES, name)
+        make_folder(CHECKPOINTS, advice=advice)
         lock = lock or runs.lock(CHECKPOINTS, name)     # held until this process ends
         runs.remove_leftovers(CHECKPOINTS, name)
         if saved:
             runs.set_aside_damaged(CHECKPOINTS, name, saved[2])
         else:
-            stats.set_aside(os.path.join(SAMPLES, name, "stats.csv"))
+            stats.set_aside(grids)
+        make_folder(grids, advice=advice)
         runs.check_space(CHECKPOINTS, s, config)
 
     jt = bring_up(s["device"], s["cuda_home"], s["amp"])
@@ -239,8 +240,7 @@ def loop(training, started):
                 data.check_same(loader.folder(size))
             measured, found = training.step(images, known), {}
             bar.step(phase, measured)
-            ends_row = crossed(before, training.images_seen, stats.KIMG)
-            if held and (held.is_due(phase) or ends_row):
+            if held and held.is_due(before):
                 measured["score_held"] = held.score(phase)
             course.add(measured, phase.batch)
             if (crossed(before, training.images_seen, s["metric_kimg"])
@@ -248,7 +248,7 @@ def loop(training, started):
                 with bar.paused() as seconds:
                     found = watch.measure(training, bar.write, stop.asked) if mpi.FIRST else {}
                 course.add_metrics(found, seconds())
-            if found or ends_row:
+            if found or crossed(before, training.images_seen, stats.KIMG):
                 with saver.trying("training goes on"):
                     course.write(training, phase)
             if too_many_skipped(training, phase):

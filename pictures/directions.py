@@ -141,7 +141,7 @@ def read(path, header, name=None):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except Refused as error:
-        raise UserError(f"{path}: damaged, or not a .npz of directions ({error})") from None
+        raise UserError(f"{path}: damaged, or not a .npz of directions: {error}") from None
 
 
 def read_one(path, header, archive, found, name, names):

@@ -48,7 +48,7 @@ def load(path, header):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror or 'cannot be read'}") from None
     except Refused as error:
-        raise UserError(f"{path}: damaged, or not a .npz of styles ({error})") from None
+        raise UserError(f"{path}: damaged, or not a .npz of styles: {error}") from None
     if not all(np.isfinite(array).all() for array in [w, *noise]):
         raise UserError(f"{path}: has numbers that are not finite")
     if every:

@@ -133,6 +133,18 @@ def test_more_than_one_in_a_hundred_and_more_than_ten_unreadable_stop_the_run(tm
             first(loader, 1, 8, 4, 0)
 
 
+def test_unreadable_pictures_count_at_their_own_size_only(tmp_path):
+    for size in 8, 16:
+        make_pictures(tmp_path / str(size), 60, size)
+        for i in range(6):
+            (tmp_path / str(size) / f"{i:03}.png").write_bytes(b"")
+    said = []
+    with Loader(str(tmp_path), workers=0, warn=said.append) as loader:
+        for size in 8, 16:
+            first(loader, 30, size, 4, 0)
+    assert len(said) == 12
+
+
 def test_a_killed_worker_costs_nothing_but_a_warning(tmp_path):
     make_pictures(tmp_path / "8", 12, 8)
     with Loader(str(tmp_path), workers=0) as loader:

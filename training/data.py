@@ -92,33 +92,36 @@ def check_same(folder):
 
 class HeldOut:
     """The pictures that --holdout keeps back, for D to score: some batches of the size that is
-    trained, which stay in memory."""
+    trained, which stay in memory. Of several processes the first one scores what is its part of a
+    batch, since the others wait for it."""
 
-    STEPS, BATCHES = 10, 4              # a batch in so many steps; so many batches, by turns
+    IMAGES, BATCHES = 100, 4            # a batch for so many images; so many batches, by turns
 
     def __init__(self, training):
-        self.training, self.phase, self.batches = training, None, []
+        self.training, self.shape, self.batches = training, None, []
 
-    def is_due(self, phase):
-        return self.training.images_seen // phase.batch % self.STEPS == 0
+    def is_due(self, before):
+        """`before`: the images seen before the last step."""
+        return self.training.images_seen // self.IMAGES > before // self.IMAGES
 
     def score(self, phase):
         """D's mean score of the next batch, a NumPy number; None where they cannot be read."""
-        training = self.training
-        if not self.phase or (self.phase.size, self.phase.batch) != (phase.size, phase.batch):
-            self.phase, self.batches = phase, self.load(phase)
+        training, shape = self.training, (phase.size, phase.batch // mpi.SIZE)
+        if shape != self.shape:
+            self.batches = self.load(*shape)
+            self.shape = shape if self.batches else None
         if not self.batches:
             return None
-        turn = training.images_seen // (phase.batch * self.STEPS)
-        images, labels = self.batches[turn % len(self.batches)]
+        images, labels = self.batches[training.images_seen // self.IMAGES % len(self.batches)]
         return training.score(to_float(images), phase, labels)
 
-    def load(self, phase):
+    def load(self, size, batch):
         s = self.training.s
         try:
-            folder = PictureFolder(s["data"], phase.size, s["holdout"], True, self.training.known)
-            count = min(self.BATCHES, math.ceil(len(folder) / phase.batch))
-            return [load_labelled(folder, range(i * phase.batch, (i + 1) * phase.batch), s["seed"],
-                                  False, self.training.config.channels)[:2] for i in range(count)]
+            folder = PictureFolder(s["data"], size, s["holdout"], True, self.training.known)
+            # No picture twice, which D would take for a lack of variety, unless there are too few.
+            count = max(1, min(self.BATCHES, len(folder) // batch))
+            return [load_labelled(folder, range(i * batch, (i + 1) * batch), s["seed"], False,
+                                  self.training.config.channels)[:2] for i in range(count)]
         except UserError:       # they are gone, or are being made; the loop says it of all others
             return []

@@ -23,9 +23,9 @@ class DuringTraining:
 
     def measure(self, training, say, stopped):
         """{column: value} at this point, {} where there is no time for it."""
-        if not self.wanted:
-            return {}
         s, phase = self.s, training.schedule.trained(training.images_seen)
+        if not self.wanted_at(phase.size):
+            return {}
         before = time.monotonic()
         try:
             folder = PictureFolder(s["data"], phase.size, known=training.known)
@@ -60,10 +60,12 @@ class DuringTraining:
             f" ({count:,} pictures of {phase.size}×{phase.size}, seed 0; {seconds:.0f} s)")
         return {column: value for column, _, value, *_ in found if column}
 
+    def wanted_at(self, size):
+        return self.wanted - ({"ppl"} if size < 16 else set())
+
     def run(self, training, phase, folder, count, stopped):
-        wanted = self.wanted - ({"ppl"} if phase.size < 16 else set())
         network, perceptual, parts = self.networks
-        measure = Measure(wanted, 0, network, floors=False, parts=parts)
+        measure = Measure(self.wanted_at(phase.size), 0, network, floors=False, parts=parts)
         return evaluate(measure, perceptual, training.G_ema, phase.size, phase.alpha,
                         Real(folder, training.config.channels, self.s["mirror"], 0), count,
                         stopped=stopped)

@@ -1,4 +1,5 @@
 """What train.py says on the terminal: the bar, a line per size, how long all of it will take."""
+import collections
 import contextlib
 import math
 import os
@@ -23,6 +24,7 @@ class ProgressBar(contextlib.AbstractContextManager):
         self.training, self.shown = training, 0.0
         # Seconds that steps took, and the cost that was guessed for them; older ones fade.
         self.images, self.seconds, self.guessed = 0, 0.0, 0.0
+        self.took = collections.deque(maxlen=2)         # seconds of the last two
         self.bar = tqdm(total=training.schedule.total_images / 1000,
                         initial=round(training.images_seen / 1000, 1), unit="kimg",
                         bar_format="{n:.1f}/{total:g} kimg {bar:10} {postfix}",
@@ -31,12 +33,14 @@ class ProgressBar(contextlib.AbstractContextManager):
 
     def step(self, phase, measured):
         now = time.time()
+        took, self.last = now - self.last, now
         # A step that compiles says nothing about the speed of the next.
-        if self.images and now - self.last < 20:
-            self.seconds = 0.98 * self.seconds + now - self.last
+        usual = len(self.took) == 2 and took < 1.5 * min(self.took)
+        if self.images and (took < 20 or usual):
+            self.seconds = 0.98 * self.seconds + took
             self.guessed = 0.98 * self.guessed + phase.batch * self.cost(phase.size)
         self.images += phase.batch
-        self.last = now
+        self.took.append(took)
         if now - self.shown > 0.5 and self.guessed:
             d_loss, g_loss = (measured[name].item() for name in ("loss_D", "loss_G"))
             skipped = self.training.skipped.item()
@@ -121,9 +125,9 @@ def say_how_long(jt, training):
         # 0.8: what bench/train_step.py shows of it on a CPU.
         flop = estimate.run_gflop(config, schedule, estimate.passes(s), training.images_seen)
         seconds = flop / (0.8 * rate)
-        print(f"{how_long(seconds / mpi.SIZE, 'GPU')}, after some minutes of compiling where that "
-              "was not done yet (guessed from one convolution; the bar knows better soon)",
-              file=sys.stderr)
+        print(how_long(seconds, "GPU", training.images_seen) + ", after some minutes of compiling "
+              "where that was not done yet (guessed from one convolution; the bar knows better "
+              "soon)", file=sys.stderr)
         return
     say_cpu_time(config, schedule, s, training.images_seen,
                  backend.kernels_compiled() < KERNELS_OF_A_RUN)
@@ -132,16 +136,19 @@ def say_how_long(jt, training):
 def say_cpu_time(config, schedule, s, images_seen=0, compiling=True):
     seconds = estimate.run_seconds(config, schedule, estimate.passes(s), images_seen,
                                    estimate.matrix_speed())
-    print(how_long(seconds / mpi.SIZE, "CPU") + (", after two or three minutes of compiling where "
-          "that was not done yet" if compiling else ", and perhaps some minutes more of "
-          "compiling at new sizes") + " (a guess; the bar knows better soon)", file=sys.stderr)
+    compiled = ", after two or three minutes of compiling where that was not done yet" \
+        if compiling else ", and perhaps some minutes more of compiling at new sizes"
+    print(how_long(seconds, "CPU", images_seen) + compiled +
+          " (a guess; the bar knows better soon)", file=sys.stderr)
     if seconds / mpi.SIZE > 2 * 86400 and s["preset"] != "small":
         print("That is long for a CPU: --preset small is made for it", file=sys.stderr)
 
 
-def how_long(seconds, device):
+def how_long(seconds, device, images_seen):
+    """`seconds`: of one process alone."""
+    what = "rest of the run" if images_seen else "whole run"
     where = f"on this {device}" if mpi.SIZE == 1 else f"in {mpi.SIZE} processes like this one"
-    return f"The whole run will take about {estimate.duration(seconds)} {where}"
+    return f"The {what} will take about {estimate.duration(seconds / mpi.SIZE)} {where}"
 
 
 def fade_end(schedule, size):
@@ -214,8 +221,8 @@ def rules(config, s):
     return [*found, f"style mixing {s['mixing']:g}", augment]
 
 
-def dry_run(config, schedule, s):
-    """Print what a run would do. Nothing is written or compiled."""
+def dry_run(config, schedule, s, images_seen=0):
+    """Print what a run would do, from `images_seen` on. Nothing is written or compiled."""
     passes = estimate.passes(s)
     grows = config.arch == "stylegan1"
     print(f"size  from images{'  fade until' * grows}     batch  learning rate  GFLOP/image")
@@ -239,5 +246,5 @@ def dry_run(config, schedule, s):
     if s["device"] != "cpu" and cuda.driver()[1]:
         print("time: on a GPU, known when the run begins", file=sys.stderr)
     else:
-        say_cpu_time(config, schedule, s)
+        say_cpu_time(config, schedule, s, images_seen)
     return 0

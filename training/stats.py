@@ -21,13 +21,17 @@ COLUMNS = ("kimg", "size", "alpha", "batch", "lr", *MEANS, "augment_p", "skipped
 KIMG = 1
 
 
-def set_aside(path):
-    """Give the numbers of an earlier run, whose files of weights are gone, another name."""
-    if os.path.exists(path):
-        names = (f"{path[:-4]}_{number}.csv" for number in itertools.count(1))
-        other = next(name for name in names if not os.path.exists(name))
-        os.replace(path, other)
-        print(f"note: {path} was there, of an earlier run: it is {other} now", file=sys.stderr)
+def set_aside(folder):
+    """Give the folder of an earlier run, whose files of weights are gone, another name."""
+    if os.path.exists(os.path.join(folder, "stats.csv")):
+        names = (f"{folder}_{number}" for number in itertools.count(1))
+        other = next(name for name in names if not os.path.lexists(name))
+        try:
+            os.rename(folder, other)
+        except OSError as error:
+            raise UserError(f"{folder}: has the numbers of an earlier run, and cannot be renamed "
+                            f"({error.strerror}): type another --name") from None
+        print(f"note: {folder} was there, of an earlier run: it is {other} now", file=sys.stderr)
 
 
 class Stats:
@@ -74,14 +78,14 @@ class Stats:
                     augment_p=augmentation.p if augmentation else None,
                     images_per_second=self.images / (time.monotonic() - self.since),
                     memory_gib=peak_memory()) | self.metrics
+        names = ",".join(COLUMNS) + "\n"
+        os.makedirs(os.path.dirname(self.path), exist_ok=True)
         if self.before is None:
-            with open(self.path, "a") as file:
-                file.write(line(row))
+            with open(self.path, "a") as file:          # a new one, where somebody has deleted it
+                file.write(line(row) if file.tell() else names + line(row))
         else:
-            os.makedirs(os.path.dirname(self.path), exist_ok=True)
             with replacing(self.path) as file:
-                file.write((",".join(COLUMNS) + "\n" + "".join(map(line, self.before + [row])))
-                           .encode())
+                file.write((names + "".join(map(line, self.before + [row]))).encode())
             self.before = None
         self.begin()
         if self.events:

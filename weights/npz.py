@@ -29,6 +29,8 @@ def opened(file, budget):
 
     Whatever is wrong with it becomes Refused, also while it is used.
     """
+    begins_like_one = file.read(2) == b"PK"
+    file.seek(0)
     try:
         with zipfile.ZipFile(file) as archive:
             for info in archive.infolist():
@@ -43,9 +45,11 @@ def opened(file, budget):
     except (zipfile.BadZipFile, zlib.error, struct.error, ValueError, LookupError, EOFError,
             TypeError, AttributeError, SyntaxError, RuntimeError, MemoryError,
             OverflowError) as error:                    # what hostile bytes make libraries raise
-        cut = "not a zip file" in str(error)        # though it begins like one
-        why = "its end is missing, as where a copy broke off" if cut else short(error)
-        raise Refused(f"a zip archive that is damaged: {why}") from None
+        if not begins_like_one:
+            raise Refused("no zip archive") from None
+        if "not a zip file" in str(error):
+            raise Refused("a zip archive without its end, as where a copy broke off") from None
+        raise Refused(f"a zip archive that is damaged: {short(error)}") from None
 
 
 def write(file, arrays):

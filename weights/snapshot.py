@@ -38,6 +38,7 @@ def load_any(path, size=None):
 
     `size`: at which the weights of another project were trained, where they do not say it.
     """
+    path = os.fspath(path)
     try:
         header, arrays = load(path) if is_own(path) else foreign.read(path)
     except UserError:
@@ -176,7 +177,7 @@ def load(path):
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
     except Refused as error:
-        raise UserError(f"{path}: {error}; damaged, or not a file of this project") from None
+        raise UserError(f"{path}: damaged, or not a file of this project: {error}") from None
 
 
 def widened(arrays):

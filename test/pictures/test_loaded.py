@@ -4,6 +4,7 @@ import base64
 import io
 import json
 import os
+import pathlib
 
 import numpy as np
 import pytest
@@ -77,6 +78,7 @@ def test_a_picture_of_its_own_is_found_again(G, tmp_path):
     (lambda G: G.project(Image.new("RGB", (9, 9)), space="z"), "space: found z"),
     (lambda G: G.styles([1], label="cat"), "network without labels"),
     (lambda G: load("nowhere.model"), "nowhere.model"),
+    (lambda G: load(pathlib.Path(NOTEBOOK)), "ipynb: a text file, wanted a .model file"),
 ])
 def test_what_is_wrong_is_one_line(G, call, said):
     with pytest.raises(UserError, match=said) as error:

@@ -90,8 +90,9 @@ def test_a_run_without_its_resume_file_is_told_what_can_be_done(symbols, tmp_pat
     (tmp_path / "sample/x/stats.csv").write_text("numbers of the one before\n")
     _, _, error = command("train.py", symbols, *TINY, "--max_size", 8, "--name", "x", "--kimg",
                           0.016, cwd=tmp_path)
-    assert "stats_1.csv" in error
-    assert (tmp_path / "sample/x/stats_1.csv").read_text() == "numbers of the one before\n"
+    assert "an earlier run: it is sample/x_1 now" in error
+    assert (tmp_path / "sample/x_1/stats.csv").read_text() == "numbers of the one before\n"
+    assert len([*tmp_path.glob("sample/*/000000016.png")]) == 2     # each with its own grids
     assert stats.read(str(tmp_path / "sample/x/stats.csv"))[-1]["kimg"] == 0.016
 
 

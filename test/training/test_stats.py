@@ -45,6 +45,27 @@ def test_lines_are_means_over_the_images_since_the_one_before(tmp_path):
     assert all(row["images_per_second"] > 0 and 0 < row["memory_gib"] < 100 for row in rows)
 
 
+def test_what_is_measured_in_some_steps_is_the_mean_of_those(tmp_path):
+    course, schedule = stats.Stats(str(tmp_path / "stats.csv"), 0), Schedule(8, 8)
+    for score in np.float64(1), None, np.float64(3):
+        course.add({"score_held": score, "sound": np.float64(1)}, 400)
+    course.write(types.SimpleNamespace(images_seen=1200, skipped=np.float64(0), augmentation=None),
+                 schedule.at(0))
+    assert stats.read(str(tmp_path / "stats.csv"))[0]["score_held"] == 2
+
+
+def test_a_file_that_is_deleted_meanwhile_begins_anew(tmp_path):
+    folder = tmp_path / "run"
+    course, schedule = stats.Stats(str(folder / "stats.csv"), 0), Schedule(8, 8)
+    for images_seen in 1000, 2000, 3000:
+        course.add({"sound": np.float64(1)}, 1000)
+        course.write(types.SimpleNamespace(images_seen=images_seen, skipped=np.float64(0),
+                                           augmentation=None), schedule.at(0))
+        if images_seen == 1000:
+            shutil.rmtree(folder)
+    assert [row["kimg"] for row in stats.read(str(folder / "stats.csv"))] == [2, 3]
+
+
 def test_a_skipped_step_counts_nothing_not_even_what_was_finite_in_it(tmp_path):
     course, schedule = stats.Stats(str(tmp_path / "stats.csv"), 0), Schedule(8, 8)
     for loss_D, loss_G, sound in ((1, 2, 1), (1e6, np.nan, 0), (3, 4, 1)):

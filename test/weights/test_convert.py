@@ -314,7 +314,7 @@ def test_own_files_whose_arrays_do_not_fit_are_named(tmp_path):
     (("--check", "notes.model"), "notes.model: a text file, wanted a .model file of train.py, or"),
     (("--check", "nothing.model"), "nothing.model: an empty file, wanted a .model file"),
     (("--check", "x.onnx"), "x.onnx: ONNX, which convert.py writes for other programs; wanted"),
-    (("--check", "broken.model"), "a zip archive that is damaged: its end is missing, as where"),
+    (("--check", "broken.model"), "not a file of this project: a zip archive without its end"),
 ])
 def test_wrong_arguments_end_in_one_line(tmp_path, arguments, message):
     for name in "x.model", "my x.model":
