@@ -95,7 +95,8 @@ class HeldOut:
     trained, which stay in memory. Of several processes the first one scores what is its part of a
     batch, since the others wait for it."""
 
-    IMAGES, BATCHES = 100, 4            # a batch for so many images; so many batches, by turns
+    # A batch for so many images, and so many of them by turns: each once in a line of stats.csv.
+    IMAGES, BATCHES = 250, 4
 
     def __init__(self, training):
         self.training, self.shape, self.batches = training, None, []

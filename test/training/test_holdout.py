@@ -56,7 +56,7 @@ def test_batches_of_them_are_scored_by_turns_and_outlast_their_files(symbols, tm
     wanted = [training.score(to_float(load_batch(folder.files(range(i, i + 8), s["seed"]),
                                                  [False] * 8, 16, 3)[0]), phase) for i in (0, 8)]
     held = HeldOut(training)
-    for before, images, turn in (0, 8, 0), (96, 104, 1), (0, 199, 1), (192, 200, 0):
+    for before, images, turn in (0, 8, 0), (248, 256, 1), (0, 499, 1), (496, 504, 0):
         training.images_seen = images
         assert held.is_due(before) == (images > 8)
         assert held.score(phase) == wanted[turn] != wanted[1 - turn]
@@ -67,7 +67,7 @@ def test_batches_of_them_are_scored_by_turns_and_outlast_their_files(symbols, tm
 @pytest.mark.parametrize("arch", [["--arch", "stylegan2", "--max_size", 8], GROWING[10:]])
 def test_a_run_writes_their_scores_and_learns_the_same_on_another_day(symbols, tmp_path, arch):
     flags = [symbols, *GROWING[:10], *arch, "--holdout", 0.3, "--augment", "diff"]
-    for name, kimg, *resume in ("a", 1.1), ("b", 0.4), ("b", 1.1, "--resume"):
+    for name, kimg, *resume in ("a", 1.3), ("b", 0.4), ("b", 1.3, "--resume"):
         command("train.py", *flags, "--name", name, "--kimg", kimg, *resume, cwd=tmp_path)
     whole, resumed = (runs.load_resume(str(tmp_path / "checkpoint"), name)[1] for name in "ab")
     assert all(np.array_equal(whole[name], resumed[name]) for name in whole)
