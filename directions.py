@@ -85,7 +85,8 @@ def main(argv=None):
             if some:
                 rows = [row(painter, search.example, args.seed, one) for one, _ in some]
                 figure = with_names(rows, [one.name for one, _ in some])
-                save_png(figure, pictures[kind], made=made)
+                with naming(pictures[kind]):
+                    save_png(figure, pictures[kind], made=made)
     say(found, path, pictures, args)
     return 0
 
@@ -119,7 +120,8 @@ def say(found, path, pictures, args):
               (f", from -3 to 3 sigma in {pictures[kind]}" if some else ""))
     name = next((some[0][0].name for some in reversed(found.values()) if some), "NAME")
     print(f"Wrote {path}. To go along one, type: python generate.py {shlex.quote(args.checkpoint)} "
-          f"--direction {shlex.quote(f'{path}:{name}')} --amount -3,3")
+          f"--direction {shlex.quote(f'{path}:{name}')} --amount -3,3" +
+          (f" --size {args.size}" if args.size else ""))
 
 
 def parse_arguments(argv):

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from backend.errors import UserError, counted
-from backend.files import make_folder, naming
+from backend.files import make_folder, naming, remove_leftovers
 from cli import bring_up, run
 from networks.config import num_layers, truncated_layers
 from pictures import directions, features, figures, film, origin, styles_file
@@ -224,8 +224,9 @@ def singles(painter, styles, scale, bar):
     bar.total = len(styles["w"])
     chunk = at_once(painter.size)
     for first in range(0, len(styles["w"]), chunk):
-        images = painter.paint(painter.shift + styles["w"][first:first + chunk],
-                               noise=styles["noise"])
+        some = styles["w"][first:first + chunk]
+        images = painter.paint(painter.shift + some, range(first, first + len(some)),
+                               styles["noise"])
         for image in images:
             yield single(image, at_least(1, painter.size, scale))
 
@@ -302,6 +303,7 @@ def make_film(painter, args, styles, way, path, made, bar):
     if not way:
         bar.total = len(keys) * len(keys[0]) * args.frames
         frames = figures.walk(painter, keys, args.frames, args.space)
+    remove_leftovers(path)
     with film.WRITERS[args.film](path, FPS, made) as write:
         for images in frames:
             write(make_grid(images, columns, at_least(128, painter.size, args.scale)))

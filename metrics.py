@@ -44,12 +44,16 @@ from weights import snapshot
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    snapshot.say_guess(header, args.checkpoint)
+    snapshot.check_channels(header, args.checkpoint)
     check_root(args.data, f"python metrics.py {shlex.quote(args.checkpoint)}")
     labels = labels_in(args, header)
     folder = PictureFolder(args.data, header["size"], known=labels)
     folder.check(header["model"]["channels"])
-    if "ppl" in args.metrics and header["size"] < 16:
-        raise UserError(f"ppl: {args.checkpoint} is of size {header['size']}, wanted 16 or more")
+    for metric, least in ("swd", 8), ("ppl", 16):
+        if metric in args.metrics and header["size"] < least:
+            raise UserError(f"--metrics {metric}: {args.checkpoint} is of size {header['size']}, "
+                            f"wanted {least} or more")
     if args.ppl_crop and header["size"] < 32:
         raise UserError(f"--ppl_crop: {args.checkpoint} is of size {header['size']}, wanted 32 or "
                         "more")

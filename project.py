@@ -34,6 +34,8 @@ FRAMES = 60
 def main(argv=None):
     args = parse_arguments(argv)
     header, arrays = snapshot.load_any(args.checkpoint, args.size)
+    snapshot.say_guess(header, args.checkpoint)
+    snapshot.check_channels(header, args.checkpoint)
     label = None
     if args.label is not None:
         label = snapshot.label_of(args.label, header, args.checkpoint)
@@ -74,7 +76,8 @@ def main(argv=None):
     for ending in ("npz", "png", args.film):
         print(f"  {name}.{ending}")
     print("To paint it again, type: python generate.py "
-          f"{shlex.quote(args.checkpoint)} --w {shlex.quote(f'{name}.npz')}")
+          f"{shlex.quote(args.checkpoint)} --w {shlex.quote(f'{name}.npz')}" +
+          (f" --size {args.size}" if args.size else ""))
     return 0
 
 

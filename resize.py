@@ -137,7 +137,7 @@ def what_instead(args, sizes, packed, others):
 def into_archive(args, files, sizes, own_size, as_they_are, found):
     """{name: Outcome}; as_they_are: {name: path} of what goes into own_size/ unchanged; found:
     Labels or None."""
-    with naming(args.zip), archive.writing(args.zip) as made:
+    with naming(args.zip), archive.writing(os.path.realpath(args.zip)) as made:
         if found:
             made.add(labels.NAME, labels.to_json(found))
         for name in sorted(as_they_are):
@@ -214,7 +214,7 @@ def check_outputs(args, source):
             raise UserError(f"{flag} {path}: wanted a file in a folder that is there")
         if path:
             make_folder(os.path.dirname(path) or ".", flag)
-            remove_leftovers(path)
+            remove_leftovers(os.path.realpath(path))
     if args.zip and os.path.exists(args.zip):
         if os.path.isfile(source) and os.path.samefile(args.zip, source):
             raise UserError(f"--zip {args.zip}: that is what is read: type another name")
@@ -248,10 +248,13 @@ def choose_sizes(args, own_size, extents):
     else:
         median = statistics.median([min(e) for e in extents] or [args.min_size])
         largest = args.max_size or min(1024, 2 ** (int(median).bit_length() - 1))
+    if largest < 4:
+        raise UserError(f"{args.path}: the largest size is {largest} (from the folder's name or "
+                        "the median picture), wanted 4 or more: these pictures are too small")
     if largest < args.min_size:
         raise UserError(f"the largest size is {largest} (from --max_size, the folder's name or the "
                         f"median picture), the smallest {args.min_size}: "
-                        f"type --min_size {max(4, largest)}")
+                        f"type --min_size {largest}")
     return [2 ** k for k in range(largest.bit_length() - 1, args.min_size.bit_length() - 2, -1)]
 
 

@@ -1,5 +1,6 @@
 """Files that are never half-written, and what the system says of them as one line."""
 import contextlib
+import errno
 import glob
 import os
 import shutil
@@ -73,7 +74,8 @@ def discard(path):
 def replacing(path, through=None):
     """Yields a binary file; on success it is on the disk and renamed to `path`, else it is gone.
 
-    It is written in the folder `through`, on the same file system (default: beside `path`).
+    It is written in the folder `through` (default: beside `path`); from another file system, which
+    a folder that is a link may be on, it is then copied beside `path`.
     """
     temporary = temporary_name(path, through)
     _unfinished.add(temporary)
@@ -82,7 +84,14 @@ def replacing(path, through=None):
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        try:
+            os.replace(temporary, path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            with open(temporary, "rb") as file, replacing(path) as copy:
+                shutil.copyfileobj(file, copy)
+            discard(temporary)
     except BaseException:
         discard(temporary)
         raise

@@ -34,11 +34,24 @@ def flat(picture, background=WHITE):
 def upright(picture):
     """A PIL picture of any mode → RGBA where it can have transparent parts, else RGB: turned as its
     EXIF says, of 8 bits, in the colours of sRGB."""
+    scale = key_scale(picture)
     picture.load()              # raises, where it is damaged
+    if scale and "transparency" in picture.info:
+        key = picture.info["transparency"]
+        picture.info["transparency"] = scale(key) if isinstance(key, int) else \
+            tuple(map(scale, key))
     with contextlib.suppress(Exception):        # only its EXIF is, for which Pillow has many kinds
         picture = ImageOps.exif_transpose(picture)
     picture = in_srgb(of_8_bits(picture))
     return picture.convert("RGBA" if has_alpha(picture) else "RGB")
+
+
+def key_scale(picture):
+    """What brings the colour that is transparent in a PNG to the 8 bits of its pixels, where Pillow
+    leaves it as it is in the file; else None. Known only before the picture is loaded."""
+    raw = picture.tile[0][3] if picture.format == "PNG" and picture.tile else None
+    return {"L;2": lambda key: key * 85, "L;4": lambda key: key * 17,
+            "RGB;16B": lambda key: key >> 8}.get(raw)
 
 
 def of_8_bits(picture):

@@ -23,7 +23,8 @@ from weights import npz
 
 WAITING, PATIENCE = 64, 120     # pieces of work at most, and seconds
 PROJECTED, PROJECTING = 100, 8  # pictures at most that are kept, and that wait for their turn
-SHOWN, UNWATCHED = 20, 60       # steps from one picture to the next; seconds until it is given up
+SHOWN = 20                      # steps from one picture to the next
+UNWATCHED = 180                 # seconds until it is given up; a hidden page asks once a minute
 LOSSLESS, FILMED = 256, 512     # pixels of a side, at most
 
 

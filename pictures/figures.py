@@ -78,7 +78,9 @@ def noise_effect(painter, seeds):
         deviations.append(draws.std(0).mean(0, keepdims=True).repeat(draws.shape[1], 0))
     deviations = np.stack(deviations)
     deviations *= 2 / max(deviations.max(), 1e-12)
-    return np.concatenate([[*row, deviation - 1] for row, deviation in zip(grid, deviations)])
+    deviations -= 1
+    deviations[:, 3:] = 1               # opaque, where there are four channels
+    return np.concatenate([[*row, deviation] for row, deviation in zip(grid, deviations)])
 
 
 def walk(painter, keys, frames, space):

@@ -59,11 +59,11 @@ def mp4(path, frames_per_second, made=None):
     """Yields write(PIL picture). H.264, as browsers play it; needs the package imageio-ffmpeg."""
     imageio_ffmpeg = ffmpeg()
     # ffmpeg writes by name, and goes back in the file at the end: a folder of its own, then over.
-    folder, writer = temporary_name(path), None
+    folder, writer, count = temporary_name(path), None, 0
     temporary = os.path.join(folder, "film.mp4")
 
     def write(picture):
-        nonlocal writer
+        nonlocal writer, count
         pixels = np.asarray(picture.convert("RGB"))
         height, width = pixels.shape[:2]                # H.264 wants even ones
         pixels = np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
@@ -74,16 +74,30 @@ def mp4(path, frames_per_second, made=None):
                 output_params=["-metadata", f"comment={origin.text(made)}"] if made else [])
             writer.send(None)
         writer.send(np.ascontiguousarray(pixels))
+        count += 1
 
     with naming(path), scratch_folder(folder):
         try:
             yield write
             if writer:
                 writer.close()
+                check_mp4(imageio_ffmpeg, temporary, count)
                 os.replace(temporary, path)
         finally:
             if writer:
                 writer.close()
+
+
+def check_mp4(imageio_ffmpeg, path, count):
+    """Raise OSError where it has not all frames: imageio_ffmpeg does not say that ffmpeg failed."""
+    try:
+        found, _ = imageio_ffmpeg.count_frames_and_secs(path)
+    except RuntimeError:
+        found = 0
+    if found != count:
+        raise OSError(f"ffmpeg wrote {found} of {count} frames: is the disk full?")
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 WRITERS = {"gif": lambda path, fps, made: gif(path, 1 / fps, made), "mp4": mp4}

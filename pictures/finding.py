@@ -102,8 +102,10 @@ def holds_masks(folder):
     """Whether it is one of avatars.py's, that show which part is where."""
     if not folder.endswith("_masks"):
         return False
-    first = next((name for name in sorted(os.listdir(folder)) if name.endswith(".png")), "")
-    return "masks" in (origin.read(os.path.join(folder, first)) or {})
+    with contextlib.suppress(OSError):
+        first = next((name for name in sorted(os.listdir(folder)) if name.endswith(".png")), "")
+        return "masks" in (origin.read(os.path.join(folder, first)) or {})
+    return False
 
 
 def say_what_is_ready(source):

@@ -1,8 +1,11 @@
 """A trained generator in a few words: what model.load gives."""
+import os
+
 import numpy as np
 
 from backend.errors import UserError
-from networks.config import noise_sides, num_layers
+from cli import MOST_SEED
+from networks.config import noise_sides, num_layers, sizes_to
 from pictures.directions import Direction, load
 from pictures.grid import make_grid, single
 from pictures.painter import NOISES, Painter, levels
@@ -20,7 +23,9 @@ class Generator:
     """
 
     def __init__(self, path, size=None):
-        self.path = path
+        self.path = path = os.fspath(path)
+        if size not in (None, *sizes_to(1024)):
+            raise UserError(f"size: found {size}, wanted a power of two from 4 to 1024")
         self.header, arrays = snapshot.load_any(path, size)
         snapshot.say_guess(self.header, path)
         snapshot.check_channels(self.header, path)
@@ -107,12 +112,13 @@ class Generator:
     def directions(self, count=8, seed=0):
         """{name: Direction}: the principal components of w and the factorised style layers, as
         directions.py finds them."""
+        check_seed(seed)
         search = Search(self.painter, count, seed)
         return {one.name: one for one, _ in search.pca() + search.sefa()}
 
     def direction(self, text):
         """The Direction that FILE.npz:NAME says, of a file that directions.py wrote."""
-        return load(text, self.header)
+        return load(os.fspath(text), self.header)
 
     @staticmethod
     def move(w, direction: Direction, amount):
@@ -131,6 +137,7 @@ class Generator:
         one style for all layers or one for each; done: called after each step."""
         if space not in ("w", "w+"):
             raise UserError(f"space: found {space}, wanted w or w+")
+        check_seed(seed)
         target = read_picture(picture, self.size, self.painter.generator.config.channels)
         projection = Projection(self.painter.generator, self.size, self.painter.alpha, target,
                                 space, steps, None, seed, self.number_of(label))
@@ -139,6 +146,11 @@ class Generator:
             done(step)
         _, styles, noise = projection.result()
         return styles, [n.numpy() for n in noise]
+
+
+def check_seed(seed):
+    if not isinstance(seed, (int, np.integer)) or not 0 <= seed <= MOST_SEED:
+        raise UserError(f"seed: found {seed!r}, wanted a whole number from 0 to {MOST_SEED:,}")
 
 
 def listed(numbers):

@@ -78,4 +78,4 @@ def write(path, odd):
     text = io.StringIO()
     csv.writer(text).writerows([HEADER, *odd])
     with replacing(path) as file:
-        file.write(text.getvalue().encode(errors="replace"))
+        file.write(text.getvalue().encode(errors="backslashreplace"))

@@ -9,7 +9,7 @@ import shlex
 import zlib
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from backend.errors import UserError
 from dataset import PICTURES
@@ -56,11 +56,19 @@ def check_folder(out, made):
 
 def is_damaged(path):
     try:
-        with Image.open(path) as picture:
+        with opened(path) as picture:
             picture.verify()
     except Exception:                       # Pillow raises many kinds
         return True
     return False
+
+
+def opened(path):
+    """A picture, of which only what is written beside its pixels will be read: a PNG may be larger
+    than Image.open takes."""
+    with open(path, "rb") as file:
+        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
+    return PngImagePlugin.PngImageFile(path) if is_png else Image.open(path)
 
 
 def read(path):
@@ -80,7 +88,7 @@ def find_text(path):
     if start[:2] == b"PK":
         with np.load(path, allow_pickle=False) as arrays:
             return str(arrays["made"])
-    with Image.open(path) as picture:
+    with opened(path) as picture:
         return picture.info.get("Comment") or picture.info["comment"]
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 # What Pillow opens and cannot show by itself, and EPS, for which it would start a program.
 NOT_PICTURES = ("BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF")
+LONGEST_SIDE = 8192             # pixels, of what is padded; sizes go up to 1024
 
 
 @functools.cache
@@ -29,6 +30,9 @@ def make_square(picture, fit, background):
     width, height = picture.size
     if fit == "pad":
         side = max(width, height)
+        if side > LONGEST_SIDE:             # of a strip; the square would need gigabytes
+            width, height = (max(1, round(n * LONGEST_SIDE / side)) for n in (width, height))
+            picture, side = picture.resize((width, height), Image.LANCZOS), LONGEST_SIDE
         square = Image.new(picture.mode, (side, side), background)
         square.paste(picture, ((side - width) // 2, (side - height) // 2))
         return square

@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from conftest import command
 from PIL import Image, ImageDraw
+from random_model import save_random
 from small_runs import GROWING
 
 from backend import pixels
 from backend.errors import UserError
 from dataset import Loader, PictureFolder
-from pictures import grid
+from networks.config import ModelConfig
+from pictures import figures, grid
+from pictures.painter import Painter
 from pictures.projection import read_picture
 from weights import snapshot
 
@@ -145,6 +148,15 @@ def test_a_picture_by_itself_keeps_its_transparency_and_a_grid_shows_it():
     too_bright = np.full((1, 4, 2, 2), 0.5, "float32")          # colours above alpha
     too_bright[:, 3] = -0.5
     assert (grid.to_pixels(too_bright) == 64).all()
+
+
+def test_the_figure_of_noise_is_opaque_where_it_shows_how_much_there_is(tmp_path):
+    path = str(tmp_path / "x.model")
+    save_random(path, ModelConfig(size=8, latent=8, fmap_max=4, channels=4))
+    painter = Painter(*snapshot.load_any(path), path, 0.7)
+    images = figures.noise_effect(painter, [1, 2]).reshape(2, -1, 4, 8, 8)
+    assert (images[:, -1, 3] == 1).all() and (images[:, :-1, 3] < 1).any()
+    assert images[:, -1, :3].max() == pytest.approx(1)
 
 
 def test_a_run_of_four_channels_goes_on_exactly_and_paints_transparent_pictures(icons, tmp_path):

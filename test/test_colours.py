@@ -3,6 +3,7 @@ resize.py, and where training reads them as they lie."""
 import io
 import os
 import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -97,6 +98,27 @@ def test_grey_of_16_bits_and_fractions_are_as_bright_as_they_say():
         found = np.asarray(upright(Image.fromarray(values)))
         assert found.shape == (16, 16, 3)
         assert np.abs(found[..., 0] - 255 * (values.astype("float64") / most)).max() <= 0.51
+
+
+@pytest.mark.parametrize("depth, kind, colours, key", [
+    (1, 0, [0, 1], 1), (2, 0, [0, 1, 2, 3], 2), (4, 0, [3, 7, 8, 15], 7), (8, 0, [9, 99], 99),
+    (16, 0, [300, 60_000], 300), (16, 2, [(1, 2, 60_000), (5000, 6, 7)], (5000, 6, 7))])
+def test_the_one_colour_of_a_png_that_is_transparent_is_so_at_any_depth(depth, kind, colours, key):
+    """kind: 0 for grey, 2 for RGB; a pixel of each colour, in a row."""
+    bits = "".join(f"{value:0{depth}b}" for value in np.ravel(colours))
+    row = int(bits.ljust(-len(bits) % 8 + len(bits), "0"), 2).to_bytes(-(-len(bits) // 8), "big")
+
+    def chunk(name, data):
+        crc = zlib.crc32(name + data)
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
+
+    file = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", struct.pack(
+        ">IIBBBBB", len(colours), 1, depth, kind, 0, 0, 0)) + chunk(
+        b"tRNS", struct.pack(f">{np.size(key)}H", *np.ravel(key))) + chunk(
+        b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+    found = upright(Image.open(io.BytesIO(file)))
+    assert found.mode == "RGBA"
+    assert [*found.getchannel("A").getdata()] == [255 * (colour != key) for colour in colours]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

@@ -14,6 +14,7 @@ from resized import counts, made, picture
 import resize
 from backend.labels import target_name
 from dataset import PictureFolder
+from pictures.reading import make_square
 
 
 def test_size_folder_gets_its_neighbours_and_is_never_written(tmp_path):
@@ -157,6 +158,13 @@ def test_background_and_fit(tmp_path):
     assert (cropped == (0, 0, 255)).all()
 
 
+def test_a_strip_is_padded_without_a_square_of_its_length():
+    strip = Image.new("L", (40_000, 10), 0)
+    square = make_square(strip, "pad", 255)
+    assert square.size == (8192, 8192) and square.histogram()[0] == 2 * 8192
+    assert make_square(Image.new("L", (300, 10)), "pad", 255).size == (300, 300)
+
+
 def test_unreadable_files_are_skipped_and_listed(tmp_path):
     os.makedirs(tmp_path / "photos")
     picture().save(tmp_path / "photos/good.png")
@@ -214,10 +222,14 @@ def test_default_largest_size_is_that_of_the_median_picture(tmp_path):
     (["data/32", "--min_size", "12"], "--min_size"),
     (["data/32", "--background", "whitish"], "--background"),
     (["broken"], "not one of the pictures can be read"),
+    (["data/4"], "data/4: the largest size is 2 (from the folder's name or the median"),
+    (["tiny", "--min_size", "4"], "wanted 4 or more: these pictures are too small"),
 ])
 def test_errors_are_one_line_and_exit_2(tmp_path, arguments, message):
-    for folder in ("empty", "data/32", "broken"):
+    for folder in ("empty", "data/32", "broken", "data/4", "tiny"):
         os.makedirs(tmp_path / folder)
+    picture(4, 4).save(tmp_path / "data/4/a.png")
+    picture(1, 1).save(tmp_path / "tiny/a.png")
     picture(32, 32).save(tmp_path / "data/32/a.png")
     (tmp_path / "broken/a.png").write_text("x")
     code, output, stderr = command("resize.py", *arguments, cwd=tmp_path, check=False)

@@ -54,10 +54,13 @@ def assert_equal(found, wanted):
         assert found[name].dtype == np.float32 and (found[name] == wanted[name]).all(), name
 
 
-def safetensors(state):
+def safetensors(state, kind="F32"):
+    """kind: or BF16, of which only the upper halves are written."""
     header, data = {}, b""
     for name, array in state.items():
-        header[f"g_running/{name}"] = {"dtype": "F32", "shape": list(array.shape),
+        if kind == "BF16":
+            array = (array.view("u4") >> 16).astype("u2")
+        header[f"g_running/{name}"] = {"dtype": kind, "shape": list(array.shape),
                                        "data_offsets": [len(data), len(data) + array.nbytes]}
         data += array.tobytes()
     text = json.dumps(header).encode()

@@ -61,7 +61,7 @@ class DuringTraining:
         return {column: value for column, _, value, *_ in found if column}
 
     def wanted_at(self, size):
-        return self.wanted - ({"ppl"} if size < 16 else set())
+        return self.wanted - ({"ppl"} if size < 16 else set()) - ({"swd"} if size < 8 else set())
 
     def run(self, training, phase, folder, count, stopped):
         network, perceptual, parts = self.networks

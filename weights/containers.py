@@ -14,7 +14,7 @@ import numpy as np
 
 from weights import npz
 from weights.bounds import DIMENSIONS, WEIGHTS, Budget, File, Refused, short, sizes
-from weights.stand_ins import Storage, Tensor, plain_key
+from weights.stand_ins import Storage, Tensor, from_bfloat16, plain_key
 from weights.unpickle import load, weigh
 
 JITTOR_MARK = b"HCAJSLHD"
@@ -200,7 +200,8 @@ def torch_tar_content(storages, tensors, names, budget):
 
 # Flat containers: what is nested elsewhere has names such as g_running/style.1.linear.bias --------
 
-SAFETENSORS = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4", "U8": "u1"}
+SAFETENSORS = {"F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8", "I64": "<i8", "I32": "<i4",
+               "U8": "u1"}
 
 
 def is_safetensors(start, size):
@@ -217,9 +218,16 @@ def read_safetensors(file, budget):
         data, arrays = memoryview(file.read()), {}
         for name, entry in header.items():
             start, end = entry["data_offsets"]
+            if entry["dtype"] not in SAFETENSORS:
+                raise Refused(f"{short(name, 60)} is of type {short(entry['dtype'], 20)}, wanted "
+                              f"one of {', '.join(SAFETENSORS)}")
             array = np.frombuffer(data[start:end], SAFETENSORS[entry["dtype"]])
+            if entry["dtype"] == "BF16":
+                array = from_bfloat16(array)
             arrays[name] = array.reshape(sizes(entry["shape"]))
         content = nested(arrays)
+    except Refused:
+        raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise Refused(f"a damaged .safetensors file ({short(error)})") from None
     weigh(content, budget)

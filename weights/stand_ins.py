@@ -189,9 +189,12 @@ class Tensor(StandIn):
             raise Refused("damaged: a tensor is larger than its storage")
         values = np.lib.stride_tricks.as_strided(
             values[self.offset:], self.shape, [s * values.itemsize for s in self.stride]).copy()
-        if self.storage.kind.code == "bfloat16":        # the upper half of a float32
-            values = (values.astype("u4") << 16).view("f4")
-        return values
+        return from_bfloat16(values) if self.storage.kind.code == "bfloat16" else values
+
+
+def from_bfloat16(bits):
+    """uint16 → float32, of which they are the upper half."""
+    return (bits.astype("u4") << 16).view("f4")
 
 
 def rebuild_parameter(tensor, *_gradient_and_hooks):

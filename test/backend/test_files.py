@@ -1,7 +1,10 @@
 """What is half-written never stays: neither after a polite kill, nor after a rude one for good."""
+import errno
 import os
+import resource
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -31,6 +34,38 @@ def test_nor_does_half_a_film(tmp_path):
         assert not os.listdir(tmp_path)
         raise UserError
     assert not os.listdir(tmp_path)
+
+
+def test_a_film_that_the_disk_cuts_short_does_not_take_the_place_of_a_whole_one(tmp_path):
+    pytest.importorskip("imageio_ffmpeg")
+    path, rng = tmp_path / "a.mp4", np.random.RandomState(0)
+    path.write_bytes(b"a whole film")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with pytest.raises(UserError, match="a.mp4: "), mp4(str(path), 25) as write:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))    # ffmpeg begins here
+        try:
+            for _ in range(3):                          # it holds so few back until the end
+                write(Image.fromarray(rng.randint(0, 256, (64, 64, 3), "uint8")))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert path.read_bytes() == b"a whole film" and os.listdir(tmp_path) == ["a.mp4"]
+
+
+def test_a_scratch_folder_may_be_on_another_file_system(tmp_path, monkeypatch):
+    through, target, replace = tmp_path / "through", tmp_path / "there", os.replace
+    for folder in through, target:
+        folder.mkdir()
+
+    def of_one_disk(source, path):
+        if os.path.dirname(source) != os.path.dirname(path):
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        replace(source, path)
+
+    monkeypatch.setattr(files.os, "replace", of_one_disk)
+    with files.replacing(str(target / "a.png"), str(through)) as file:
+        file.write(b"whole")
+    assert (target / "a.png").read_bytes() == b"whole"
+    assert os.listdir(target) == ["a.png"] and not os.listdir(through)
 
 
 def test_what_dead_processes_left_goes_when_it_is_old_and_nothing_else(tmp_path):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from conftest import ROOT, command
 from measure_weights import inception_weights, lpips_weights
+from PIL import Image
 from small_runs import GROWING
 
 from backend import jt
@@ -291,6 +292,16 @@ def test_one_picture_is_not_enough_and_one_line(symbols, tmp_path):
     code, _, error = command("metrics.py", os.path.join(ROOT, "test/golden/demo.model"), "one",
                              cwd=tmp_path, check=False)
     assert code == 2 and "one/32: found 1 picture, wanted 2 or more" in error
+
+
+def test_pictures_too_small_for_a_metric_are_one_line(tmp_path):
+    os.makedirs(tmp_path / "data/4")
+    for i in range(2):
+        Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / f"data/4/{i}.png")
+    code, _, error = command("metrics.py", os.path.join(ROOT, "test/golden/port16_zip.pt"), "data",
+                             "--size", 4, "--metrics", "swd", cwd=tmp_path, check=False)
+    assert code == 2 and error.count("\n") == 1 and "--metrics swd" in error
+    assert "is of size 4, wanted 8 or more" in error
 
 
 def test_all_figures_come_with_their_weights(measured, symbols, tmp_path):

@@ -9,6 +9,7 @@ from resized import counts, made, picture
 
 from backend.labels import target_name
 from dataset import PictureFolder
+from pictures.finding import holds_masks
 
 
 def test_pictures_of_a_size_in_sub_folders_are_refused_with_what_to_do(tmp_path):
@@ -74,7 +75,8 @@ def test_names_of_any_bytes_are_reported_in_any_locale(tmp_path):
     closed = subprocess.run(["sh", "-c", f"{sys.executable} {ROOT}/resize.py photos >&-"],
                             cwd=tmp_path, capture_output=True, text=True)
     assert closed.returncode == 0 and "Traceback" not in closed.stderr
-    assert (tmp_path / "odd.csv").exists()
+    assert "br\\udce9.png,unreadable" in (tmp_path / "odd.csv").read_text()
+    assert not holds_masks(str(tmp_path / "nowhere_masks"))
 
 
 def test_what_is_there_from_before_is_told(tmp_path):

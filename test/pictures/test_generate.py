@@ -79,6 +79,15 @@ def test_truncation_figure_has_the_mean_picture_at_psi_0_and_the_seeds_at_1(make
         assert (grid[:, column] == singles(make("--seeds", "7-9", "--truncation_psi", psi))).all()
 
 
+def test_each_style_of_a_file_has_noise_of_its_own_however_many_there_are(make, tmp_path):
+    make("--seeds", 3, "--w", tmp_path / "one.npz")
+    with np.load(tmp_path / "one.npz") as file:
+        np.savez(tmp_path / "w.npz", w=file["w"].repeat(20, 0))
+    make("--w", tmp_path / "w.npz", "--noise", "random")
+    found = {Image.open(tmp_path / f"w{i:06d}.png").tobytes() for i in range(20)}
+    assert len(found) == 20
+
+
 def test_noise_figure_shows_no_noise_three_draws_and_where_they_differ(make):
     grid = cells(make("--figures", "noise", "--n_row", 2)["noise.png"]).astype(int)
     assert grid.shape[:2] == (2, 5)
@@ -231,6 +240,16 @@ def test_what_was_made_with_other_settings_is_never_replaced_unasked(
     assert (tmp_path / name).read_bytes() == before
     assert generate_with(*other, "--overwrite") == 0
     assert (tmp_path / name).read_bytes() != before
+
+
+def test_a_grid_may_be_larger_than_pillow_opens_and_is_made_again(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    flags = [str(folder / "x.model"), "--out", str(tmp_path), "--figures", "samples"]
+    assert generate.main(flags) == 0 == generate.main(flags)
+    with pytest.raises(Image.DecompressionBombError):
+        Image.open(tmp_path / "samples.png")
+    with pytest.raises(UserError, match="samples.png exists, made with --seed 0"):
+        generate.main([*flags, "--seed", "5"])
 
 
 def test_pictures_of_other_weights_and_of_nobody_knows_whom_stay(folder, tmp_path):

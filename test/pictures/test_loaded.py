@@ -78,6 +78,10 @@ def test_a_picture_of_its_own_is_found_again(G, tmp_path):
     (lambda G: G.project(Image.new("RGB", (9, 9)), space="z"), "space: found z"),
     (lambda G: G.styles([1], label="cat"), "network without labels"),
     (lambda G: load("nowhere.model"), "nowhere.model"),
+    (lambda G: load(DEMO, size=12), "size: found 12, wanted a power of two from 4 to 1024"),
+    (lambda G: G.project(Image.new("RGB", (9, 9)), seed=-1), "seed: found -1, wanted"),
+    (lambda G: G.directions(seed=2 ** 32 - 5), "seed: found 4294967291, wanted"),
+    (lambda G: G.direction(pathlib.Path("no.npz:pca1")), "no.npz: No such file"),
     (lambda G: load(pathlib.Path(NOTEBOOK)), "ipynb: a text file, wanted a .model file"),
 ])
 def test_what_is_wrong_is_one_line(G, call, said):

@@ -118,6 +118,17 @@ def test_the_pyramid_is_complete_and_has_no_mean_but_at_the_end():
     assert all(np.abs(level.mean((2, 3))).max() < 1e-6 for level in levels[:-1])
 
 
+def test_weights_that_do_not_say_their_size_are_told_and_painted_again_at_the_one_typed(tmp_path):
+    port = os.path.join(ROOT, "test/golden/port16_zip.pt")
+    Image.new("RGB", (16, 16)).save(tmp_path / "x.png")
+    for size, told in ([], 1), (["--size", 8], 0):
+        _, output, error = command("project.py", port, "x.png", "--steps", 1, *size, "--out",
+                                   f"out{told}", cwd=tmp_path)
+        assert error.count("does not say to which size it was trained") == told
+        *_, typed = output.splitlines()
+        command(*shlex.split(typed.partition("python ")[2]), "--out", f"again{told}", cwd=tmp_path)
+
+
 def test_any_picture_is_taken_by_its_middle_square(tmp_path):
     Image.new("RGBA", (60, 30), (0, 0, 255, 0)).save(tmp_path / "x.png")    # transparent: white
     assert (read_picture(str(tmp_path / "x.png"), 16, 3) == 1).all()

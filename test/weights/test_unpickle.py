@@ -95,6 +95,16 @@ def test_commands_refuse_a_hostile_file_in_one_line(tmp_path, script):
     assert error.count("\n") == 1
 
 
+def test_safetensors_of_bfloat16_are_read_and_of_other_kinds_named(tmp_path):
+    state = port_state()["g_running"]
+    upper = {name: (array.view("u4") >> 16 << 16).view("f4") for name, array in state.items()}
+    found, wanted = (read_bytes(tmp_path, weight_files.safetensors(*of))[1]
+                     for of in ((state, "BF16"), (upper,)))
+    weight_files.assert_equal(found, wanted)
+    with pytest.raises(UserError, match="is of type .*F8_E.*, wanted one of F16, BF16, F32"):
+        read_bytes(tmp_path, weight_files.safetensors(state, "F8_E4M3"))
+
+
 @pytest.mark.parametrize("name", ["sg1_r32.pkl", "port16_zip.pt", "port16_stream.pt",
                                   "port16_jittor.model", "tar", "safetensors", "npz"])
 def test_damaged_files_end_in_one_line(tmp_path, name):
