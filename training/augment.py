@@ -236,7 +236,10 @@ class Augmentation:
         return {"augmentation": np.array([self.p, self.signs.item(), self.sound.item(), self.steps,
                                           self.images])}
 
-    def restore(self, arrays):
+    def restore(self, arrays, before):
+        """Go on with p where it was steered; before: the settings that `arrays` were saved with."""
+        if not self.steered or before.get("augment") != "ada" or before["augment_p"] is not None:
+            return
         self.p, signs, sound, steps, images = arrays["augmentation"]
         self.signs.assign(np.array([signs], "float32"))
         self.sound.assign(np.array([sound], "float32"))

@@ -10,9 +10,11 @@ from measures import evaluate
 from networks.config import ARCHITECTURES
 from training.recipes import OFFICIAL, OFFICIAL2, PRESETS, SMALL, SMALL2
 
-# What may be another on --resume: none of it changes what is learned.
-MAY_CHANGE = {"kimg", "save_kimg", "sample_kimg", "keep", "workers", "device", "cuda_home",
-              "max_minutes", "metrics", "metric_kimg", "metric_images", "metric_share",
+# What may be another on --resume. Of it, only how pictures are augmented changes what is learned:
+# whether D knows them by heart is seen on the way.
+AUGMENT = ("augment", "augment_p", "augment_target", "augment_kimg")
+MAY_CHANGE = {*AUGMENT, "kimg", "save_kimg", "sample_kimg", "keep", "workers", "device",
+              "cuda_home", "max_minutes", "metrics", "metric_kimg", "metric_images", "metric_share",
               "inception", "lpips", "features", "tensorboard", "grad_accum"}
 
 

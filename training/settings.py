@@ -8,7 +8,7 @@ from measures import evaluate
 from networks.config import ModelConfig
 from networks.shapes import picture_layers
 from training import schedule
-from training.flags import MAY_CHANGE, default_workers, shown
+from training.flags import AUGMENT, MAY_CHANGE, default_workers, shown
 from training.recipes import OFFICIAL, PRESETS, recipe
 
 # Files of earlier versions lack these.
@@ -147,6 +147,8 @@ def resumed_run(typed, saved):
         saved = saved | {"ema_kimg": [saved["ema_kimg"]]}
     if typed.get("arch", saved["arch"]) == saved["arch"]:
         check_only(typed, saved["arch"])
+    if typed.get("augment", saved["augment"]) != saved["augment"]:
+        saved = saved | {flag: OFFICIAL[flag] for flag in AUGMENT if flag != "augment"}
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
             flag == "batch" and batches(typed, batches(saved)) == batches(saved)) or (
@@ -161,6 +163,7 @@ def resumed_run(typed, saved):
                              lr=saved["lr"] or table_text(schedule.LEARNING_RATE))
     settings = saved | typed | {flag: saved[flag] for flag in ("batch", "lr")}
     check_features(typed, settings)
+    check_steering(typed, settings)
     check(settings)
     return settings
 

@@ -152,7 +152,7 @@ class State:
         self.skipped.assign(arrays["skipped"])
         self.skipped_in_a_row.assign(arrays["skipped_in_a_row"])
         if self.augmentation:
-            self.augmentation.restore(arrays)
+            self.augmentation.restore(arrays, header["settings"])
         phase = self.schedule.at(self.images_seen)
         if header["optimizer_epoch"] != list(phase.optimizer_epoch):
             return                                          # a new epoch begins, Adam afresh

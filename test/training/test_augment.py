@@ -264,9 +264,43 @@ def test_a_run_writes_p_and_goes_on(symbols, tmp_path):
     assert all(0 <= float(row["kimg"]) - float(row["augment_p"]) <= 0.033 for row in rows)
     assert float(rows[-1]["augment_p"]) > 2
     assert all(-1 <= float(row["score_sign"]) <= 1 for row in rows)
-    code, _, error = command("train.py", *flags[:-1], 0.5, "--kimg", 3, "--resume", cwd=tmp_path,
-                             check=False)
-    assert code == 2 and "--augment_target 0.5" in error
+    _, _, error = command("train.py", *flags[:2], "few", "--augment", "none", "--kimg", 2.3,
+                          "--resume", cwd=tmp_path)
+    assert "from here on with --augment none (was ada), --augment_target 0.6 (was -1)" in error
+    with open(tmp_path / "sample/few/stats.csv", newline="") as file:
+        *_, before, after = csv.DictReader(file)
+    assert before["augment_p"] and not after["augment_p"]
+
+
+@pytest.mark.parametrize("now, p", [
+    (dict(augment="ada"), 0.0), (dict(augment="ada", augment_p=0.2), 0.2),
+    (dict(augment="diff"), 1.0)])
+def test_a_run_may_begin_to_augment_when_it_goes_on(symbols, tmp_path, now, p):
+    first = Training(*in_process(symbols))
+    train_on(first, 3)
+    path = str(tmp_path / "x.model")
+    snapshot.save(path, *first.state())
+    header, arrays = snapshot.load(path)
+    s = settings.resumed_run(dict(data=symbols, name="x") | now, header["settings"])
+    second = Training(s, *in_process(symbols)[1:])
+    second.restore(header, arrays, path)
+    assert second.images_seen == first.images_seen and second.augmentation.p == p
+    train_on(second, 1)
+    for goes_on, found in (dict(augment_target=-1.0), 0.3), (dict(augment_p=0.2), 0.2):
+        if now == dict(augment="ada"):                  # p stays where it was, if it is steered
+            second.augmentation.p = 0.3
+            s = settings.resumed_run(dict(data=symbols, name="x") | goes_on, second.s)
+            third = Training(s, *in_process(symbols)[1:])
+            third.restore(*second.state(), path)
+            assert third.augmentation.p == found
+
+
+@pytest.mark.parametrize("typed", [dict(augment_kimg=100.0),
+                                   dict(augment="diff", augment_target=0.7)])
+def test_what_steers_nothing_is_refused_on_resume_too(symbols, typed):
+    saved = settings.to_save(in_process(symbols)[0])
+    with pytest.raises(UserError, match="says how p is steered"):
+        settings.resumed_run(dict(data=symbols, name="x") | typed, saved)
 
 
 @pytest.mark.parametrize("typed, message", [
