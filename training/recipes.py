@@ -17,7 +17,8 @@ OFFICIAL = dict(
 # Hours on a CPU, or a few thousand pictures; docs/runs says how the values were found.
 NARROW = dict(
     latent=64, fmap_base=512, fmap_max=64, kimg=500.0, batch="16", loss="relativistic", gamma=5.0,
-    gamma_scale="port", r1_interval=4, mixing=0.5, ema_kimg=[2.0], save_kimg=50.0, sample_kimg=5.0)
+    gamma_scale="port", r1_interval=4, mixing=0.5, ema_kimg=[2.0], save_kimg=50.0, sample_kimg=5.0,
+    augment_target=0.9, augment_kimg=100.0)
 SMALL = NARROW | dict(phase_kimg=6.0, fade_kimg=3.0, lr="0.006", share_fakes=True)
 
 # StyleGAN2's, configuration F (Karras et al. 2019, "Analyzing and Improving the Image Quality of

@@ -148,7 +148,9 @@ def resumed_run(typed, saved):
     if typed.get("arch", saved["arch"]) == saved["arch"]:
         check_only(typed, saved["arch"])
     if typed.get("augment", saved["augment"]) != saved["augment"]:
-        saved = saved | {flag: OFFICIAL[flag] for flag in AUGMENT if flag != "augment"}
+        preset = saved["preset"] if saved.get("preset") in PRESETS[saved["arch"]] else "official"
+        usual = recipe(saved["arch"], preset, saved["max_size"])
+        saved = saved | {flag: usual[flag] for flag in AUGMENT if flag != "augment"}
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
             flag == "batch" and batches(typed, batches(saved)) == batches(saved)) or (

@@ -295,6 +295,14 @@ def test_a_run_may_begin_to_augment_when_it_goes_on(symbols, tmp_path, now, p):
             assert third.augmentation.p == found
 
 
+@pytest.mark.parametrize("preset, wanted", [("small", (0.9, 100)), ("official", (0.6, 500)),
+                                            ("of another version", (0.6, 500))])
+def test_what_begins_to_augment_later_is_steered_as_its_preset_says(symbols, preset, wanted):
+    saved = settings.to_save(in_process(symbols)[0]) | {"preset": preset, "augment_target": 0.1}
+    s = settings.resumed_run(dict(data=symbols, name="x", augment="ada"), saved)
+    assert (s["augment_target"], s["augment_kimg"]) == wanted
+
+
 @pytest.mark.parametrize("typed", [dict(augment_kimg=100.0),
                                    dict(augment="diff", augment_target=0.7)])
 def test_what_steers_nothing_is_refused_on_resume_too(symbols, typed):
