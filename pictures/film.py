@@ -1,6 +1,8 @@
 """Films, written frame by frame so that a long one needs no more memory than a short one."""
 import contextlib
 import os
+import re
+import subprocess
 
 import numpy as np
 from PIL import GifImagePlugin, Image
@@ -81,20 +83,20 @@ def mp4(path, frames_per_second, made=None):
             yield write
             if writer:
                 writer.close()
-                check_mp4(imageio_ffmpeg, temporary, count)
+                check_mp4(imageio_ffmpeg.get_ffmpeg_exe(), temporary, count)
                 os.replace(temporary, path)
         finally:
             if writer:
                 writer.close()
 
 
-def check_mp4(imageio_ffmpeg, path, count):
+def check_mp4(program, path, count):
     """Raise OSError where it has not all frames: imageio_ffmpeg does not say that ffmpeg failed."""
-    try:
-        found, _ = imageio_ffmpeg.count_frames_and_secs(path)
-    except RuntimeError:
-        found = 0
-    if found != count:
+    # It would read what is typed on the terminal, and stop in the background.
+    looked = subprocess.run([program, "-nostdin", "-i", path, "-c", "copy", "-f", "null", "-"],
+                            stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    found = [0, *map(int, re.findall(r"frame= *(\d+)", looked.stderr))][-1]
+    if looked.returncode or found != count:
         raise OSError(f"ffmpeg wrote {found} of {count} frames: is the disk full?")
     with open(path, "rb+") as file:
         os.fsync(file.fileno())

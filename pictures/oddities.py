@@ -3,6 +3,7 @@ nothing."""
 import csv
 import hashlib
 import io
+import os
 from typing import NamedTuple
 
 import numpy as np
@@ -77,5 +78,5 @@ def is_report(path):
 def write(path, odd):
     text = io.StringIO()
     csv.writer(text).writerows([HEADER, *odd])
-    with replacing(path) as file:
+    with replacing(os.path.realpath(path)) as file:
         file.write(text.getvalue().encode(errors="backslashreplace"))

@@ -12,9 +12,7 @@ import backend
 from backend import cuda, mpi, pixels, streams
 from backend.errors import counted
 from networks.shapes import discriminator_shapes, generator_shapes
-from training import estimate
-from training.flags import AUGMENT, shown
-from training.recipes import OFFICIAL
+from training import estimate, settings
 
 KERNELS_OF_A_RUN = 100          # one of three sizes has Jittor compile some 110
 
@@ -184,11 +182,11 @@ def say_what_changed(s, config, pictures, header):
             print(f"warning: {os.path.join(s['data'], size)} has other pictures than when "
                   f"the run was saved ({now['count']:,} now, {then['count']:,} then): their order "
                   "is another from here on", file=sys.stderr)
-    before = OFFICIAL | header["settings"]
-    changed = [f"--{flag} {shown(s[flag])} (was {shown(before[flag])})" for flag in AUGMENT
-               if s[flag] != before[flag]]
-    if changed:
-        print(f"note: from here on with {', '.join(changed)}", file=sys.stderr)
+    then, now = map(settings.augmentation, (header["settings"], s))
+    if then != now:
+        then, now = (" ".join(settings.as_typed(*one) for one in some.items())
+                     for some in (then, now))
+        print(f"note: from here on with {now}, until here with {then}", file=sys.stderr)
     if header.get("streams") != streams.VERSION:
         print("note: the run was saved by an earlier version, which drew its random numbers "
               "otherwise: the order of pictures and all latents are others from here on",

@@ -151,6 +151,8 @@ def resumed_run(typed, saved):
         preset = saved["preset"] if saved.get("preset") in PRESETS[saved["arch"]] else "official"
         usual = recipe(saved["arch"], preset, saved["max_size"])
         saved = saved | {flag: usual[flag] for flag in AUGMENT if flag != "augment"}
+    elif "augment_p" not in typed and {"augment_target", "augment_kimg"} & typed.keys():
+        saved = saved | {"augment_p": None}             # steered from here on
     for flag, value in typed.items():
         same = value == saved.get(flag, value) or flag in MAY_CHANGE or (
             flag == "batch" and batches(typed, batches(saved)) == batches(saved)) or (
@@ -168,6 +170,15 @@ def resumed_run(typed, saved):
     check_steering(typed, settings)
     check(settings)
     return settings
+
+
+def augmentation(s):
+    """{flag: value} of all that decides how pictures are augmented; s: of any version."""
+    s, flags = OFFICIAL | s, ("augment",)
+    if s["augment"] == "ada":
+        flags = ("augment", "augment_target", "augment_kimg") if s["augment_p"] is None else \
+            ("augment", "augment_p")
+    return {flag: s[flag] for flag in flags}
 
 
 def as_typed(flag, value):

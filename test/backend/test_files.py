@@ -1,11 +1,10 @@
 """What is half-written never stays: neither after a polite kill, nor after a rude one for good."""
 import errno
 import os
-import resource
 import time
 
-import numpy as np
 import pytest
+from conftest import command
 from PIL import Image
 
 from backend import files
@@ -36,18 +35,25 @@ def test_nor_does_half_a_film(tmp_path):
     assert not os.listdir(tmp_path)
 
 
+FILM_ON_A_FULL_DISK = """
+import resource, sys
+import numpy as np
+from PIL import Image
+from pictures.film import mp4
+rng = np.random.RandomState(0)
+resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))
+with mp4(sys.argv[1], 25) as write:
+    for _ in range(3):                                  # it holds so few back until the end
+        write(Image.fromarray(rng.randint(0, 256, (64, 64, 3), "uint8")))
+"""
+
+
 def test_a_film_that_the_disk_cuts_short_does_not_take_the_place_of_a_whole_one(tmp_path):
     pytest.importorskip("imageio_ffmpeg")
-    path, rng = tmp_path / "a.mp4", np.random.RandomState(0)
+    path = tmp_path / "a.mp4"
     path.write_bytes(b"a whole film")
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with pytest.raises(UserError, match="a.mp4: "), mp4(str(path), 25) as write:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (5000, before[1]))    # ffmpeg begins here
-        try:
-            for _ in range(3):                          # it holds so few back until the end
-                write(Image.fromarray(rng.randint(0, 256, (64, 64, 3), "uint8")))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    code, _, error = command("-c", FILM_ON_A_FULL_DISK, path, cwd=tmp_path, check=False)
+    assert code and "UserError" in error and f"{path}: " in error
     assert path.read_bytes() == b"a whole film" and os.listdir(tmp_path) == ["a.mp4"]
 
 

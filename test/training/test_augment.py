@@ -1,6 +1,8 @@
 """--augment: the official transforms, their gradients, and how often they take place."""
 import csv
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -10,7 +12,7 @@ from stylegan2_steps import STEPS, gradients, made
 
 from backend import jt, warp
 from backend.errors import UserError
-from training import augment, settings
+from training import augment, runs, settings
 from training.iteration import Training, mean_sign
 from weights import snapshot
 
@@ -266,7 +268,17 @@ def test_a_run_writes_p_and_goes_on(symbols, tmp_path):
     assert all(-1 <= float(row["score_sign"]) <= 1 for row in rows)
     _, _, error = command("train.py", *flags[:2], "few", "--augment", "none", "--kimg", 2.3,
                           "--resume", cwd=tmp_path)
-    assert "from here on with --augment none (was ada), --augment_target 0.6 (was -1)" in error
+    assert "from here on with --augment none, until here with --augment ada " \
+        "--augment_target -1 --augment_kimg 1\n" in error
+    process = subprocess.Popen([sys.executable, os.path.join(ROOT, "train.py"), *map(str, [
+        *flags[:3], "--augment", "ada", "--resume", "--kimg", 1000])], cwd=tmp_path,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while "size 8 from" not in process.stderr.readline():       # then it makes steps,
+        assert process.poll() is None
+    process.kill()                                              # and what it goes on with is kept
+    process.communicate()
+    header, *_ = runs.load_resume(str(tmp_path / "checkpoint"), "few")
+    assert header["settings"]["augment"] == "ada" and header["images_seen"] < 3000
     with open(tmp_path / "sample/few/stats.csv", newline="") as file:
         *_, before, after = csv.DictReader(file)
     assert before["augment_p"] and not after["augment_p"]
@@ -286,6 +298,10 @@ def test_a_run_may_begin_to_augment_when_it_goes_on(symbols, tmp_path, now, p):
     second.restore(header, arrays, path)
     assert second.images_seen == first.images_seen and second.augmentation.p == p
     train_on(second, 1)
+    if now == dict(augment="ada", augment_p=0.2):
+        again = settings.resumed_run(dict(data=symbols, name="x", augment_target=0.8), second.s)
+        assert settings.augmentation(again) == dict(augment="ada", augment_target=0.8,
+                                                    augment_kimg=500)
     for goes_on, found in (dict(augment_target=-1.0), 0.3), (dict(augment_p=0.2), 0.2):
         if now == dict(augment="ada"):                  # p stays where it was, if it is steered
             second.augmentation.p = 0.3
