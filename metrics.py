@@ -27,6 +27,7 @@ from cli import MOST_SEED, Parser, add_device_arguments, bring_up, run, size_arg
 from dataset import PictureFolder, check_root, read_labels
 from measures import attributes, inception, lpips, nearest
 from measures.evaluate import (
+    LEAST_SIZE,
     METRICS,
     OF_FEATURES,
     Measure,
@@ -50,7 +51,7 @@ def main(argv=None):
     labels = labels_in(args, header)
     folder = PictureFolder(args.data, header["size"], known=labels)
     folder.check(header["model"]["channels"])
-    for metric, least in ("swd", 8), ("ppl", 16):
+    for metric, least in LEAST_SIZE.items():
         if metric in args.metrics and header["size"] < least:
             raise UserError(f"--metrics {metric}: {args.checkpoint} is of size {header['size']}, "
                             f"wanted {least} or more")

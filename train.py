@@ -91,12 +91,13 @@ def main(argv=None):
     if saved:
         say_other_kernels(training, saved[0])
         training.restore(*saved)
-        if settings.augmentation(s) != settings.augmentation(saved[0]["settings"]):
-            # So that a --resume after this one goes on in the same way.
-            runs.Saver(CHECKPOINTS, name, s["keep"], print).save(training)
         if mpi.SIZE > 1 and not mpi.same(training.checksum()):
             raise UserError(f"{saved[2]}: the processes have read different files: give every "
                             "machine the same folder checkpoint/")
+        if settings.augmentation(s) != settings.augmentation(saved[0]["settings"]):
+            # So that a --resume after this one goes on in the same way.
+            runs.Saver(CHECKPOINTS, name, s["keep"], lambda line: print(line, file=sys.stderr)
+                       ).save(training)
     else:
         if init:
             training.start_from(*init)

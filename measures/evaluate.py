@@ -17,6 +17,7 @@ from pictures.painter import latents_of, paint, random_noise, styles_of
 
 METRICS = ("swd", "ms_ssim", "fid", "kid", "pr", "ppl", "parts")
 OF_FEATURES = {"fid", "kid", "pr"}
+LEAST_SIZE = {"swd": 8, "ppl": 16}      # of pictures, in pixels
 # What training writes into stats.csv.
 COLUMNS = ("swd", "ms_ssim", "fid", "kid", "precision", "recall", "ppl_z", "ppl_w",
            "parts_fd", "parts_precision", "parts_recall", "parts_there", "parts_apart", "whole")

@@ -3,7 +3,15 @@ import time
 
 from backend.errors import UserError
 from dataset import PictureFolder
-from measures.evaluate import CHUNK, Measure, Real, Stopped, evaluate, load_networks
+from measures.evaluate import (
+    CHUNK,
+    LEAST_SIZE,
+    Measure,
+    Real,
+    Stopped,
+    evaluate,
+    load_networks,
+)
 
 
 class DuringTraining:
@@ -61,7 +69,7 @@ class DuringTraining:
         return {column: value for column, _, value, *_ in found if column}
 
     def wanted_at(self, size):
-        return self.wanted - ({"ppl"} if size < 16 else set()) - ({"swd"} if size < 8 else set())
+        return {metric for metric in self.wanted if size >= LEAST_SIZE.get(metric, 0)}
 
     def run(self, training, phase, folder, count, stopped):
         network, perceptual, parts = self.networks

@@ -76,6 +76,9 @@ def test_names_of_any_bytes_are_reported_in_any_locale(tmp_path):
                             cwd=tmp_path, capture_output=True, text=True)
     assert closed.returncode == 0 and "Traceback" not in closed.stderr
     assert "br\\udce9.png,unreadable" in (tmp_path / "odd.csv").read_text()
+
+
+def test_a_folder_of_masks_that_cannot_be_read_is_taken_for_none(tmp_path):
     assert not holds_masks(str(tmp_path / "nowhere_masks"))
 
 

@@ -298,17 +298,19 @@ def test_a_run_may_begin_to_augment_when_it_goes_on(symbols, tmp_path, now, p):
     second.restore(header, arrays, path)
     assert second.images_seen == first.images_seen and second.augmentation.p == p
     train_on(second, 1)
-    if now == dict(augment="ada", augment_p=0.2):
-        again = settings.resumed_run(dict(data=symbols, name="x", augment_target=0.8), second.s)
-        assert settings.augmentation(again) == dict(augment="ada", augment_target=0.8,
-                                                    augment_kimg=500)
-    for goes_on, found in (dict(augment_target=-1.0), 0.3), (dict(augment_p=0.2), 0.2):
-        if now == dict(augment="ada"):                  # p stays where it was, if it is steered
-            second.augmentation.p = 0.3
-            s = settings.resumed_run(dict(data=symbols, name="x") | goes_on, second.s)
-            third = Training(s, *in_process(symbols)[1:])
-            third.restore(*second.state(), path)
-            assert third.augmentation.p == found
+
+
+@pytest.mark.parametrize("before, now, p", [
+    (dict(), dict(augment_target=-1.0), 0.3), (dict(), dict(augment_p=0.2), 0.2),
+    (dict(augment_p=0.2), dict(augment_target=0.8), 0.0)])
+def test_p_stays_where_it_was_steered_to_and_only_there(symbols, before, now, p):
+    first = Training(*in_process(symbols, augment="ada", **before))
+    first.augmentation.p = 0.3
+    s = settings.resumed_run(dict(data=symbols, name="x") | now, first.s)
+    second = Training(s, *in_process(symbols)[1:])
+    second.restore(*first.state(), "x.model")
+    assert second.augmentation.p == p
+    assert settings.augmentation(s).items() >= now.items()
 
 
 @pytest.mark.parametrize("preset, wanted", [("small", (0.9, 100)), ("official", (0.6, 500)),

@@ -311,7 +311,8 @@ def test_own_files_whose_arrays_do_not_fit_are_named(tmp_path):
                                 "CHECKPOINT --w styles.npz"),
     (("--check", "one.npz"), "layout ('generator.progression.0.conv2.conv.bias' is missing)"),
     (("--check", "parts.npz"), "it is for --features parts.npz"),
-    (("--check", "notes.model"), "notes.model: a text file, wanted a .model file of train.py, or"),
+    (("--check", "notes.model"), "notes.model: a text file, wanted a .model file of train.py, or "
+                                 "weights that convert.py --help names; it begins with 'Dear"),
     (("--check", "nothing.model"), "nothing.model: an empty file, wanted a .model file"),
     (("--check", "x.onnx"), "x.onnx: ONNX, which convert.py writes for other programs; wanted"),
     (("--check", "broken.model"), "not a file of this project: a zip archive without its end"),
