@@ -1,6 +1,10 @@
-"""Generators with random weights, and the pictures in their grids."""
-import numpy as np
+"""Generators with random weights, what generate.py makes of them, and the pictures in its grids."""
+import os
 
+import numpy as np
+from PIL import Image
+
+import generate
 from networks.shapes import generator_shapes
 from weights import snapshot
 
@@ -21,3 +25,22 @@ def cells(grid, cell=64):
     assert grid.shape == (rows * (cell + 2) - 2, columns * (cell + 2) - 2, 3)
     return np.stack([[grid[r * (cell + 2):][:cell:cell // 16, c * (cell + 2):][:, :cell:cell // 16]
                       for c in range(columns)] for r in range(rows)])
+
+
+def generating(weights, out, capsys):
+    """make(flags…) → {file name: uint8 array or path} of what generate.py writes; make.told: what
+    it said on the side."""
+    def make(*flags):
+        assert generate.main([str(weights), "--out", str(out), "--overwrite",
+                              *map(str, flags)]) == 0
+        printed = capsys.readouterr()
+        make.told = printed.err
+        names = [os.path.basename(line.strip()) for line in printed.out.splitlines()[1:]]
+        return {name: np.asarray(Image.open(out / name)) if name.endswith("png") else out / name
+                for name in names}
+    return make
+
+
+def singles(made):
+    """[n, H, W, C]: the PNGs of what was made."""
+    return np.stack([picture for name, picture in made.items() if name.endswith("png")])
