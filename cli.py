@@ -78,9 +78,10 @@ class Parser(argparse.ArgumentParser):
 def did_you_mean(typed, names):
     """The end of a message about `typed`: which of `names` begin with it, hold it, or are near."""
     word = typed.lstrip("-").replace("-", "_")
+    plain = {name.lstrip("-"): name for name in names}
     near = [name for name in names if name.lstrip("-").startswith(word)] or \
         [name for name in names if len(word) > 2 and word in name] or \
-        difflib.get_close_matches(typed, names, 1)
+        [plain[name] for name in difflib.get_close_matches(word, plain, 1)]
     return f"; did you mean {' or '.join(near[:3])}?" if near else ""
 
 

@@ -91,8 +91,8 @@ class PictureFolder:
             raise UserError(f"{self.path}: found no picture with transparent parts (of "
                             f"{len(range(0, len(self), step))} that were looked at), wanted some, "
                             "for 4 channels are colours and transparency: make them with python "
-                            "resize.py FOLDER --alpha --force, or, where the pictures have none, "
-                            "leave --channels 4 out")
+                            "resize.py FOLDER --alpha --force; those that have none are for "
+                            "networks without --channels 4")
 
     def fingerprint(self):
         """{"count": number of pictures, "names": hash of their names}, "labels": of their labels,

@@ -47,8 +47,8 @@ def main(argv=None):
               "layers, no more", file=sys.stderr)
     labels, label = header["model"]["labels"], None
     if args.label is not None:
-        label = snapshot.label_of(args.label, header, args.checkpoint)
-        args.label = snapshot.class_name(label, header)
+        label = snapshot.labels_of(args.label, header, args.checkpoint)
+        args.label = ", ".join(snapshot.class_name(one, header) for one in label)
     if args.figures is None:
         args.figures = FIGURES[:3] + ("classes",) * (0 < labels <= 16 and args.label is None)
     if "classes" in args.figures and not labels:
@@ -110,7 +110,21 @@ def main(argv=None):
           ("" if label is None else f", class {args.label}"))
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
+    if labels and label is None:
+        say_classes(args, header, painter, written)
     return 0
+
+
+def say_classes(args, header, painter, written):
+    """Which classes are where, in what was painted without --label."""
+    if args.seeds and not args.film:
+        some = args.seeds[:12]
+        drawn = painter.latents(some)[:, painter.generator.config.latent:].argmax(1)
+        names = [f"{seed} {snapshot.class_name(i, header)}" for seed, i in zip(some, drawn)]
+        print("  classes of the seeds: " + ", ".join(names) + ", …" * (len(args.seeds) > 12))
+    elif any(os.path.basename(path) == "classes.png" for path in written):
+        print("  rows of classes.png: " + ", ".join(
+            snapshot.class_name(i, header) for i in range(header["model"]["labels"])))
 
 
 def write_features(painter, args, layers, styles, checkpoint):

@@ -29,7 +29,7 @@ PANELS = (
 # Drawn where a run has measured them (the first: StyleGAN2's; train.py --metrics: as points).
 METRICS = (("Path length in training", ("path_length",)),
            ("Mean sign of D's scores of real pictures (relativistic: of pairs), p of --augment",
-            ("score_sign", "augment_p")), ("SWD × 1000", ("swd",)),
+            {"score_sign": "sign", "augment_p": "p"}), ("SWD × 1000", ("swd",)),
            ("MS-SSIM of pairs", ("ms_ssim",)), ("FID", ("fid",)), ("KID × 1000", ("kid",)),
            ("Precision and recall", ("precision", "recall")),
            ("Perceptual path length", ("ppl_z", "ppl_w")),
@@ -76,7 +76,8 @@ def draw(rows, name, path):
     known = {font.name for font in font_manager.fontManager.ttflist}
     matplotlib.rcParams["font.family"] = ["DejaVu Sans", *(f for f in CHINESE if f in known)]
     wanted = [*PANELS] + [
-        (title, "linear", {name: name for name in names}) for title, names in METRICS
+        (title, "linear", names if isinstance(names, dict) else {name: name for name in names})
+        for title, names in METRICS
         if any(row.get(name) is not None for row in rows for name in names)]
     heights = [0.15] + [2.3] * len(wanted)
     figure, (strip, *panels) = pyplot.subplots(

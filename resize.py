@@ -12,7 +12,7 @@ palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the sa
 first one. Other files are listed; masks that avatars.py drew are left out. Running it again does
 only what is missing (but for --zip). Where all pictures are in sub-folders, these become their
 labels, in dataset.json; labels that are there in such a file stay. At the end stands what was found
-to be odd: pictures that are not square, that are there twice, or that show next to nothing, of
+to be odd: pictures that are not square, too small, there twice, or that show next to nothing, of
 those that it read.
 """
 import contextlib
@@ -56,7 +56,7 @@ def main():
         raise UserError(f"{args.path}: " + what_instead(args, [] if own_size else
                                                         available_sizes(source), packed, others))
     if not packed and not own_size:
-        finding.say_what_is_ready(source)
+        finding.say_what_is_ready(source, files)
     if own_size and all(os.sep in name for name in files):
         raise UserError(f"{args.path}: its pictures are in sub-folders (such as {next(iter(files))}"
                         f"), where train.py does not look for those of {own_size}×{own_size}: give "
@@ -70,6 +70,7 @@ def main():
               "for this one move them to photos and type python resize.py photos")
     found = labelling.find(source, os.path.dirname(os.path.abspath(source)) if own_size else None,
                            args.labels, [*extents])
+    largest = max(sizes)
     if args.zip:
         as_they_are = {name: files[name] for name in extents.keys() - odd.keys() if own_size}
         results = into_archive(args, files, sizes, own_size, as_they_are, found)
@@ -81,13 +82,14 @@ def main():
         results = into_folders(args, files, sizes, target)
         if found and found.made:
             labels.write(target, found)
-    status = report(args, results, others, target, sizes)
+    left = [] if args.zip else finding.left_over(results, target, sizes)
+    status = report(args, results, others, target, sizes, largest, left)
     if own_size and args.background not in (None, WHITE) and any(
             outcome.traits and outcome.traits.transparent for outcome in results.values()):
         print(f"  what is transparent in {args.path} is over white in training at {own_size}, not "
               "over --background: where that matters, rename the folder and type the same again")
     if not args.zip:
-        finding.say_what_is_left(results, target, sizes)
+        finding.say_what_is_left(left, target, sizes, args.report)
         finding.say_what_is_older(files, results, target, sizes)
     if found:
         print("  " + labelling.says(found, [*extents], shlex.quote(target),
@@ -155,9 +157,14 @@ def into_folders(args, files, sizes, target):
     """{name: Outcome}."""
     try:
         with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
-            for size in sizes:
-                os.makedirs(os.path.join(target, str(size)), exist_ok=True)
-            return resize_all(args, target, scratch, files, sizes)
+            folders = [os.path.join(target, str(size)) for size in sizes]
+            for folder in folders:
+                os.makedirs(folder, exist_ok=True)
+            results = resize_all(args, target, scratch, files, sizes)
+            for folder in folders:
+                with contextlib.suppress(OSError):      # but where there is something in it
+                    os.rmdir(folder)
+            return results
     except OSError as error:
         raise UserError(f"{error.filename or target}: {error.strerror}") from None
 
@@ -292,8 +299,11 @@ def check_kind(jobs, alpha):
                                 "--force to make them anew, or write with --zip")
 
 
-def report(args, results, others, target, sizes):
-    """Print counts that add up and what was left out; 0 if every readable picture is there."""
+def report(args, results, others, target, sizes, largest, left):
+    """Print counts that add up and what was left out; 0 if every readable picture is there.
+
+    largest: size that was made of them; left: files that come from none of them.
+    """
     count = {kind: sum(outcome.kind == kind for outcome in results.values())
              for kind in ("written", "present", "unreadable", "unwritten")}
     print(f"{counted(len(results), 'picture')}: {count['written']} written, {count['present']} "
@@ -315,8 +325,9 @@ def report(args, results, others, target, sizes):
     odd = [(name, "unreadable", outcome.reason) for name, outcome in results.items()
            if outcome.kind == "unreadable"]
     read = {name: outcome.traits for name, outcome in results.items() if outcome.traits}
-    odd += oddities.find(read, args.alpha)
-    for line in oddities.lines(odd, args.fit):
+    odd += oddities.find(read, args.alpha, args.fit, largest)
+    odd += [(path, "left over", "made of none that is there now") for path in left]
+    for line in oddities.lines(odd, args.fit, largest):
         print(f"  {line}")
     if args.alpha and read and not any(each.transparent for each in read.values()):
         print(f"  none of {counted(len(read), 'picture')} has anything transparent in it: without "

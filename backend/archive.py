@@ -148,7 +148,8 @@ def entries(file, path):
         at += size + named + extra + comment
         if at > len(buffer) or where >= 1 << 62:
             raise damaged
-        yield (decoded(name, flags, made_by >> 8),
+        name, host = decoded(name, flags, made_by >> 8), made_by >> 8
+        yield (name if host in UNIX else name.replace("\\", "/"),     # as some of Windows' do
                (where + shift, packed, unpacked, crc, ENCRYPTED if flags & 1 else method))
 
 

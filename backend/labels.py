@@ -78,7 +78,8 @@ def of_pictures(found, names, path):
     gave. Raises UserError."""
     missing = [name for name in names if name not in found.numbers]
     if missing:
-        raise UserError(f"{len(missing):,} of the {len(names):,} pictures in {path} have no label "
+        has = "has" if len(missing) == 1 else "have"
+        raise UserError(f"{len(missing):,} of the {len(names):,} pictures in {path} {has} no label "
                         f"in {NAME} (such as {missing[0]}): add them there or, where pictures were "
                         "moved or deleted since, make all sizes anew in another place: python "
                         "resize.py FOLDER --zip NEW.zip")

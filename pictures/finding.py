@@ -7,7 +7,7 @@ import sys
 
 from backend import archive, labels
 from backend.errors import counted
-from dataset import PICTURES, archived_sizes, available_sizes, is_picture, opened
+from dataset import PICTURES, archived_place, available_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import origin
 from pictures.reading import open_picture, readable
@@ -16,10 +16,10 @@ from pictures.reading import open_picture, readable
 def find_pictures(source, skip_sizes):
     """({relative path: path} of all pictures, sorted, and the relative paths of all other files).
 
-    Hidden ones, size folders at the top and avatars.py's masks are not walked. Links to folders
-    elsewhere are, once.
+    Hidden ones, size folders at the top, those that resize.py made further down, and avatars.py's
+    masks are not walked. Links to folders elsewhere are, once.
     """
-    pictures, others, walked = [], [], set()
+    pictures, others, walked, made = [], [], set(), []
     root = os.path.realpath(source)
     if not skip_sizes:                          # the other sizes are made beside it
         root = os.path.dirname(root)
@@ -32,13 +32,32 @@ def find_pictures(source, skip_sizes):
         at_top = os.path.abspath(folder) == os.path.abspath(source)
         subfolders[:] = [s for s in sorted(subfolders) if not s.startswith(".")
                          and not leads_back(os.path.join(folder, s), root)
-                         and not holds_masks(os.path.join(folder, s))
-                         and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
+                         and not holds_masks(os.path.join(folder, s))]
+        if skip_sizes:
+            sizes = [s for s in subfolders if holds_size(os.path.join(folder, s))]
+            skipped = sizes if at_top else made_from_others(sizes, names)
+            made += [] if at_top else [os.path.join(folder, s) for s in skipped]
+            subfolders[:] = [s for s in subfolders if s not in skipped]
         for name in names:
             if not name.startswith("."):
                 found = pictures if name.lower().endswith(readable()[1]) else others
                 found.append(os.path.relpath(os.path.join(folder, name), source))
+    say_what_was_made(made)
     return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
+
+
+def made_from_others(sizes, names):
+    """Of folders "8", "16" … that hold their sizes, those that resize.py made: from the pictures
+    beside them, if there are any among the files `names`, else from the largest."""
+    own = any(name.lower().endswith(readable()[1]) and not name.startswith(".") for name in names)
+    return sizes if own else sorted(sizes, key=int)[:-1]
+
+
+def say_what_was_made(folders):
+    if folders:
+        some = "such as " * (len(folders) > 1) + folders[0]
+        print(f"note: left out {counted(len(folders), 'folder')} with what resize.py made of other "
+              f"pictures here ({some}); if it is a class, give it another name", file=sys.stderr)
 
 
 def leads_back(folder, root):
@@ -53,12 +72,9 @@ def cannot_be_read(error):
 
 def find_archived(path):
     """({name: Member} of all pictures, names of all other files) of an archive, without hidden
-    ones, and those in size folders that it has for training."""
+    ones, and those in size folders that it has for training, or that resize.py made."""
     pictures, others, outside = {}, [], []
-    ready = {there.folder for size, there in archived_sizes(path).items() if are_of(size, (
-        member for name, member in zip(there.names, there.members())
-        if is_picture(name)))}
-    ready = ready if len(ready) > 1 else ()
+    ready = archived_ready(path)
     for folder, there in sorted(archive.contents(path).items()):
         for member in there.members():
             parts = member.name.replace("\\", "/").split("/")
@@ -75,6 +91,26 @@ def find_archived(path):
         print(f"{path}: left out {counted(len(outside), 'picture')} whose name leads out of it "
               f"(such as {outside[0]})")
     return pictures, others
+
+
+def archived_ready(path):
+    """The folders of an archive with pictures that resize.py made: all sizes that it has for
+    training, where there are some, and those beside or below other pictures."""
+    contents, place = archive.contents(path), archived_place(path)[0]
+    everything = all(f"{folder}/".startswith(f"{place}/") for folder, there in contents.items()
+                     if place and any(map(is_picture, there.names)))
+    sizes = {}                                          # by the folder that they are in
+    for folder, there in contents.items():
+        above, _, name = folder.rpartition("/")
+        if power_of_two(name) and are_of(int(name), (
+                member for name, member in zip(there.names, there.members()) if is_picture(name))):
+            sizes.setdefault(above, []).append(name)
+    top = sizes.pop(place, []) if everything else []
+    ready = [f"{place}/{name}".lstrip("/") for name in top if len(top) > 1]
+    made = [f"{above}/{name}".lstrip("/") for above, names in sorted(sizes.items())
+            for name in made_from_others(names, contents[above].names if above in contents else [])]
+    say_what_was_made([os.path.join(path, folder) for folder in made])
+    return {*ready, *made}
 
 
 def holds_size(folder):
@@ -108,27 +144,34 @@ def holds_masks(folder):
     return False
 
 
-def say_what_is_ready(source):
-    """Where one folder alone is taken for a size, it may be a class that is called so."""
+def say_what_is_ready(source, files):
+    """Where one folder alone is taken for a size, it may be a class that is called so, if it does
+    not hold what was made of `files`."""
     ready = [place for place in (os.path.join(source, str(size))
                                  for size in available_sizes(source))
              if holds_size(place)]
-    if len(ready) == 1:
+    made = {labels.target_name(name) for name in files}
+    if len(ready) == 1 and made.isdisjoint(os.listdir(ready[0])):
         print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
               "as for training; if it is a class, give it another name", file=sys.stderr)
 
 
-def say_what_is_left(results, target, sizes):
+def left_over(results, target, sizes):
     """Pictures in the folders of the sizes that come from none that is there, as from one that was
     deleted since."""
     expected = {labels.target_name(name) for name in results}
-    left = [os.path.join(target, str(size), name) for size in sizes
-            for name in sorted(os.listdir(os.path.join(target, str(size))))
-            if is_picture(name) and name not in expected]
+    folders = [os.path.join(target, str(size)) for size in sizes]
+    return [os.path.join(folder, name) for folder in folders if os.path.isdir(folder)
+            for name in sorted(os.listdir(folder)) if is_picture(name) and name not in expected]
+
+
+def say_what_is_left(left, target, sizes, reported):
+    """left: what `left_over` found; reported: whether a file names them all."""
     if left:
         print(f"  {counted(len(left), 'picture')} in {', '.join(map(str, reversed(sizes)))} of "
               f"{target} come from none that is there now (such as {left[0]}), and are trained on: "
-              "delete those that you do not want")
+              "delete those that you do not want" + ("" if reported else
+                                                     "; --report FILE.csv names them"))
 
 
 def say_what_is_older(files, results, target, sizes):

@@ -39,7 +39,9 @@ def parse_arguments(argv, description):
                         "there are up to 16); truncation has ψ of its own, "
                         + ", ".join(map(str, figures.PSI)))
     parser.add_argument("--label", metavar="NAME|NUMBER", help="of a network with labels: paint "
-                        "pictures of this class only (default: of each seed a class that it draws)")
+                        "pictures of this class only, or of several, cats,dogs, which the seeds "
+                        "have in turn: ways and mixtures from one to the other (default: of each "
+                        "seed a class that it draws)")
     parser.add_argument("--n_row", type=int, help="rows of each grid (default 4)")
     parser.add_argument("--n_col", type=int, help="columns of each grid (default 8)")
     parser.add_argument("--seed", type=int,

@@ -93,6 +93,9 @@ def read_column(column, path, wanted):
                                     f"{key}, wanted one of them")
     except OSError as error:
         raise UserError(f"--labels {column}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise UserError(f"--labels {column}: {path} is not in UTF-8: save it anew, as \"CSV UTF-8\""
+                        ) from None
     except (ValueError, csv.Error) as error:
         raise UserError(f"--labels {column}: {path} is no table that can be read "
                         f"({error})") from None
@@ -161,8 +164,10 @@ def says(found, names, data, path):
              f"{counts[number]:,}" for number in most]
     if len(shown) > MOST_SHOWN:
         shown[MOST_SHOWN - 1:-1] = ["…"]
-    without = len(names) - sum(counts.values())
+    without, single = len(names) - sum(counts.values()), [*counts.values()].count(1)
     return (f"labels: {found.how_many()} classes" + (f" from {found.made}" if found.made else "") +
             f" ({', '.join(shown)}) in {path}, for python train.py {data} --labels" +
             (f"; {counted(without, 'picture')} without one, with which --labels refuses them"
-             if without else ""))
+             if without else "") +
+            (f"; {single} of the classes {'is' if single == 1 else 'are'} of a single picture, of "
+             "which nothing general can be learned" if single else ""))

@@ -26,7 +26,10 @@ class Traits(NamedTuple):
 def traits(data, extent, picture, square, transparent):
     """Traits. data: the bytes of a file; picture, square: RGB or RGBA, whole and as it is used;
     transparent: whether something in it is, or was."""
-    spread = float(np.asarray(square.resize((32, 32), Image.BOX)).std((0, 1)).max())
+    seen = np.asarray(square.resize((32, 32), Image.BOX), "float32")
+    if square.mode == "RGBA":
+        seen = seen * seen[..., 3:] / 255                       # what is transparent shows nothing
+    spread = float(seen.std((0, 1)).max())
     return Traits(extent, digest(data), digest(str(picture.size).encode(), picture.tobytes()),
                   spread, transparent)
 
@@ -38,13 +41,16 @@ def digest(*parts):
     return whole.digest()
 
 
-def find(traits_by_name, alpha):
+def find(traits_by_name, alpha, fit, size):
     """[(name, what was found, more of it)], in the order of {name: Traits}. alpha: whether what is
-    transparent was kept."""
+    transparent was kept; fit: how they became square; size: the largest that was made."""
+    used = {"crop": min, "pad": max}[fit]
     odd, by_bytes, by_pixels = [], {}, {}
     for name, (extent, of_bytes, of_pixels, spread, transparent) in traits_by_name.items():
         if extent[0] != extent[1]:
             odd.append((name, "not square", "{}x{}".format(*extent)))
+        if used(extent) < size:
+            odd.append((name, "small", "{}x{}".format(*extent)))
         if transparent and not alpha:
             odd.append((name, "transparent", "over the background"))
         same_pixels = by_pixels.setdefault(of_pixels, name)
@@ -57,10 +63,11 @@ def find(traits_by_name, alpha):
     return odd
 
 
-def lines(odd, fit):
-    """Yields what a person should know of [(name, found, detail)]."""
+def lines(odd, fit, size):
+    """Yields what a person should know of [(name, found, detail)]; fit, size: see `find`."""
     cut = {"crop": "the middle is cut out", "pad": "padded"}[fit]
     for found, meaning in (("not square", cut),
+                           ("small", f"enlarged to {size}"),
                            ("transparent", "over the background; --alpha keeps that"),
                            ("same bytes", "copies of others"),
                            ("same pixels", "in other files, copies of others"),

@@ -108,7 +108,8 @@ class Painter:
 
     header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
     as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
-    label: of all pictures, see latents_of. shift: [layers, dlatent], added to all styles, as a
+    label: a number, or several, which the seeds have in turn: of two, even ones the first; by
+    default each seed draws one. shift: [layers, dlatent], added to all styles, as a
     Direction gives it. done: called with a number of pictures whenever so many are painted.
     """
 
@@ -126,7 +127,10 @@ class Painter:
             self.own_noise = [jt.array(arrays[f"noise/{i}"]) for i in range(self.maps)]
 
     def latents(self, seeds, label=None):
-        return latents_of(seeds, self.generator.config, self.label if label is None else label)
+        label = self.label if label is None else label
+        if isinstance(label, list):
+            label = [label[seed % len(label)] for seed in seeds]
+        return latents_of(seeds, self.generator.config, label)
 
     def styles(self, seeds):
         """One style per seed and layer, truncated: NumPy [N, layers, dlatent]."""

@@ -277,6 +277,35 @@ def test_pictures_that_cannot_be_read_have_no_labels(photos):
     assert code == 2 and "0 values" in error and error.count("\n") == 1
 
 
+@pytest.mark.parametrize("system, classes", [(0, ["cats", "dogs"]), (3, None)])
+def test_an_archive_with_the_separators_of_windows_has_folders(photos, system, classes):
+    """And where Unix packed it, a backslash is part of a name."""
+    with zipfile.ZipFile(photos / "win.zip", "w") as file:
+        for name in ("cats\\0.png", "cats\\1.png", "dogs\\0.png", "dogs\\1.png",
+                     "..\\outside.png"):
+            member = zipfile.ZipInfo(name)
+            member.create_system = system
+            file.writestr(member, (photos / "photos/red/0.png").read_bytes())
+    _, said, _ = command("resize.py", "win.zip", "--zip", "data.zip", cwd=photos)
+    assert "4 pictures: 4 written" in said and "left out 1 picture whose name leads out" in said
+    assert ("2 classes from sub-folders" in said) == bool(classes)
+    if classes:
+        assert read_labels(str(photos / "data.zip")).classes == classes
+
+
+def test_a_table_in_another_encoding_and_classes_of_one_picture_are_told(photos):
+    names = [f"{kind}/{i}.png" for kind in ("red", "green", "red/more") for i in (0, 1)]
+    lines = ["file,Größe", *(f"{name},{i}" for i, name in enumerate([*names, "blue/0.png"]))]
+    for encoding in "latin-1", "utf-16":
+        (photos / "t.csv").write_bytes("\n".join(lines).encode(encoding))
+        code, _, error = command("resize.py", "photos", "--labels", "t.csv:Größe", cwd=photos,
+                                 check=False)
+        assert code == 2 and "not in UTF-8" in error and "codec" not in error
+    (photos / "t.csv").write_text("\n".join(lines), "utf-8")
+    _, said, _ = command("resize.py", "photos", "--labels", "t.csv:Größe", cwd=photos)
+    assert "7 of the classes are of a single picture" in said
+
+
 def test_what_is_left_out_of_the_labels_is_said(photos):
     paint(photos / "photos", "red", 1)
     _, _, noted = command("resize.py", "photos", "--zip", "x.zip", cwd=photos)

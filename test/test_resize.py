@@ -269,6 +269,19 @@ def test_what_is_odd_about_pictures_is_counted_and_named(tmp_path):
         assert line in said, said
 
 
+@pytest.mark.parametrize("fit, small", [("crop", 2), ("pad", 1)])
+def test_pictures_that_had_to_be_enlarged_are_told(tmp_path, fit, small):
+    os.makedirs(tmp_path / "photos")
+    for i, (width, height) in enumerate([(70, 70), (70, 70), (80, 30), (12, 12)]):
+        picture(width, height, seed=i).save(tmp_path / f"photos/{i}.png")
+    _, said, _ = command("resize.py", "photos", "--fit", fit, "--max_size", 64, cwd=tmp_path)
+    assert f"  {small} small (enlarged to 64), such as {4 - small}.png\n" in said
+    # What is as large as its folder says is not, in none of the smaller sizes.
+    os.rename(tmp_path / "photos/64", tmp_path / "64")
+    _, said, _ = command("resize.py", "64", "--zip", "data.zip", cwd=tmp_path)
+    assert "enlarged" not in said
+
+
 @pytest.mark.parametrize("flag, path, said", [
     ("--zip", "data.tar", "wanted a name that ends in .zip"), ("--zip", "", "wanted a name that"),
     ("--zip", "no/data.zip", "in a folder that is there"), ("--zip", "there.zip", "or --force"),

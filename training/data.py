@@ -60,11 +60,14 @@ def check(s, schedule, config, labels):
             f"{counted(count, 'picture')} of {size}" for size, count in counts.items()) +
             f", wanted as many of each size: {advice}", file=sys.stderr)
     most = max(schedule.batch[size] for size in schedule.sizes)
+    few = len(folder) + (len(held) if s["holdout"] else 0)
+    share = max(0.1, math.ceil(120 * most / few) / 100)         # of a batch and some
     if s["holdout"] and not s.get("resume"):
         print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')} of "
-              f"{len(held) + len(folder):,}" + (
+              f"{few:,}" + (
                   f": fewer than a batch ({most}) has places for, so that some come several times, "
-                  "which D takes for a lack of variety: the fewer, the lower score_held is"
+                  "which D takes for a lack of variety: the fewer, the lower score_held is" +
+                  (f"; --holdout {share:g} keeps enough" if share <= 0.3 else "")
                   if len(held) < most else ""), file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
@@ -72,7 +75,6 @@ def check(s, schedule, config, labels):
         advice = ["watch the grids for pictures that repeat"]
         if not s.get("resume"):                 # which keeps its flags
             advice += [] if s["mirror"] else ["try --mirror where it is right"]
-            share = max(0.1, math.ceil(120 * most / len(folder)) / 100)     # of a batch and some
             advice += [] if s["holdout"] or share > 0.3 else [
                 f"--holdout {share:g} shows whether they are learned by heart"]
             if s["preset"] == "small" and s["augment"] == "none":

@@ -137,6 +137,7 @@ class State:
         frozen = self.frozen_layers()
         print(f"Starting from {path} ({snapshot.source(header)}, size {header['size']}) at size "
               f"{self.schedule.init_size}" + (f"; new layers from {new[0]} on" if new else "") +
+              ("; a StyleGAN2, with its recipe" if self.config.arch == "stylegan2" else "") +
               ("" if "discriminator" in there else "; the discriminator is fresh") +
               (f"; {', '.join(frozen)} of D stay as they are" if frozen else ""), file=sys.stderr)
 

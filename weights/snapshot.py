@@ -3,6 +3,7 @@
 Reading never unpickles, so a file from a stranger cannot run code, and every array carries a
 checksum. A file is written beside its name, flushed, then renamed.
 """
+import contextlib
 import dataclasses
 import json
 import math
@@ -97,6 +98,13 @@ def label_of(text, header, path):
                     f": {path} does not name its classes" * (not names))
 
 
+def labels_of(text, header, path):
+    """The numbers of one label or of several, typed "cats,dogs". Raises UserError."""
+    if text in header.get("classes", []):
+        return [label_of(text, header, path)]
+    return [label_of(one, header, path) for one in text.split(",")]
+
+
 def class_name(number, header):
     """"dogs (number 1)", or "1"."""
     names = header.get("classes", [])
@@ -148,13 +156,18 @@ def is_own(path):
 
 def those_beside(path):
     """Which files of weights lie in the folder where `path` is not, as the end of a message about
-    it; first those whose names begin most like its own."""
+    it; first those whose names begin most like its own. For a name alone, which may be a run's,
+    also those in checkpoint/ that begin with it."""
     folder, name = os.path.split(path)
     try:
         names = [n for n in os.listdir(folder or ".") if n.endswith(SUFFIXES) and n[0] != "."]
     except OSError:
         return ""
-    names.sort(key=lambda n: (-len(os.path.commonprefix([n, name])), n))
+    if not folder:
+        with contextlib.suppress(OSError):
+            names = [os.path.join("checkpoint", n) for n in os.listdir("checkpoint")
+                     if n.startswith(f"{name}_") and n.endswith(SUFFIXES)] or names
+    names.sort(key=lambda n: (-len(os.path.commonprefix([n.lower(), name.lower()])), n))
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return f"; there are {', '.join(printable(n, 255) for n in names[:3])}{more}" if names else ""
 

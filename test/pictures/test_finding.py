@@ -1,9 +1,11 @@
 """Which pictures resize.py finds, whatever their names and ways, and what it says of those from
 before."""
 import os
+import shutil
 import subprocess
 import sys
 
+import pytest
 from conftest import ROOT, command
 from resized import counts, made, picture
 
@@ -82,6 +84,42 @@ def test_a_folder_of_masks_that_cannot_be_read_is_taken_for_none(tmp_path):
     assert not holds_masks(str(tmp_path / "nowhere_masks"))
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_resize_made_further_down_is_no_picture_of_its_own(tmp_path, packed):
+    for name in "nest/cats", "nest/drawn/16":
+        os.makedirs(tmp_path / name)
+    for i in range(2):
+        picture(40, 40, seed=i).save(tmp_path / f"nest/cats/{i}.png")
+        picture(16, 16, seed=2 + i).save(tmp_path / f"nest/drawn/16/{i}.png")
+    command("resize.py", "nest/cats", cwd=tmp_path)             # nest/cats/8, 16 and 32
+    command("resize.py", "nest/drawn/16", cwd=tmp_path)         # nest/drawn/8
+    source = "nest"
+    if packed:
+        source = "nest.zip"
+        shutil.make_archive(tmp_path / "nest", "zip", tmp_path / "nest")
+    _, output, noted = command("resize.py", source, "--zip", "all.zip", cwd=tmp_path)
+    assert "4 pictures: 4 written" in output and "2 classes from sub-folders" in output
+    assert "note: left out 4 folders with what resize.py made" in noted and noted.count("\n") == 1
+
+
+def test_a_class_that_is_called_as_its_pictures_are_large_stays(tmp_path):
+    """Further down, where nothing else says that resize.py made it."""
+    for kind in "7", "8":
+        os.makedirs(tmp_path / "photos/digits" / kind)
+        for i in range(2):
+            picture(8, 8, seed=i).save(tmp_path / f"photos/digits/{kind}/{i}.png")
+    _, output, noted = command("resize.py", "photos", cwd=tmp_path)
+    assert "4 pictures: 4 written" in output and "classes from sub-folders" in output and not noted
+
+
+def test_a_size_that_was_made_before_is_not_taken_for_a_class(tmp_path):
+    os.makedirs(tmp_path / "photos")
+    picture(70, 50).save(tmp_path / "photos/a.png")
+    for _ in range(2):
+        _, output, noted = command("resize.py", "photos", "--max_size", 8, cwd=tmp_path)
+        assert output.startswith("1 picture: ") and not noted
+
+
 def test_what_is_there_from_before_is_told(tmp_path):
     os.makedirs(tmp_path / "photos")
     for i in range(2):
@@ -91,6 +129,12 @@ def test_what_is_there_from_before_is_told(tmp_path):
     _, output, _ = command("resize.py", "photos", "--fit", "pad", cwd=tmp_path)
     assert "3 pictures in 8, 16, 32" in output and "photos/32/1.png" in output
     assert "--fit: not for those that were there already: --force" in output
+    assert "--report FILE.csv names them" in output
+    _, output, _ = command("resize.py", "photos", "--report", "odd.csv", cwd=tmp_path)
+    assert "3 pictures in 8" in output and "FILE.csv" not in output
+    rows = [line.split(",") for line in (tmp_path / "odd.csv").read_text().splitlines()]
+    assert sorted(name for name, found, _ in rows if found == "left over") == [
+        f"photos/{size}/1.png" for size in (16, 32, 8)]
     assert len(made(tmp_path / "photos/32")) == 2           # nothing is deleted
     for size in (8, 16, 32):
         os.remove(tmp_path / f"photos/{size}/1.png")

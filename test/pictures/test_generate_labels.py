@@ -4,7 +4,7 @@ import os
 import numpy as np
 import pytest
 from PIL import Image
-from random_model import cells, save_random
+from random_model import cells, generating, save_random
 
 import generate
 from backend.errors import UserError
@@ -42,6 +42,43 @@ def test_a_label_chooses_what_is_painted(config, tmp_path, capsys):
         with pytest.raises(UserError, match=f"--label {label}: .*{said}"):
             generate.main([path, "--out", out, "--label", label])
     capsys.readouterr()
+
+
+def test_of_several_labels_the_seeds_have_one_in_turn(tmp_path, capsys):
+    config = ModelConfig(size=16, latent=16, fmap_max=16, labels=3)
+    path = str(tmp_path / "l.model")
+    save_random(path, config, classes=["cat", "dog", "cat,dog"])
+    made = {}
+    for label in "cat", "dog", "dog,cat", "cat,dog":
+        make = generating(path, tmp_path / label, capsys)
+        made[label] = make("--seeds", "2-5", "--label", label)
+        made[label] |= make("--figures", "interpolation", "--n_row", 2, "--n_col", 3, "--label",
+                            label)
+    for name, label in (("2", "dog"), ("3", "cat"), ("4", "dog"), ("5", "cat")):
+        name = f"seed00000{name}.png"
+        assert (made["dog,cat"][name] == made[label][name]).all()
+        assert (made["cat,dog"][name] != made[label][name]).any()       # a class of that name
+    way, cat, dog = (cells(made[label]["interpolation.png"]) for label in ("dog,cat", "cat", "dog"))
+    assert (way[0, 0] == dog[0, 0]).all() and (way[0, 2] == cat[0, 2]).all()
+    assert (way[1, 0] == cat[1, 0]).all() and (way[1, 2] == dog[1, 2]).all()
+    with pytest.raises(UserError, match="--label bird: wanted"):
+        make("--label", "cat,bird")
+
+
+def test_which_class_is_where_is_said(tmp_path, capsys):
+    save_random(tmp_path / "l.model", ModelConfig(size=16, latent=16, fmap_max=16, labels=3),
+                classes=["cat", "dog", "cow"])
+    flags = [str(tmp_path / "l.model"), "--out", str(tmp_path), "--n_col", "2"]
+    generate.main(flags)
+    assert "rows of classes.png: cat (number 0), dog (number 1), cow (number 2)" in \
+        capsys.readouterr().out
+    rows = cells(np.asarray(Image.open(tmp_path / "classes.png")))
+    generate.main([*flags, "--seeds", "0,1"])
+    said = capsys.readouterr().out
+    for seed in 0, 1:
+        alone = np.asarray(Image.open(tmp_path / f"seed00000{seed}.png"))
+        (number,) = (k for k in range(3) if (rows[k, seed] == alone).all())
+        assert f"{seed} {['cat', 'dog', 'cow'][number]} (number {number})" in said
 
 
 def test_a_label_for_a_network_without_any_is_refused(tmp_path):

@@ -135,7 +135,16 @@ def test_few_pictures_kept_back_are_told(symbols, tmp_path):
     flags = [symbols, "--dry_run", "--preset", "small", "--holdout"]
     _, _, error = command("train.py", *flags, 0.2, cwd=tmp_path)
     assert "note: --holdout 0.2 keeps back" in error and "than a batch (16)" in error \
-        and "the lower score_held is" in error
+        and "the lower score_held is\n" in error     # 40 have no share that is enough
+    shutil.copytree(symbols, tmp_path / "data")
+    for size in 8, 16, 32:
+        for i in range(3):
+            for name in os.listdir(os.path.join(symbols, str(size))):
+                shutil.copy(os.path.join(symbols, str(size), name),
+                            tmp_path / f"data/{size}/{i}{name}")
+    _, _, error = command("train.py", "data", "--dry_run", "--preset", "small", "--holdout", 0.05,
+                          cwd=tmp_path)
+    assert "score_held is; --holdout 0.12 keeps enough\n" in error
     for more in [0.6], [0.2, "--batch", 4]:
         _, _, error = command("train.py", *flags, *more, cwd=tmp_path)
         assert re.search(r"keeps back \d+ pictures of 40\n", error) and "batch" not in error
