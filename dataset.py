@@ -180,8 +180,13 @@ def is_picture(name):
 def is_held(name, share):
     """Whether a picture of this name belongs to that share of all; so do those that resize.py makes
     of it."""
+    return from_which_share(name) < share
+
+
+def from_which_share(name):
+    """Any larger share, from 0 to 1, holds the picture of this name."""
     stem = os.path.splitext(labels.target_name(name))[0].encode(errors="replace")
-    return int.from_bytes(hashlib.sha1(stem).digest()[:4], "big") < share * 2 ** 32
+    return int.from_bytes(hashlib.sha1(stem).digest()[:4], "big") / 2 ** 32
 
 
 @functools.lru_cache(maxsize=2)

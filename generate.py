@@ -47,8 +47,9 @@ def main(argv=None):
               "layers, no more", file=sys.stderr)
     labels, label = header["model"]["labels"], None
     if args.label is not None:
-        label = snapshot.labels_of(args.label, header, args.checkpoint)
-        args.label = ", ".join(snapshot.class_name(one, header) for one in label)
+        several = snapshot.labels_of(args.label, header, args.checkpoint)
+        args.label = ", ".join(snapshot.class_name(one, header) for one in several)
+        label = several[0] if len(several) == 1 else in_turn(args, several)
     if args.figures is None:
         args.figures = FIGURES[:3] + ("classes",) * (0 < labels <= 16 and args.label is None)
     if "classes" in args.figures and not labels:
@@ -110,21 +111,35 @@ def main(argv=None):
           ("" if label is None else f", class {args.label}"))
     for path in written if len(written) <= 12 else [*written[:3], "…", written[-1]]:
         print(f"  {path}")
-    if labels and label is None:
+    if labels and (label is None or callable(label)):
         say_classes(args, header, painter, written)
     return 0
 
 
+def in_turn(args, labels):
+    """A function that gives which of several labels a seed has: those that are named in the order
+    in which they stand, others as they follow; in a film of a grid, the stops of every cell."""
+    stops = args.n_row * args.n_col if args.film and not (args.seeds or is_way(args)) else 1
+    place = {}
+    for seed in [*(args.seeds or ()), *(args.row_seeds or ()), *(args.col_seeds or ())]:
+        place.setdefault(seed, len(place))
+    most = len(place) or (3 if stops > 1 else args.n_row * args.n_col)
+    if most < len(labels):
+        print(f"note: --label: found {len(labels)} classes for {counted(most, 'seed')}: the first "
+              f"{most} alone are painted", file=sys.stderr)
+    return lambda seed: labels[place.get(seed, (seed - args.seed) // stops) % len(labels)]
+
+
 def say_classes(args, header, painter, written):
-    """Which classes are where, in what was painted without --label."""
+    """Which classes are where, in what was painted of several."""
     if args.seeds and not args.film:
         some = args.seeds[:12]
         drawn = painter.latents(some)[:, painter.generator.config.latent:].argmax(1)
         names = [f"{seed} {snapshot.class_name(i, header)}" for seed, i in zip(some, drawn)]
         print("  classes of the seeds: " + ", ".join(names) + ", …" * (len(args.seeds) > 12))
     elif any(os.path.basename(path) == "classes.png" for path in written):
-        print("  rows of classes.png: " + ", ".join(
-            snapshot.class_name(i, header) for i in range(header["model"]["labels"])))
+        names = [snapshot.class_name(i, header) for i in range(header["model"]["labels"])]
+        print("  rows of classes.png: " + ", ".join(names[:16]) + ", …" * (len(names) > 16))
 
 
 def write_features(painter, args, layers, styles, checkpoint):

@@ -9,11 +9,11 @@
 
 Pictures of all kinds that Pillow reads (HEIC too after pip install pillow-heif), also grey,
 palette, 16-bit, CMYK, transparent and rotated ones of any size, are made the same; of a film, the
-first one. Other files are listed; masks that avatars.py drew are left out. Running it again does
-only what is missing (but for --zip). Where all pictures are in sub-folders, these become their
-labels, in dataset.json; labels that are there in such a file stay. At the end stands what was found
-to be odd: pictures that are not square, too small, there twice, or that show next to nothing, of
-those that it read.
+first one. Other files are listed; masks that avatars.py drew, and sizes that were made in
+sub-folders before, are left out. Running it again does only what is missing (but for --zip). Where
+all pictures are in sub-folders, these become their labels, in dataset.json; labels that are there
+in such a file stay. At the end stands what was found to be odd: pictures that are not square, too
+small, there twice, or that show next to nothing, of those that it read.
 """
 import contextlib
 import os
@@ -157,11 +157,12 @@ def into_folders(args, files, sizes, target):
     """{name: Outcome}."""
     try:
         with scratch_folder(os.path.join(target, ".resize_tmp")) as scratch:
-            folders = [os.path.join(target, str(size)) for size in sizes]
-            for folder in folders:
-                os.makedirs(folder, exist_ok=True)
+            new = [folder for folder in (os.path.join(target, str(size)) for size in sizes)
+                   if not os.path.isdir(folder)]
+            for folder in new:
+                os.makedirs(folder)
             results = resize_all(args, target, scratch, files, sizes)
-            for folder in folders:
+            for folder in new:
                 with contextlib.suppress(OSError):      # but where there is something in it
                     os.rmdir(folder)
             return results

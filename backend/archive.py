@@ -113,11 +113,17 @@ def contents(path):
 @functools.lru_cache(maxsize=2)
 def read_contents(path, _modified, _size):
     opened.cache_clear()                                        # another file may be there now
-    found, same = {}, {}
+    found, same, separator = {}, {}, "/"
     with naming(path), open(path, "rb") as file:
-        for name, row in entries(file, path):
-            folder, _, name = name.rpartition("/")
+        # Some programs of Windows write backslashes, and then no slash at all. In names whose
+        # encoding is not known (Shift JIS, Big5) they may be half of a character.
+        if not any("/" in name or "\\" in name and not sure
+                   for name, sure, _ in entries(file, path)):
+            separator = "\\"
+        for name, _, row in entries(file, path):
+            folder, _, name = name.rpartition(separator)
             if name:                                            # else it is a folder itself
+                folder = folder.replace(separator, "/")
                 there = found.setdefault(folder, Contents(path, folder))
                 there.names.append(same.setdefault(name, name))     # at all sizes the same one
                 there.rows += ROW.pack(*row)
@@ -127,7 +133,7 @@ def read_contents(path, _modified, _size):
 
 
 def entries(file, path):
-    """Yields (name, row) of each file in the archive."""
+    """Yields (name, whether it is surely what was written, row) of each file in the archive."""
     count, start, length, shift = find_directory(file, path)
     damaged = UserError(f"{path}: a damaged archive: its list of files is broken; copy it anew, or "
                         "make it anew with resize.py --zip")
@@ -148,8 +154,7 @@ def entries(file, path):
         at += size + named + extra + comment
         if at > len(buffer) or where >= 1 << 62:
             raise damaged
-        name, host = decoded(name, flags, made_by >> 8), made_by >> 8
-        yield (name if host in UNIX else name.replace("\\", "/"),     # as some of Windows' do
+        yield (decoded(name, flags, made_by >> 8), name.isascii() or flags & UTF8,
                (where + shift, packed, unpacked, crc, ENCRYPTED if flags & 1 else method))
 
 

@@ -1,5 +1,6 @@
 """Which files of a folder, or of an archive, are pictures that resize.py makes others of, and what
 there is to say of those that are there already."""
+import bisect
 import contextlib
 import itertools
 import os
@@ -7,7 +8,7 @@ import sys
 
 from backend import archive, labels
 from backend.errors import counted
-from dataset import PICTURES, archived_place, available_sizes, is_picture, opened
+from dataset import PICTURES, archived_sizes, available_sizes, is_picture, opened
 from networks.config import power_of_two
 from pictures import origin
 from pictures.reading import open_picture, readable
@@ -16,10 +17,10 @@ from pictures.reading import open_picture, readable
 def find_pictures(source, skip_sizes):
     """({relative path: path} of all pictures, sorted, and the relative paths of all other files).
 
-    Hidden ones, size folders at the top, those that resize.py made further down, and avatars.py's
-    masks are not walked. Links to folders elsewhere are, once.
+    Hidden ones, size folders at the top and avatars.py's masks are not walked, and sizes that
+    resize.py made further down are left out. Links to folders elsewhere are walked once.
     """
-    pictures, others, walked, made = [], [], set(), []
+    pictures, others, walked = [], [], set()
     root = os.path.realpath(source)
     if not skip_sizes:                          # the other sizes are made beside it
         root = os.path.dirname(root)
@@ -32,32 +33,52 @@ def find_pictures(source, skip_sizes):
         at_top = os.path.abspath(folder) == os.path.abspath(source)
         subfolders[:] = [s for s in sorted(subfolders) if not s.startswith(".")
                          and not leads_back(os.path.join(folder, s), root)
-                         and not holds_masks(os.path.join(folder, s))]
-        if skip_sizes:
-            sizes = [s for s in subfolders if holds_size(os.path.join(folder, s))]
-            skipped = sizes if at_top else made_from_others(sizes, names)
-            made += [] if at_top else [os.path.join(folder, s) for s in skipped]
-            subfolders[:] = [s for s in subfolders if s not in skipped]
+                         and not holds_masks(os.path.join(folder, s))
+                         and not (at_top and skip_sizes and holds_size(os.path.join(folder, s)))]
         for name in names:
             if not name.startswith("."):
                 found = pictures if name.lower().endswith(readable()[1]) else others
                 found.append(os.path.relpath(os.path.join(folder, name), source))
-    say_what_was_made(made)
-    return {name: os.path.join(source, name) for name in sorted(pictures)}, sorted(others)
+    files = {name: os.path.join(source, name) for name in sorted(pictures)}
+    return without_made(files, source) if skip_sizes else files, sorted(others)
 
 
-def made_from_others(sizes, names):
-    """Of folders "8", "16" … that hold their sizes, those that resize.py made: from the pictures
-    beside them, if there are any among the files `names`, else from the largest."""
-    own = any(name.lower().endswith(readable()[1]) and not name.startswith(".") for name in names)
-    return sizes if own else sorted(sizes, key=int)[:-1]
+def without_made(files, source):
+    """{name: path or Member} without those that resize.py made of others among them: in folders
+    called as their pictures are large, most of whose names are those that it gives to the pictures
+    below the folder above, or in a larger size beside it."""
+    names, sizes, made = sorted(files), {}, []
+    for name in names:
+        above, last = os.path.split(os.path.dirname(name))
+        if last == str(power_of_two(last)):
+            sizes.setdefault(above, {}).setdefault(int(last), []).append(name)
+    for above, by_size in sizes.items():
+        by_size = {size: some for size, some in by_size.items()
+                   if are_of(size, (files[name] for name in some))}
+        start = os.path.join(above, "")
+        below = names[bisect.bisect_left(names, start):
+                      bisect.bisect_left(names, start[:-1] + chr(ord(os.sep) + 1))] \
+            if above else names
+        sized = {name for some in by_size.values() for name in some}
+        expected = {labels.target_name(name[len(start):]) for name in below if name not in sized}
+        for some in (by_size[size] for size in sorted(by_size, reverse=True)):
+            if most_are_in(expected, some):
+                made.append(some)
+            expected |= {labels.target_name(os.path.basename(name)) for name in some}
+    if made:
+        print(f"note: left out {counted(sum(map(len, made)), 'picture')} in "
+              f"{counted(len(made), 'folder')} that resize.py made of others here (such as "
+              f"{os.path.join(source, made[0][0])}); if they are not, give the folder another name",
+              file=sys.stderr)
+    for some in made:
+        for name in some:
+            del files[name]
+    return files
 
 
-def say_what_was_made(folders):
-    if folders:
-        some = "such as " * (len(folders) > 1) + folders[0]
-        print(f"note: left out {counted(len(folders), 'folder')} with what resize.py made of other "
-              f"pictures here ({some}); if it is a class, give it another name", file=sys.stderr)
+def most_are_in(expected, files):
+    """Whether most of the files have names that are expected."""
+    return 2 * sum(os.path.basename(name) in expected for name in files) > len(files)
 
 
 def leads_back(folder, root):
@@ -72,14 +93,14 @@ def cannot_be_read(error):
 
 def find_archived(path):
     """({name: Member} of all pictures, names of all other files) of an archive, without hidden
-    ones, and those in size folders that it has for training, or that resize.py made."""
+    ones, those in size folders that it has for training, and sizes that resize.py made elsewhere
+    in it."""
     pictures, others, outside = {}, [], []
-    ready = archived_ready(path)
-    for folder, there in sorted(archive.contents(path).items()):
+    for _, there in sorted(archive.contents(path).items()):
         for member in there.members():
             parts = member.name.replace("\\", "/").split("/")
-            if folder in ready or any(part.startswith(".") and part.strip(".") or
-                                      part == "__MACOSX" for part in parts):
+            if any(part.startswith(".") and part.strip(".") or part == "__MACOSX"
+                   for part in parts):
                 continue
             if ".." in parts or member.name.startswith("/") or "\0" in member.name:
                 outside.append(member.name)
@@ -90,27 +111,15 @@ def find_archived(path):
     if outside:
         print(f"{path}: left out {counted(len(outside), 'picture')} whose name leads out of it "
               f"(such as {outside[0]})")
-    return pictures, others
-
-
-def archived_ready(path):
-    """The folders of an archive with pictures that resize.py made: all sizes that it has for
-    training, where there are some, and those beside or below other pictures."""
-    contents, place = archive.contents(path), archived_place(path)[0]
-    everything = all(f"{folder}/".startswith(f"{place}/") for folder, there in contents.items()
-                     if place and any(map(is_picture, there.names)))
-    sizes = {}                                          # by the folder that they are in
-    for folder, there in contents.items():
-        above, _, name = folder.rpartition("/")
-        if power_of_two(name) and are_of(int(name), (
-                member for name, member in zip(there.names, there.members()) if is_picture(name))):
-            sizes.setdefault(above, []).append(name)
-    top = sizes.pop(place, []) if everything else []
-    ready = [f"{place}/{name}".lstrip("/") for name in top if len(top) > 1]
-    made = [f"{above}/{name}".lstrip("/") for above, names in sorted(sizes.items())
-            for name in made_from_others(names, contents[above].names if above in contents else [])]
-    say_what_was_made([os.path.join(path, folder) for folder in made])
-    return {*ready, *made}
+    ready = {there.folder for size, there in archived_sizes(path).items() if are_of(size, (
+        member for name, member in zip(there.names, there.members())
+        if is_picture(name)))}
+    place = os.path.dirname(next(iter(ready), ""))
+    # Where there are pictures elsewhere, too, the largest of the sizes are some of these.
+    if len(ready) > 1 and all(not place or name.startswith(f"{place}/") for name in pictures):
+        pictures = {name: member for name, member in pictures.items()
+                    if os.path.dirname(name) not in ready}
+    return without_made(pictures, path), others
 
 
 def holds_size(folder):
@@ -150,10 +159,14 @@ def say_what_is_ready(source, files):
     ready = [place for place in (os.path.join(source, str(size))
                                  for size in available_sizes(source))
              if holds_size(place)]
-    made = {labels.target_name(name) for name in files}
-    if len(ready) == 1 and made.isdisjoint(os.listdir(ready[0])):
-        print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
-              "as for training; if it is a class, give it another name", file=sys.stderr)
+    if len(ready) != 1:
+        return
+    with contextlib.suppress(OSError):
+        made = {labels.target_name(name) for name in files}
+        if most_are_in(made, [*filter(is_picture, os.listdir(ready[0]))]):
+            return
+    print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
+          "as for training; if it is a class, give it another name", file=sys.stderr)
 
 
 def left_over(results, target, sizes):

@@ -43,7 +43,7 @@ def of_column(column, names):
     path, _, wanted = column.rpartition(":")
     if not path or not wanted:
         raise UserError(f"--labels {column or 'nothing'}: wanted FILE.csv:COLUMN")
-    values = read_column(column, path, wanted)
+    values = with_slashes(read_column(column, path, wanted))
     found = {}
     for keys in keys_of(names):
         for name, key in keys.items():
@@ -59,6 +59,11 @@ def of_column(column, names):
         raise UserError(f"--labels {column}: {counted(kinds, 'value')}, wanted classes, 2 to "
                         f"{labels.MOST_CLASSES:,}")
     return labels.of_names(found, f"{os.path.basename(path)}:{wanted}")
+
+
+def with_slashes(found):
+    """{name of a picture: anything}, with names that Windows wrote also as they are here."""
+    return {name.replace("\\", "/"): value for name, value in found.items()} | found
 
 
 def keys_of(names):
@@ -132,7 +137,7 @@ def known(numbers, names, place):
     """{name: label} of those pictures of which it is known, `place`: the folder of an archive from
     which the names in `numbers` are. They may be called as resize.py calls them, in a folder of
     their size."""
-    both, found = labels.with_target_names(numbers), {}
+    both, found = labels.with_target_names(with_slashes(numbers)), {}
     for name in names:
         within = os.path.relpath(name, place) if place else name
         folder, last = os.path.split(within)

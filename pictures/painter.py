@@ -108,8 +108,8 @@ class Painter:
 
     header, arrays: what snapshot.load_any gives for `path`. noise: "const" for the file's own maps,
     as official files have them, or fixed ones; "random" for maps of each picture's own; "none".
-    label: a number, or several, which the seeds have in turn: of two, even ones the first; by
-    default each seed draws one. shift: [layers, dlatent], added to all styles, as a
+    label: of all pictures, or a function that gives that of a seed; by default each seed draws one.
+    shift: [layers, dlatent], added to all styles, as a
     Direction gives it. done: called with a number of pictures whenever so many are painted.
     """
 
@@ -128,8 +128,8 @@ class Painter:
 
     def latents(self, seeds, label=None):
         label = self.label if label is None else label
-        if isinstance(label, list):
-            label = [label[seed % len(label)] for seed in seeds]
+        if callable(label):
+            label = [label(seed) for seed in seeds]
         return latents_of(seeds, self.generator.config, label)
 
     def styles(self, seeds):

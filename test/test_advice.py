@@ -155,7 +155,7 @@ def test_a_model_that_is_not_there_is_told_with_those_that_are_nearest(cats):
         "a_000001008.model, a_000002000.model and 1 more\n" in \
         said(cats, "generate.py", "checkpoint/b_000000400.model")
     assert "there are b_000000500.model, " in said(cats, "generate.py", "checkpoint/B.model")
-    assert "a: No such file or directory; there are checkpoint/a_000001008.model, " \
-        "checkpoint/a_000002000.model\n" in said(cats, "generate.py", "a")
+    assert "a: No such file or directory; the last of the run a is checkpoint/a_000002000.model\n" \
+        in said(cats, "generate.py", "a")
     assert "there are '猫.pkl', " in said(cats, "generate.py", "checkpoint/猫.model")
     assert said(cats, "metrics.py", "nowhere/x.model", "My cats").endswith("directory\n")

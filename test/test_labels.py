@@ -277,20 +277,48 @@ def test_pictures_that_cannot_be_read_have_no_labels(photos):
     assert code == 2 and "0 values" in error and error.count("\n") == 1
 
 
-@pytest.mark.parametrize("system, classes", [(0, ["cats", "dogs"]), (3, None)])
-def test_an_archive_with_the_separators_of_windows_has_folders(photos, system, classes):
-    """And where Unix packed it, a backslash is part of a name."""
+@pytest.mark.parametrize("slash", [False, True])
+def test_an_archive_with_the_separators_of_windows_has_folders(photos, slash):
+    """And where there is a slash in it, a backslash is part of a name."""
     with zipfile.ZipFile(photos / "win.zip", "w") as file:
         for name in ("cats\\0.png", "cats\\1.png", "dogs\\0.png", "dogs\\1.png",
                      "..\\outside.png"):
-            member = zipfile.ZipInfo(name)
-            member.create_system = system
-            file.writestr(member, (photos / "photos/red/0.png").read_bytes())
+            file.writestr("all/" * slash + name, (photos / "photos/red/0.png").read_bytes())
     _, said, _ = command("resize.py", "win.zip", "--zip", "data.zip", cwd=photos)
     assert "4 pictures: 4 written" in said and "left out 1 picture whose name leads out" in said
-    assert ("2 classes from sub-folders" in said) == bool(classes)
-    if classes:
-        assert read_labels(str(photos / "data.zip")).classes == classes
+    assert ("2 classes from sub-folders" in said) == (not slash)
+    assert len(PictureFolder(str(photos / "data.zip"), 8)) == 4
+    if slash:
+        return
+    assert read_labels(str(photos / "data.zip")).classes == ["cats", "dogs"]
+    # What else names the pictures of Windows may have its separators, too.
+    lines = ["file,kind", *(f"{kind}s\\{i}.png,{kind}" for kind in ("dog", "cat") for i in (0, 1))]
+    (photos / "t.csv").write_text("\n".join(lines))
+    command("resize.py", "win.zip", "--zip", "t.zip", "--labels", "t.csv:kind", cwd=photos)
+    assert read_labels(str(photos / "t.zip")).classes == ["cat", "dog"]
+    with zipfile.ZipFile(photos / "win.zip", "a") as file:
+        file.writestr("dataset.json", json.dumps({"labels": [
+            [line.split(",")[0], i // 2] for i, line in enumerate(lines[1:])]}))
+    _, said, _ = command("resize.py", "win.zip", "--zip", "j.zip", cwd=photos)
+    assert "2 classes from win.zip (0 2, 1 2)" in said
+
+
+def test_a_backslash_that_is_half_of_a_character_parts_no_name(photos):
+    """As in Shift JIS, whose names are read as code page 437."""
+    kinds = {"K0_": "\u30bd", "K1_": "\u8868"}
+    with zipfile.ZipFile(photos / "jis.zip", "w") as file:
+        for kind, colour in zip(kinds, ("red", "green")):
+            for i in 0, 1:
+                member = zipfile.ZipInfo(f"{kind}{i}.png")
+                member.create_system = 0
+                file.writestr(member, (photos / f"photos/{colour}/{i}.png").read_bytes())
+    written = (photos / "jis.zip").read_bytes()
+    for kind, name in kinds.items():
+        written = written.replace(kind.encode(), f"{name}_".encode("cp932"))
+    assert written.count(b"\\_") == 8
+    (photos / "jis.zip").write_bytes(written)
+    _, said, _ = command("resize.py", "jis.zip", "--zip", "data.zip", cwd=photos)
+    assert "4 pictures: 4 written" in said and "classes" not in said
 
 
 def test_a_table_in_another_encoding_and_classes_of_one_picture_are_told(photos):

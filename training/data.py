@@ -6,7 +6,7 @@ import numpy as np
 
 from backend import mpi
 from backend.errors import UserError, counted
-from dataset import PictureFolder, load_labelled, to_float
+from dataset import PictureFolder, from_which_share, load_labelled, to_float
 from weights.bounds import short
 
 
@@ -60,25 +60,30 @@ def check(s, schedule, config, labels):
             f"{counted(count, 'picture')} of {size}" for size, count in counts.items()) +
             f", wanted as many of each size: {advice}", file=sys.stderr)
     most = max(schedule.batch[size] for size in schedule.sizes)
-    few = len(folder) + (len(held) if s["holdout"] else 0)
-    share = max(0.1, math.ceil(120 * most / few) / 100)         # of a batch and some
+    names = folder.names + (held.names if s["holdout"] else [])
+    few, share = len(names) < 5000, 1.0
+    if few and len(names) >= most:                              # that which holds a batch
+        share = sorted(map(from_which_share, names))[most - 1]
+        share = max(0.1, (math.floor(100 * share) + 1) / 100)
     if s["holdout"] and not s.get("resume"):
         print(f"note: --holdout {s['holdout']:g} keeps back {counted(len(held), 'picture')} of "
-              f"{few:,}" + (
+              f"{len(names):,}" + (
                   f": fewer than a batch ({most}) has places for, so that some come several times, "
                   "which D takes for a lack of variety: the fewer, the lower score_held is" +
                   (f"; --holdout {share:g} keeps enough" if share <= 0.3 else "")
                   if len(held) < most else ""), file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
-    if len(folder) < 5000:
+    if few:
         advice = ["watch the grids for pictures that repeat"]
         if not s.get("resume"):                 # which keeps its flags
             advice += [] if s["mirror"] else ["try --mirror where it is right"]
             advice += [] if s["holdout"] or share > 0.3 else [
                 f"--holdout {share:g} shows whether they are learned by heart"]
-            if s["preset"] == "small" and s["augment"] == "none":
-                advice += ["--preset small does not augment them: see --augment"]
+            if s["preset"] == "small":
+                advice += [{"none": "nothing augments them: see --augment",
+                            "ada": "they are augmented once D knows them by heart (--augment none: "
+                                   "never)", "diff": "they are augmented always"}[s["augment"]]]
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; "
               f"{', '.join(advice)}", file=sys.stderr)
     return pictures, shares

@@ -180,9 +180,9 @@ def say_what_changed(s, config, pictures, header):
                   "the run was saved", file=sys.stderr)
         elif then != now:
             print(f"warning: {os.path.join(s['data'], size)} has other pictures than when "
-                  f"the run was saved ({now['count']:,} now, {then['count']:,} then): the run goes "
-                  "on with these, in a new order. If they are not its own, press Ctrl-C, and type "
-                  "--name OTHER without --resume", file=sys.stderr)
+                  f"the run was saved ({now['count']:,} now, {then['count']:,} then): it goes on "
+                  "with these, in a new order (--name OTHER without --resume begins a run of their "
+                  "own)", file=sys.stderr)
     then, now = map(settings.augmentation, (header["settings"], s))
     if then != now:
         then, now = (" ".join(settings.as_typed(*one) for one in some.items())

@@ -9,7 +9,7 @@ from networks.config import ModelConfig
 from networks.shapes import picture_layers
 from training import schedule
 from training.flags import AUGMENT, MAY_CHANGE, default_workers, shown
-from training.recipes import OFFICIAL, PRESETS, recipe
+from training.recipes import FEW, OFFICIAL, PRESETS, recipe
 
 # Files of earlier versions lack these.
 LATER = ("conv", "r1_interval", "share_fakes", "metrics", "metric_kimg", "metric_images",
@@ -35,6 +35,8 @@ def new_run(typed, init=None):
     largest = max(dataset.available_sizes(typed["data"]))
     size = typed.get("max_size") or (init["size"] if init and arch == "stylegan2" else largest)
     usual = recipe(arch, typed.get("preset", "official"), size)
+    if augments_by_itself(usual | typed, typed):
+        usual = usual | {"augment": "ada"}
     settings = usual | typed
     if init:
         settings |= from_weights(typed, init)
@@ -68,6 +70,15 @@ def new_run(typed, init=None):
     check(settings)
     check_steering(typed, settings)
     return settings
+
+
+def augments_by_itself(settings, typed):
+    """Whether the preset is one that chooses by the number of pictures, and these are few."""
+    if (settings["arch"], typed.get("preset")) != ("stylegan1", "small") or \
+            settings["loss"] == "wgan-gp" or "augment" in typed:
+        return False
+    size = max(dataset.available_sizes(typed["data"]))
+    return len(dataset.PictureFolder(typed["data"], size)) < FEW
 
 
 def from_weights(typed, init):

@@ -8,6 +8,7 @@ import dataclasses
 import json
 import math
 import os
+import re
 import shlex
 import sys
 
@@ -102,7 +103,7 @@ def labels_of(text, header, path):
     """The numbers of one label or of several, typed "cats,dogs". Raises UserError."""
     if text in header.get("classes", []):
         return [label_of(text, header, path)]
-    return [label_of(one, header, path) for one in text.split(",")]
+    return [label_of(one.strip(), header, path) for one in text.split(",")]
 
 
 def class_name(number, header):
@@ -156,8 +157,8 @@ def is_own(path):
 
 def those_beside(path):
     """Which files of weights lie in the folder where `path` is not, as the end of a message about
-    it; first those whose names begin most like its own. For a name alone, which may be a run's,
-    also those in checkpoint/ that begin with it."""
+    it; first those whose names begin most like its own. Of a name alone, which may be a run's, the
+    last of this run."""
     folder, name = os.path.split(path)
     try:
         names = [n for n in os.listdir(folder or ".") if n.endswith(SUFFIXES) and n[0] != "."]
@@ -165,8 +166,10 @@ def those_beside(path):
         return ""
     if not folder:
         with contextlib.suppress(OSError):
-            names = [os.path.join("checkpoint", n) for n in os.listdir("checkpoint")
-                     if n.startswith(f"{name}_") and n.endswith(SUFFIXES)] or names
+            of_run = [os.path.join("checkpoint", n) for n in sorted(os.listdir("checkpoint"))
+                      if re.fullmatch(rf"{re.escape(name)}_\d+\.model", n)]
+            if of_run:
+                return f"; the last of the run {printable(name)} is {of_run[-1]}"
     names.sort(key=lambda n: (-len(os.path.commonprefix([n.lower(), name.lower()])), n))
     more = f" and {len(names) - 3:,} more" if len(names) > 3 else ""
     return f"; there are {', '.join(printable(n, 255) for n in names[:3])}{more}" if names else ""

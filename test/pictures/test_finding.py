@@ -84,32 +84,44 @@ def test_a_folder_of_masks_that_cannot_be_read_is_taken_for_none(tmp_path):
     assert not holds_masks(str(tmp_path / "nowhere_masks"))
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_what_resize_made_further_down_is_no_picture_of_its_own(tmp_path, packed):
-    for name in "nest/cats", "nest/drawn/16":
-        os.makedirs(tmp_path / name)
-    for i in range(2):
-        picture(40, 40, seed=i).save(tmp_path / f"nest/cats/{i}.png")
-        picture(16, 16, seed=2 + i).save(tmp_path / f"nest/drawn/16/{i}.png")
-    command("resize.py", "nest/cats", cwd=tmp_path)             # nest/cats/8, 16 and 32
-    command("resize.py", "nest/drawn/16", cwd=tmp_path)         # nest/drawn/8
-    source = "nest"
-    if packed:
-        source = "nest.zip"
-        shutil.make_archive(tmp_path / "nest", "zip", tmp_path / "nest")
-    _, output, noted = command("resize.py", source, "--zip", "all.zip", cwd=tmp_path)
-    assert "4 pictures: 4 written" in output and "2 classes from sub-folders" in output
-    assert "note: left out 4 folders with what resize.py made" in noted and noted.count("\n") == 1
+def save_all(root, names):
+    """Pictures, each as large as its folder is called, or 40×40."""
+    for i, name in enumerate(names):
+        folder = os.path.basename(os.path.dirname(name))
+        side = {"7": 8}.get(folder) or int(folder) if folder.isdecimal() else 40
+        os.makedirs(os.path.dirname(root / name), exist_ok=True)
+        picture(side, side, seed=i).save(root / name)
 
 
-def test_a_class_that_is_called_as_its_pictures_are_large_stays(tmp_path):
-    """Further down, where nothing else says that resize.py made it."""
-    for kind in "7", "8":
-        os.makedirs(tmp_path / "photos/digits" / kind)
-        for i in range(2):
-            picture(8, 8, seed=i).save(tmp_path / f"photos/digits/{kind}/{i}.png")
-    _, output, noted = command("resize.py", "photos", cwd=tmp_path)
-    assert "4 pictures: 4 written" in output and "classes from sub-folders" in output and not noted
+def packed(folder):
+    shutil.make_archive(folder, "zip", folder)
+    return f"{folder}.zip"
+
+
+@pytest.mark.parametrize("pack", [str, packed])
+def test_what_resize_made_further_down_is_no_picture_of_its_own(tmp_path, pack):
+    nest = str(tmp_path / "nest")
+    save_all(tmp_path, ["nest/cats/0.png", "nest/cats/1.jpg", "nest/drawn/16/0.png",
+                        "nest/drawn/16/1.png", "nest/kinds/a/0.png", "nest/kinds/b/0.png"])
+    for some in "cats", "drawn/16", "kinds":            # 8, 16 and 32; 8; 8, 16 and 32
+        command("resize.py", os.path.join(nest, some), cwd=tmp_path)
+    _, output, noted = command("resize.py", pack(nest), "--zip", "all.zip", cwd=tmp_path)
+    assert "6 pictures: 6 written" in output and "3 classes from sub-folders" in output
+    assert "note: left out 14 pictures in 7 folders that resize.py made" in noted
+    assert noted.count("\n") == 1
+
+
+@pytest.mark.parametrize("pack", [str, packed])
+@pytest.mark.parametrize("names", [
+    ["digits/8/0.png", "digits/8/1.png", "digits/7/0.png", "digits/7/1.png", "digits/a.png"],
+    ["emoji/64/a.png", "emoji/64/b.png", "emoji/16/c.png", "emoji/cover.jpg", "other/a.png"],
+    ["tiles/16/a.png", "tiles/32/b.png", "tiles/64/c.png", "other/16/a.png"]])
+def test_folders_that_are_called_as_their_pictures_are_large_stay(tmp_path, names, pack):
+    """Where these are called otherwise than what resize.py makes."""
+    save_all(tmp_path / "photos", names)
+    _, output, noted = command("resize.py", pack(str(tmp_path / "photos")), "--zip", "x.zip",
+                               cwd=tmp_path)
+    assert f"{len(names)} pictures: {len(names)} written" in output and not noted
 
 
 def test_a_size_that_was_made_before_is_not_taken_for_a_class(tmp_path):
@@ -118,6 +130,9 @@ def test_a_size_that_was_made_before_is_not_taken_for_a_class(tmp_path):
     for _ in range(2):
         _, output, noted = command("resize.py", "photos", "--max_size", 8, cwd=tmp_path)
         assert output.startswith("1 picture: ") and not noted
+    save_all(tmp_path, [f"photos/8/{name}.png" for name in "bcd"])      # one of four is of photos
+    _, _, noted = command("resize.py", "photos", "--max_size", 8, cwd=tmp_path)
+    assert "photos/8 is left out" in noted
 
 
 def test_what_is_there_from_before_is_told(tmp_path):

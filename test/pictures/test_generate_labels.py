@@ -3,7 +3,7 @@ import os
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 from random_model import cells, generating, save_random
 
 import generate
@@ -44,25 +44,40 @@ def test_a_label_chooses_what_is_painted(config, tmp_path, capsys):
     capsys.readouterr()
 
 
-def test_of_several_labels_the_seeds_have_one_in_turn(tmp_path, capsys):
+def test_of_several_labels_the_seeds_have_one_in_turn(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(generate, "at_once", lambda size: 3)
     config = ModelConfig(size=16, latent=16, fmap_max=16, labels=3)
     path = str(tmp_path / "l.model")
     save_random(path, config, classes=["cat", "dog", "cat,dog"])
-    made = {}
-    for label in "cat", "dog", "dog,cat", "cat,dog":
+    made, films = {}, {}
+
+    def frames(made):
+        with Image.open(*made.values()) as film:
+            return [np.asarray(one.convert("RGB")) for one in ImageSequence.Iterator(film)]
+
+    for label in "cat", "dog", "dog, cat", "cat,dog":
         make = generating(path, tmp_path / label, capsys)
-        made[label] = make("--seeds", "2-5", "--label", label)
-        made[label] |= make("--figures", "interpolation", "--n_row", 2, "--n_col", 3, "--label",
-                            label)
-    for name, label in (("2", "dog"), ("3", "cat"), ("4", "dog"), ("5", "cat")):
-        name = f"seed00000{name}.png"
-        assert (made["dog,cat"][name] == made[label][name]).all()
+        made[label] = make("--seeds", "2,4,6,8-10", "--label", label)
+        made[label] |= make("--figures", "interpolation", "--n_row", 2, "--n_col", 3, "--seed", 3,
+                            "--label", label)
+        films[label] = [
+            frames(make("--film", "gif", "--frames", 1, "--label", label, *flags))
+            for flags in (["--n_row", 1, "--n_col", 2], ["--seeds", "2,4,6"])]
+    for seed, label in ((2, "dog"), (4, "cat"), (6, "dog"), (8, "cat"), (9, "dog"), (10, "cat")):
+        name = f"seed{seed:06d}.png"
+        assert (made["dog, cat"][name] == made[label][name]).all()
         assert (made["cat,dog"][name] != made[label][name]).any()       # a class of that name
-    way, cat, dog = (cells(made[label]["interpolation.png"]) for label in ("dog,cat", "cat", "dog"))
+    way, cat, dog = (cells(made[label]["interpolation.png"])
+                     for label in ("dog, cat", "cat", "dog"))
     assert (way[0, 0] == dog[0, 0]).all() and (way[0, 2] == cat[0, 2]).all()
     assert (way[1, 0] == cat[1, 0]).all() and (way[1, 2] == dog[1, 2]).all()
+    for i in 0, 1:                          # of a film the stops, all cells of a grid at once
+        assert [next(name for name in ("cat", "dog") if (films[name][i][k] == one).all())
+                for k, one in enumerate(films["dog, cat"][i])] == ["dog", "cat", "dog"]
     with pytest.raises(UserError, match="--label bird: wanted"):
         make("--label", "cat,bird")
+    make("--seeds", 3, "--label", "dog, cat")
+    assert "note: --label: found 2 classes for 1 seed" in make.told
 
 
 def test_which_class_is_where_is_said(tmp_path, capsys):

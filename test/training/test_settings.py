@@ -142,23 +142,45 @@ def test_few_pictures_kept_back_are_told(symbols, tmp_path):
             for name in os.listdir(os.path.join(symbols, str(size))):
                 shutil.copy(os.path.join(symbols, str(size), name),
                             tmp_path / f"data/{size}/{i}{name}")
-    _, _, error = command("train.py", "data", "--dry_run", "--preset", "small", "--holdout", 0.05,
-                          cwd=tmp_path)
-    assert "score_held is; --holdout 0.12 keeps enough\n" in error
+    flags[0], kept = "data", []
+    _, _, error = command("train.py", *flags, 0.03, cwd=tmp_path)
+    share = float(re.search(r"score_held is; --holdout (\S+) keeps enough\n", error)[1])
+    for more in share, share - 0.01:
+        _, _, error = command("train.py", *flags, more, cwd=tmp_path)
+        kept.append(int(re.search(r"keeps back (\d+) ", error)[1]))
+    assert kept[0] >= 16 and (kept[1] < 16 or share == 0.1)
+    flags[0] = symbols
     for more in [0.6], [0.2, "--batch", 4]:
         _, _, error = command("train.py", *flags, *more, cwd=tmp_path)
         assert re.search(r"keeps back \d+ pictures of 40\n", error) and "batch" not in error
 
 
+def test_the_small_preset_augments_where_pictures_are_few_and_nothing_else_is_typed(
+        symbols, monkeypatch):
+    def chosen(**typed):
+        return begun(symbols, **{"preset": "small"} | typed)["augment"]
+
+    assert [chosen(), chosen(augment="none"), chosen(augment="diff")] == ["ada", "none", "diff"]
+    assert chosen(preset="official") == chosen(arch="stylegan2") == chosen(loss="wgan-gp") == "none"
+    assert settings.augmentation(begun(symbols, preset="small", augment_target=0.8)) == {
+        "augment": "ada", "augment_target": 0.8, "augment_kimg": 100}
+    for few, wanted in (40, "none"), (41, "ada"):       # there are 40
+        monkeypatch.setattr(settings, "FEW", few)
+        assert chosen() == wanted
+
+
 def test_few_pictures_are_told_with_what_the_preset_makes_of_them(symbols, tmp_path):
     small = ["--preset", "small", "--batch", 4]
-    for typed, said in (small, (True, True)), ([*small, "--augment", "ada"], (False, True)), \
-            ([*small, "--holdout", 0.6], (True, False)), (small[:2], (True, False)), \
-            (["--batch", 4], (False, True)):
+    often, never = "they are augmented once D knows them by heart", "nothing augments them"
+    for typed, augmented, share in (small, often, True), \
+            ([*small, "--augment", "none"], never, True), \
+            ([*small, "--holdout", 0.6], often, False), (small[:2], often, False), \
+            (["--arch", "stylegan2", *small], never, True), \
+            ([*small, "--loss", "wgan-gp"], never, True), (["--batch", 4], "", True):
         _, _, error = command("train.py", symbols, "--dry_run", *typed, cwd=tmp_path)
         assert "fewer than 5,000 are few" in error
-        assert ("--preset small does not augment them" in error,
-                "--holdout 0.12 shows" in error) == said, typed
+        assert augmented in error and ("augment" in error) == bool(augmented), typed
+        assert bool(re.search(r"--holdout 0\.[12]\d? shows", error)) == share, typed
 
 
 def test_pictures_of_an_archive_are_named_where_numbers_are_not_finite(symbols, tmp_path):
