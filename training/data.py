@@ -81,9 +81,10 @@ def check(s, schedule, config, labels):
             advice += [] if s["holdout"] or share > 0.3 else [
                 f"--holdout {share:g} shows whether they are learned by heart"]
             if s["preset"] == "small":
-                advice += [{"none": "nothing augments them: see --augment",
-                            "ada": "they are augmented once D knows them by heart (--augment none: "
-                                   "never)", "diff": "they are augmented always"}[s["augment"]]]
+                advice += ["nothing augments them: see --augment" if s["augment"] == "none" else
+                           "they are augmented once D knows them by heart (--augment none: never)"
+                           if s["augment"] == "ada" and s["augment_p"] is None else
+                           "they are augmented"]
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; "
               f"{', '.join(advice)}", file=sys.stderr)
     return pictures, shares

@@ -8,7 +8,7 @@ from backend.threads import cores
 from cli import Parser, add_device_arguments, size_argument
 from measures import evaluate
 from networks.config import ARCHITECTURES
-from training.recipes import OFFICIAL, OFFICIAL2, PRESETS, SMALL, SMALL2
+from training.recipes import FEW, OFFICIAL, OFFICIAL2, PRESETS, SMALL, SMALL2
 
 # What may be another on --resume. Of it, only how pictures are augmented changes what is learned:
 # whether D knows them by heart is seen on the way.
@@ -100,7 +100,8 @@ def make_parser():
     add("--mirror", "also show the pictures mirrored (not for letters)", action="store_true")
     add("--augment", "for few pictures. ada: D sees all of them at random turned, moved, stretched "
         "and recoloured, as often as it takes for it not to know them by heart; diff: all of them "
-        "recoloured, moved and with a hole", choices=["none", "ada", "diff"])
+        "recoloured, moved and with a hole (small: ada, where there are fewer than "
+        f"{FEW:,} pictures)", choices=["none", "ada", "diff"])
     add("--augment_p", "each transform with this probability, 0 to 1, instead of as often as it "
         "takes; from 0.8 on generated pictures may be turned too", type=float)
     add("--augment_target", "the mean sign of D's scores of real pictures, with --loss "
