@@ -50,6 +50,7 @@ def main(argv=None):
         several = snapshot.labels_of(args.label, header, args.checkpoint)
         args.label = ", ".join(snapshot.class_name(one, header) for one in several)
         label = several[0] if len(several) == 1 else in_turn(args, several)
+    args.class_of = label if callable(label) else None
     if args.figures is None:
         args.figures = FIGURES[:3] + ("classes",) * (0 < labels <= 16 and args.label is None)
     if "classes" in args.figures and not labels:
@@ -123,7 +124,7 @@ def in_turn(args, labels):
     place = {}
     for seed in [*(args.seeds or ()), *(args.row_seeds or ()), *(args.col_seeds or ())]:
         place.setdefault(seed, len(place))
-    most = len(place) or (3 if stops > 1 else args.n_row * args.n_col)
+    most = len(place) or (3 if stops > 1 else len(labels))
     if most < len(labels):
         print(f"note: --label: found {len(labels)} classes for {counted(most, 'seed')}: the first "
               f"{most} alone are painted", file=sys.stderr)
@@ -150,6 +151,7 @@ def write_features(painter, args, layers, styles, checkpoint):
         made["--w"] = origin.identity(args.w, styles["w"], *styles["noise"] or ())
         wanted = {f"w{i:06d}": i for i in range(len(styles["w"]))}
     else:
+        made |= origin.settings(args, ("seeds",)) if args.class_of else {}
         wanted = {f"seed{seed:06d}": seed for seed in args.seeds}
 
     def styles_of(numbers):
@@ -211,7 +213,9 @@ def files(args, size, styles, way):
         yield from ((f"w{i:06d}.png", made) for i in range(len(styles["w"])))
     elif args.seeds:
         made = origin.settings(args, PICTURES)
-        yield from ((f"seed{seed:06d}.png", made) for seed in args.seeds)
+        for seed in args.seeds:                 # whose class goes by its place among them
+            one = {"class": args.class_of(seed)} if args.class_of else {}
+            yield f"seed{seed:06d}.png", made | one
     else:
         for name, flags, _, _ in grids(args, size):
             yield name, origin.settings(args, (*PICTURES, *flags))

@@ -115,14 +115,14 @@ def read_contents(path, _modified, _size):
     opened.cache_clear()                                        # another file may be there now
     found, same, separator = {}, {}, "/"
     with naming(path), open(path, "rb") as file:
-        # Some programs of Windows write backslashes, and then no slash at all. In names whose
-        # encoding is not known (Shift JIS, Big5) they may be half of a character.
-        if not any("/" in name or "\\" in name and not sure
+        # Some programs of Windows write backslashes, and then no slash in any file's name. In names
+        # whose encoding is not known (Shift JIS, Big5) they may be half of a character.
+        if not any("/" in name.rstrip("/") or "\\" in name and not sure
                    for name, sure, _ in entries(file, path)):
             separator = "\\"
         for name, _, row in entries(file, path):
             folder, _, name = name.rpartition(separator)
-            if name:                                            # else it is a folder itself
+            if name and not name.endswith("/"):                 # else it is a folder itself
                 folder = folder.replace(separator, "/")
                 there = found.setdefault(folder, Contents(path, folder))
                 there.names.append(same.setdefault(name, name))     # at all sizes the same one
@@ -154,20 +154,20 @@ def entries(file, path):
         at += size + named + extra + comment
         if at > len(buffer) or where >= 1 << 62:
             raise damaged
-        yield (decoded(name, flags, made_by >> 8), name.isascii() or flags & UTF8,
+        yield (*decoded(name, flags, made_by >> 8),
                (where + shift, packed, unpacked, crc, ENCRYPTED if flags & 1 else method))
 
 
 def decoded(name, flags, host):
-    """A name as text; host: the kind of system that wrote it. Many programs do not say that it is
-    UTF-8, as it is from Unix and macOS, and Windows writes it in the code page of its language: of
-    these, Chinese (GB 2312, whose bytes come in pairs that Western names hardly have) can be told
-    apart, the rest is what the format says, code page 437."""
+    """(name as text, whether that is sure); host: the kind of system that wrote it. Many programs
+    do not say that it is UTF-8, as it is from Unix and macOS, and Windows writes it in the code
+    page of its language: of these, Chinese (GB 2312, whose bytes come in pairs that Western names
+    hardly have) can be told apart, the rest is what the format says, code page 437."""
     if flags & UTF8:
-        return name.decode("utf-8", "surrogateescape")
+        return name.decode("utf-8", "surrogateescape"), True
     with contextlib.suppress(UnicodeDecodeError):
-        return name.decode("utf-8" if host in UNIX else "gb2312")
-    return name.decode("cp437")
+        return name.decode("utf-8" if host in UNIX else "gb2312"), True
+    return name.decode("cp437"), False
 
 
 def large_numbers(extra, *numbers):

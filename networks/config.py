@@ -118,7 +118,7 @@ PORT = dict(mapping_lrmul=1.0, stddev_group=0, norm_eps=1e-5, bias_before_blur=T
 
 def power_of_two(text):
     """8, 16, … as an int, or None where `text` is not such a number."""
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
+    if not (text.isascii() and text.isdecimal() and len(text) < 10) or text[0] == "0":
         return None
     return int(text) if int(text) >= 4 and bin(int(text)).count("1") == 1 else None
 

@@ -4,6 +4,7 @@ import bisect
 import contextlib
 import itertools
 import os
+import re
 import sys
 
 from backend import archive, labels
@@ -45,13 +46,14 @@ def find_pictures(source, skip_sizes):
 
 def without_made(files, source):
     """{name: path or Member} without those that resize.py made of others among them: in folders
-    called as their pictures are large, most of whose names are those that it gives to the pictures
-    below the folder above, or in a larger size beside it."""
+    called as their pictures are large, whose names are those that it gives to the pictures below
+    the folder above, or in a larger size beside it."""
     names, sizes, made = sorted(files), {}, []
     for name in names:
         above, last = os.path.split(os.path.dirname(name))
-        if last == str(power_of_two(last)):
-            sizes.setdefault(above, {}).setdefault(int(last), []).append(name)
+        size = power_of_two(last)
+        if size:
+            sizes.setdefault(above, {}).setdefault(size, []).append(name)
     for above, by_size in sizes.items():
         by_size = {size: some for size, some in by_size.items()
                    if are_of(size, (files[name] for name in some))}
@@ -62,7 +64,7 @@ def without_made(files, source):
         sized = {name for some in by_size.values() for name in some}
         expected = {labels.target_name(name[len(start):]) for name in below if name not in sized}
         for some in (by_size[size] for size in sorted(by_size, reverse=True)):
-            if most_are_in(expected, some):
+            if are_made(expected, map(os.path.basename, some)):
                 made.append(some)
             expected |= {labels.target_name(os.path.basename(name)) for name in some}
     if made:
@@ -76,9 +78,12 @@ def without_made(files, source):
     return files
 
 
-def most_are_in(expected, files):
-    """Whether most of the files have names that are expected."""
-    return 2 * sum(os.path.basename(name) in expected for name in files) > len(files)
+def are_made(expected, names):
+    """Whether most of the names are expected, or one with the digits that only resize.py gives: of
+    the others the pictures may have been deleted since."""
+    names = [*names]
+    found = [name for name in names if name in expected]
+    return 2 * len(found) > len(names) or any(re.search(r"-[0-9a-f]{8}\.png$", n) for n in found)
 
 
 def leads_back(folder, root):
@@ -163,7 +168,7 @@ def say_what_is_ready(source, files):
         return
     with contextlib.suppress(OSError):
         made = {labels.target_name(name) for name in files}
-        if most_are_in(made, [*filter(is_picture, os.listdir(ready[0]))]):
+        if are_made(made, filter(is_picture, os.listdir(ready[0]))):
             return
     print(f"note: {ready[0]} is left out, for its pictures are of the size that its name says, "
           "as for training; if it is a class, give it another name", file=sys.stderr)

@@ -284,6 +284,7 @@ def test_an_archive_with_the_separators_of_windows_has_folders(photos, slash):
         for name in ("cats\\0.png", "cats\\1.png", "dogs\\0.png", "dogs\\1.png",
                      "..\\outside.png"):
             file.writestr("all/" * slash + name, (photos / "photos/red/0.png").read_bytes())
+        file.writestr("empty/", b"")
     _, said, _ = command("resize.py", "win.zip", "--zip", "data.zip", cwd=photos)
     assert "4 pictures: 4 written" in said and "left out 1 picture whose name leads out" in said
     assert ("2 classes from sub-folders" in said) == (not slash)

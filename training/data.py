@@ -62,7 +62,8 @@ def check(s, schedule, config, labels):
     most = max(schedule.batch[size] for size in schedule.sizes)
     names = folder.names + (held.names if s["holdout"] else [])
     few, share = len(names) < 5000, 1.0
-    if few and len(names) >= most:                              # that which holds a batch
+    wanting = bool(s["holdout"]) and len(held) < most           # a batch
+    if (few or wanting) and len(names) >= most:
         share = sorted(map(from_which_share, names))[most - 1]
         share = max(0.1, (math.floor(100 * share) + 1) / 100)
     if s["holdout"] and not s.get("resume"):
@@ -71,7 +72,7 @@ def check(s, schedule, config, labels):
                   f": fewer than a batch ({most}) has places for, so that some come several times, "
                   "which D takes for a lack of variety: the fewer, the lower score_held is" +
                   (f"; --holdout {share:g} keeps enough" if share <= 0.3 else "")
-                  if len(held) < most else ""), file=sys.stderr)
+                  if wanting else ""), file=sys.stderr)
     if s["labels"]:
         shares = np.bincount(folder.labels, minlength=config.labels) / len(folder)
     if few:
@@ -83,7 +84,8 @@ def check(s, schedule, config, labels):
             if s["preset"] == "small":
                 advice += ["nothing augments them: see --augment" if s["augment"] == "none" else
                            "they are augmented once D knows them by heart (--augment none: never)"
-                           if s["augment"] == "ada" and s["augment_p"] is None else
+                           if (s["augment"], s["augment_p"], s["arch"]) ==
+                           ("ada", None, "stylegan1") else
                            "they are augmented"]
         print(f"note: {counted(len(folder), 'picture')}: fewer than 5,000 are few; "
               f"{', '.join(advice)}", file=sys.stderr)

@@ -77,8 +77,9 @@ def augments_by_itself(settings, typed):
     if (settings["arch"], typed.get("preset")) != ("stylegan1", "small") or \
             settings["loss"] == "wgan-gp" or "augment" in typed:
         return False
-    size = max(dataset.available_sizes(typed["data"]))
-    return len(dataset.PictureFolder(typed["data"], size)) < FEW
+    there = dataset.available_sizes(typed["data"])
+    size = settings["max_size"] or max(there)
+    return size in there and len(dataset.PictureFolder(typed["data"], size)) < FEW
 
 
 def from_weights(typed, init):

@@ -111,10 +111,20 @@ def test_what_resize_made_further_down_is_no_picture_of_its_own(tmp_path, pack):
     assert noted.count("\n") == 1
 
 
+def test_what_was_made_stays_out_though_its_pictures_are_gone(tmp_path):
+    save_all(tmp_path, [f"nest/cats/{i}.jpg" for i in range(4)] + ["nest/dogs/0.png"])
+    command("resize.py", "nest/cats", cwd=tmp_path)
+    for i in range(3):
+        os.remove(tmp_path / f"nest/cats/{i}.jpg")
+    _, output, noted = command("resize.py", "nest", cwd=tmp_path)
+    assert "2 pictures: 2 written" in output and "left out 12 pictures" in noted
+
+
 @pytest.mark.parametrize("pack", [str, packed])
 @pytest.mark.parametrize("names", [
     ["digits/8/0.png", "digits/8/1.png", "digits/7/0.png", "digits/7/1.png", "digits/a.png"],
     ["emoji/64/a.png", "emoji/64/b.png", "emoji/16/c.png", "emoji/cover.jpg", "other/a.png"],
+    ["None/a.png", "None/b.png", "016/a.png", "016/b.png"],
     ["tiles/16/a.png", "tiles/32/b.png", "tiles/64/c.png", "other/16/a.png"]])
 def test_folders_that_are_called_as_their_pictures_are_large_stay(tmp_path, names, pack):
     """Where these are called otherwise than what resize.py makes."""

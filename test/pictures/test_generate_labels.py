@@ -80,6 +80,16 @@ def test_of_several_labels_the_seeds_have_one_in_turn(tmp_path, capsys, monkeypa
     assert "note: --label: found 2 classes for 1 seed" in make.told
 
 
+def test_a_seed_of_another_class_replaces_nothing_unasked(tmp_path):
+    save_random(tmp_path / "l.model", ModelConfig(size=16, latent=16, fmap_max=16, labels=2))
+    for flags in ["--out", str(tmp_path / "o")], ["--features", str(tmp_path / "f")]:
+        flags = [str(tmp_path / "l.model"), "--label", "0,1", *flags]
+        for _ in range(2):
+            assert generate.main([*flags, "--seeds", "1,3"]) == 0
+        with pytest.raises(UserError):
+            generate.main([*flags, "--seeds", "3,5"])
+
+
 def test_which_class_is_where_is_said(tmp_path, capsys):
     save_random(tmp_path / "l.model", ModelConfig(size=16, latent=16, fmap_max=16, labels=3),
                 classes=["cat", "dog", "cow"])

@@ -164,6 +164,7 @@ def test_the_small_preset_augments_where_pictures_are_few_and_nothing_else_is_ty
     assert chosen(preset="official") == chosen(arch="stylegan2") == chosen(loss="wgan-gp") == "none"
     assert settings.augmentation(begun(symbols, preset="small", augment_target=0.8)) == {
         "augment": "ada", "augment_target": 0.8, "augment_kimg": 100}
+    assert chosen(max_size=8) == "ada"
     for few, wanted in (40, "none"), (41, "ada"):       # there are 40
         monkeypatch.setattr(settings, "FEW", few)
         assert chosen() == wanted
