@@ -61,7 +61,7 @@ def check(s, schedule, config, labels):
             f", wanted as many of each size: {advice}", file=sys.stderr)
     most = max(schedule.batch[size] for size in schedule.sizes)
     names = folder.names + (held.names if s["holdout"] else [])
-    few, share = len(names) < 5000, 1.0
+    few, share = len(folder) < 5000, 1.0
     wanting = bool(s["holdout"]) and len(held) < most           # a batch
     if (few or wanting) and len(names) >= most:
         share = sorted(map(from_which_share, names))[most - 1]
@@ -83,7 +83,8 @@ def check(s, schedule, config, labels):
                 f"--holdout {share:g} shows whether they are learned by heart"]
             if s["preset"] == "small":
                 advice += ["nothing augments them: see --augment" if s["augment"] == "none" else
-                           "they are augmented once D knows them by heart (--augment none: never)"
+                           "they are augmented once D tells nearly all from generated ones "
+                           "(--augment none: never)"
                            if (s["augment"], s["augment_p"], s["arch"]) ==
                            ("ada", None, "stylegan1") else
                            "they are augmented"]

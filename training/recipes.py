@@ -37,7 +37,7 @@ CIFAR = dict(
     ema_rampup=0.05, stddev_group=32, d_residual=False, pl_weight=0.0, mixing=0.0)
 SMALL2 = NARROW | dict(mapping_layers=2, lr="0.005", pl_weight=0.0, ema_rampup=0.05)
 
-# Of fewer pictures StyleGAN1's small preset augments, once D knows them by heart (docs/runs/few).
+# Fewer pictures StyleGAN1's small preset augments, steered by D's mean sign (docs/runs/few).
 FEW = 1000
 
 PRESETS = {

@@ -156,7 +156,7 @@ def test_few_pictures_kept_back_are_told(symbols, tmp_path):
 
 
 def test_the_small_preset_augments_where_pictures_are_few_and_nothing_else_is_typed(
-        symbols, monkeypatch):
+        symbols, tmp_path, monkeypatch):
     def chosen(**typed):
         return begun(symbols, **{"preset": "small"} | typed)["augment"]
 
@@ -164,7 +164,12 @@ def test_the_small_preset_augments_where_pictures_are_few_and_nothing_else_is_ty
     assert chosen(preset="official") == chosen(arch="stylegan2") == chosen(loss="wgan-gp") == "none"
     assert settings.augmentation(begun(symbols, preset="small", augment_target=0.8)) == {
         "augment": "ada", "augment_target": 0.8, "augment_kimg": 100}
-    assert chosen(max_size=8) == "ada"
+    # Those of the size that is trained count.
+    shutil.copytree(symbols, tmp_path / "data")
+    for name in os.listdir(tmp_path / "data/32"):
+        os.remove(tmp_path / "data/32" / name)
+    monkeypatch.setattr(settings, "FEW", 40)
+    assert chosen(data=str(tmp_path / "data"), max_size=16) == "none"
     for few, wanted in (40, "none"), (41, "ada"):       # there are 40
         monkeypatch.setattr(settings, "FEW", few)
         assert chosen() == wanted
@@ -172,7 +177,7 @@ def test_the_small_preset_augments_where_pictures_are_few_and_nothing_else_is_ty
 
 def test_few_pictures_are_told_with_what_the_preset_makes_of_them(symbols, tmp_path):
     small = ["--preset", "small", "--batch", 4]
-    often, never = "they are augmented once D knows them by heart", "nothing augments them"
+    often, never = "augmented once D tells nearly all from generated", "nothing augments them"
     for typed, augmented, share in (small, often, True), \
             ([*small, "--augment", "none"], never, True), \
             ([*small, "--holdout", 0.6], often, False), (small[:2], often, False), \
