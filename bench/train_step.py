@@ -5,7 +5,8 @@
 With --vs they take turns, each in a process of its own with the same number of threads: "torch" is
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
 "lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen iterations),
---share_fakes, --amp (these change the recipe) and --grad_accum 4. On a GPU "torch" convolves in
+--share_fakes, --amp (these change the recipe) and --grad_accum 4, "ada" and "diff" with --augment
+ada --augment_p 0.6 and --augment diff. On a GPU "torch" convolves in
 float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp, and
 "compile" and "compile_tf32" are these through torch.compile, but for R1, whose second derivative it
 does not know, and without style mixing, for each crossover is another program to it; on a CPU,
@@ -30,7 +31,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 # Ours with a flag of train.py.
 FLAGS = {"lazy": {"r1_interval": 16}, "shared": {"share_fakes": True}, "amp": {"amp": True},
-         "accum": {"grad_accum": 4}}
+         "accum": {"grad_accum": 4}, "ada": {"augment": "ada", "augment_p": 0.6},
+         "diff": {"augment": "diff"}}
 TWINS = ("torch", "fused", "scaled", "torch_tf32", "scaled_tf32", "torch_bf16", "compile",
          "compile_tf32")
 
@@ -67,10 +69,10 @@ def main():
     batches = [int(b) for b in args.batch.split(",")]
     batches = batches * len(sizes) if len(batches) == 1 else batches
     sides = ["jittor", *filter(None, args.vs.split(","))]
-    both = {"jittor", "torch", "torch_tf32", "amp", "accum"}
+    both = {"jittor", "torch", "torch_tf32", "amp", "accum", "ada", "diff"}
     if args.arch == "stylegan2" and not {*sides} <= both | {"scaled", "scaled_tf32"}:
-        sys.exit("error: --vs: wanted torch, scaled, torch_tf32, scaled_tf32, amp or accum with "
-                 "--arch stylegan2")
+        sys.exit("error: --vs: wanted torch, scaled, torch_tf32, scaled_tf32, amp, accum, ada or "
+                 "diff with --arch stylegan2")
     for size, batch in zip(sizes, batches):
         workers = {side: Worker(side, size, batch, args) for side in sides}
         # A GPU's compilers may work side by side; a CPU would have too little of everything.
