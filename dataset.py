@@ -321,9 +321,9 @@ class Loader:
                 (os.getpid(),))
         return self
 
-    def __exit__(self, error, *_):
+    def __exit__(self, *_):
         if self.pool:       # not waited for, it could end while Python does, with a traceback
-            self.pool.shutdown(wait=error is None, cancel_futures=True)
+            self.pool.shutdown(cancel_futures=True)
 
     def folder(self, size):
         """The PictureFolder of a size, with the names that it had when it was first asked for."""

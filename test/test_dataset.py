@@ -1,4 +1,5 @@
 """dataset.py: order by images seen, full batches from any number of pictures, clear errors."""
+import contextlib
 import itertools
 import os
 import subprocess
@@ -158,6 +159,18 @@ def test_a_killed_worker_costs_nothing_but_a_warning(tmp_path):
         found += itertools.islice(batches, 11)
     assert len(said) == 1 and "killed" in said[0]
     assert all(a == b and (x == y).all() for (a, x, _), (b, y, _) in zip(found, wanted))
+
+
+@pytest.mark.parametrize("error", [None, UserError("full"), KeyboardInterrupt()])
+def test_the_loading_processes_have_ended_when_the_loader_is_left(tmp_path, error):
+    make_pictures(tmp_path / "8", 12, 8)
+    with contextlib.suppress(UserError, KeyboardInterrupt):
+        with Loader(str(tmp_path), workers=2) as loader:
+            next(loader.batches(8, 4, 0))
+            processes = [*loader.pool._processes.values()]
+            if error:
+                raise error
+    assert len(processes) == 2 and not any(process.is_alive() for process in processes)
 
 
 def test_fingerprints_tell_other_pictures(tmp_path):
