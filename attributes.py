@@ -4,13 +4,17 @@
     python attributes.py data/64
     python metrics.py checkpoint/data_025000000.model data --features data/attributes64.npz
 
-The folder needs an attributes.csv (file,ATTRIBUTE,…), in it, above it or in one of the sizes beside
-it.
+What is in the pictures says an attributes.csv (file,ATTRIBUTE,…), in the folder, above it or in one
+of the sizes beside it, or else the labels that resize.py wrote for pictures in sub-folders:
+
+    python resize.py photos
+    python attributes.py photos/64
 """
 import os
 
 from tqdm import tqdm
 
+from backend.archive import is_archive
 from backend.errors import UserError
 from backend.files import make_folder, with_name
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
@@ -23,10 +27,14 @@ def main():
     args = parse_arguments()
     above, name = os.path.split(os.path.abspath(args.folder))
     if not power_of_two(name):
-        raise UserError(f"{args.folder}: wanted a folder of one size, such as data/64")
+        raise UserError(f"{args.folder}: wanted a folder of one size, such as data/64 or "
+                        "data.zip/64")
     folder = PictureFolder(above, int(name))
     folder.check()
-    out = args.out or os.path.join(os.path.dirname(with_name(args.folder)), f"attributes{name}.npz")
+    beside = os.path.dirname(with_name(args.folder))
+    if is_archive(beside):
+        beside = os.path.dirname(beside)
+    out = args.out or os.path.join(beside, f"attributes{name}.npz")
     if folder.size < attributes.SMALLEST:
         raise UserError(f"{args.folder}: wanted pictures of {attributes.SMALLEST} pixels or more")
     if not out.endswith(".npz"):
@@ -58,9 +66,10 @@ def steps(total):
 
 def parse_arguments():
     parser = Parser(description=__doc__)
-    parser.add_argument("folder", metavar="DATA/64", help="folder of pictures of one size")
+    parser.add_argument("folder", metavar="DATA/64", help="folder of pictures of one size, or "
+                        "DATA.zip/64")
     parser.add_argument("--out", metavar="FILE", help="file to write (default for DATA/64: "
-                        "DATA/attributes64.npz)")
+                        "DATA/attributes64.npz, for an archive: beside it)")
     parser.add_argument("--overwrite", action="store_true", help="replace that file")
     parser.add_argument("--size", type=size_argument, default=64, help="size in pixels that the "
                         "network looks at, 16 or more; larger pictures are reduced to it (default "

@@ -166,7 +166,7 @@ def labels_in(args, header):
 
 def by_class(folder, labels):
     """{"class NAME": the PictureFolder of only those}."""
-    return {f"class {labels.classes[number] if labels.classes else number}": folder.of_class(number)
+    return {f"class {labels.names()[number]}": folder.of_class(number)
             for number in range(labels.how_many())}
 
 

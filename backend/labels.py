@@ -39,6 +39,10 @@ class Labels(NamedTuple):
         """Classes."""
         return len(self.classes) or 1 + max(self.numbers.values(), default=-1)
 
+    def names(self):
+        """What the classes are called, their numbers where that is not said."""
+        return self.classes or [str(number) for number in range(self.how_many())]
+
 
 def read(file):
     """The Labels of a dataset.json, a path or a Member of an archive; None where it has none.

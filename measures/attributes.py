@@ -13,7 +13,8 @@ import numpy as np
 
 from backend.errors import UserError, counted
 from backend.files import naming, replacing
-from dataset import available_sizes, to_float
+from backend.labels import of_pictures
+from dataset import available_sizes, read_labels, to_float
 from networks.config import power_of_two
 from pictures.painter import in_chunks
 from weights import npz
@@ -22,28 +23,18 @@ from weights.bounds import Budget, File, Refused
 FEATURES, WIDEST, CHUNK, SMALLEST = 128, 128, 32, 16
 WHERE = "a file that python attributes.py data/64 wrote"
 FEWEST, MOST_VALUES, LARGEST_HEADER = 200, 1000, 1 << 20
+LABEL = "label"                 # the attribute that the classes of dataset.json are
 LITTLE = 0.5                    # of the damaged pictures found
 
 
 def read_table(folder):
-    """(names, {attribute: [values]}, int64 [pictures, attributes]) of those that are in a folder,
-    and what was found where: attributes.csv stands in the folder, above it, or in one of the sizes
-    beside it.
+    """(names, {attribute: [values]}, int64 [pictures, attributes]) of those that are in a folder or
+    an archive, and what was found where: attributes.csv stands in the folder, above it, or in one
+    of the sizes beside it; where it does not, the labels of dataset.json are the attribute LABEL.
 
     Raises UserError.
     """
-    above = os.path.dirname(os.path.abspath(folder.path))
-    sizes = (os.path.join(above, str(size)) for size in available_sizes(above))
-    path = next((p for p in (os.path.join(place, "attributes.csv")
-                             for place in (folder.path, above, *sizes)) if os.path.isfile(p)), None)
-    if not path:
-        raise UserError(f"{folder.path}: no attributes.csv in it, above or beside it, wanted one "
-                        "with file,ATTRIBUTE,… such as avatars.py writes")
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
-            header, *rows = [*csv.reader(file)] or [[]]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+    path, (header, *rows) = lines_of(folder)
     there = set(folder.names)
     lines = len(rows)
     rows = [*{row[0]: row for row in rows if row and row[0] in there}.values()]
@@ -51,7 +42,7 @@ def read_table(folder):
         raise UserError(f"{path}: wanted a first line file,ATTRIBUTE,… and as many fields in each")
     if len(rows) < FEWEST:
         raise UserError(f"{path}: tells of {counted(len(rows), 'picture')} in {folder.path}, "
-                        f"wanted {FEWEST} or more: type avatars.py with --count {10 * FEWEST}, say")
+                        f"wanted {FEWEST} or more (of avatars.py with --count {10 * FEWEST}, say)")
     if len(set(header)) < len(header):
         raise UserError(f"{path}: wanted a name of its own for each column")
     attributes, columns = {}, []
@@ -67,6 +58,29 @@ def read_table(folder):
         raise UserError(f"{path}: wanted an attribute with two values or more")
     source = f"{path}, {lines:,} lines for {len(rows):,} of {counted(len(there), 'picture')}"
     return ([row[0] for row in rows], attributes, np.array(columns, "int64").T), source
+
+
+def lines_of(folder):
+    """(path, lines of fields, the first of which names them) of the table that `read_table` reads.
+    """
+    above = os.path.dirname(os.path.abspath(folder.path))
+    sizes = (os.path.join(above, str(size)) for size in available_sizes(above))
+    path = next((p for p in (os.path.join(place, "attributes.csv")
+                             for place in (folder.path, above, *sizes)) if os.path.isfile(p)), None)
+    if not path:
+        try:
+            labels = read_labels(above)
+        except UserError as error:
+            raise UserError(f"{folder.path}: no attributes.csv in it, above or beside it, with "
+                            f"file,ATTRIBUTE,… as avatars.py writes it, and {error}") from None
+        names, path = labels.names(), os.path.join(above, "dataset.json")
+        return path, [["file", LABEL], *([name, names[number]] for name, number in zip(
+            folder.names, of_pictures(labels, folder.names, folder.path)))]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
+            return path, [*csv.reader(file)] or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def widths(size):

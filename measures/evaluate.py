@@ -206,14 +206,16 @@ class Real:
 
 def attribute_of(labels, parts):
     """Which attribute of an Attributes the Labels are, as resize.py --labels attributes.csv:NAME
-    makes them: (its name, its place, int [classes]: the number of the value that is each class);
-    None where they are none."""
-    name = (labels and labels.made or "").rpartition(":")[2]
-    values = parts.attributes.get(name, []) if parts else []
-    if not values or not labels.classes or not {*labels.classes} <= {*values}:
+    makes them, or the network has learned them as: (its name, its place, int [classes]: the number
+    of the value that is each class); None where they are none."""
+    if not labels or not parts:
         return None
-    return name, [*parts.attributes].index(name), np.array([values.index(kind)
-                                                            for kind in labels.classes])
+    for name in (labels.made or "").rpartition(":")[2], attributes.LABEL:
+        values = parts.attributes.get(name, [])
+        if {*labels.names()} <= {*values}:
+            return name, [*parts.attributes].index(name), np.array([values.index(kind)
+                                                                    for kind in labels.names()])
+    return None
 
 
 def generated(generator, size, alpha, seeds, classes=None):

@@ -1,6 +1,4 @@
 """Trains the network of measures/attributes.py on pictures whose attributes are known."""
-import os
-
 import numpy as np
 
 from backend import jt, streams
@@ -18,9 +16,9 @@ TAKEN_FOR_DAMAGED = 0.01        # of the whole pictures that were held out
 
 def load_pictures(folder, names, size):
     """uint8 [N, channels, size, size]."""
-    found = []
+    found, places = [], {name: i for i, name in enumerate(folder.names)}
     for first in range(0, len(names), 256):
-        paths = [os.path.join(folder.path, name) for name in names[first:first + 256]]
+        paths = [folder.file(places[name]) for name in names[first:first + 256]]
         pixels, bad = load_batch(paths, [False] * len(paths), folder.size, 3)
         if bad:
             raise UserError(f"{bad[0][1]}: {bad[0][2]}")
@@ -163,8 +161,8 @@ def learn(folder, table, size, seed, epochs, say, bar):
     say(f"damaged ones found, where {TAKEN_FOR_DAMAGED:.0%} of the whole ones are taken for such: "
         + ", ".join(f"{name} {share:.1%}" for name, share in caught.items()))
     if np.mean([*caught.values()]) < LITTLE:
-        say(f"note: that is little: type --epochs {2 * epochs} or draw more pictures, unless "
-            "attributes.csv is of others; what it says of a generator will not mean much")
+        say(f"note: that is little: type --epochs {2 * epochs} or take more pictures, unless the "
+            "table is of others; what it says of a generator will not mean much")
     header = {"size": size, "channels": pictures.shape[1], "attributes": attributes,
               "whole": threshold, "right": right, "damaged found": caught,
               "pictures": len(names), "epochs": epochs, "seed": seed}

@@ -2,16 +2,20 @@
 import csv
 import os
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from conftest import ROOT, command
 from PIL import Image
+from random_model import save_random
 
 from backend.errors import UserError
+from backend.labels import Labels
 from bench.damage import damaged
 from dataset import PictureFolder
 from measures import attributes, evaluate, feature_metrics
+from networks.config import ModelConfig
 from training import attributes as lessons
 from training import settings
 
@@ -198,6 +202,44 @@ def test_a_table_above_the_sizes_serves_them_all(cats, tmp_path):
     table, source = attributes.read_table(PictureFolder(str(tmp_path), 32))
     assert len(table[0]) == 400
     assert source == f"{tmp_path}/attributes.csv, 1,200 lines for 400 of 400 pictures"
+
+
+def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind, colour in ("red", (250, 0, 0)), ("blue", (0, 0, 250)):
+        os.makedirs(tmp_path / "photos" / kind)
+        for i in range(150):
+            noise = rng.integers(0, 6, (16, 16, 3))
+            Image.fromarray((noise + abs(np.array(colour) - 5)).astype("uint8")).save(
+                tmp_path / f"photos/{kind}/{i:03}.png")
+    save_random(tmp_path / "x.model", ModelConfig(size=16, latent=8, fmap_max=8, labels=2),
+                classes=["blue", "red"])
+    found = []
+    for data, flags, made in ("photos", [], "photos/attributes16.npz"), \
+            ("packed.zip", ["--zip", "packed.zip"], "attributes16.npz"):
+        command("resize.py", "photos", "--min_size", 8, *flags, cwd=tmp_path)
+        _, output, _ = command("attributes.py", f"{data}/16", "--epochs", 2, "--device", "cpu",
+                               cwd=tmp_path)
+        assert f"{data}/dataset.json, 300 lines for 300 of 300 pictures" in output
+        assert "label 100.0% of 2" in output
+        header, arrays = attributes.load(str(tmp_path / made))
+        assert header["attributes"] == {"label": ["blue", "red"]}
+        found.append(arrays)
+        _, output, _ = command("metrics.py", "x.model", data, "--metrics", "parts", "--images",
+                               64, "--features", made, "--device", "cpu", cwd=tmp_path)
+        assert re.search(r"show their label, label +[\d.]+ +.*the real ones: 1\.0000", output)
+    assert all((found[0][name] == found[1][name]).all() for name in found[0])
+
+
+@pytest.mark.parametrize("labels, parts, wanted", [
+    (Labels({}, ["cap", "none"], "a.csv:hat"), {"fur": ["x", "y"], "hat": ["none", "cap"]},
+     ("hat", 1, [1, 0])),
+    (Labels({}, ["cap", "none"], "a.csv:hat"), {"label": ["none", "cap"]}, ("label", 0, [1, 0])),
+    (Labels({"a.png": 2}, []), {"label": ["2", "1", "0"]}, ("label", 0, [2, 1, 0])),
+    (Labels({}, ["cap", "bow"]), {"label": ["none", "cap"]}, None), (None, {"label": ["a"]}, None)])
+def test_labels_are_recognized_by_their_column_or_as_labels(labels, parts, wanted):
+    found = evaluate.attribute_of(labels, SimpleNamespace(attributes=parts))
+    assert (found and (*found[:2], list(found[2]))) == wanted
 
 
 def test_the_table_of_damages_wants_enough_pictures(cats):
