@@ -151,8 +151,9 @@ class Attributes:
         return None
 
     def check(self, channels):
-        """Raise UserError where it does not know pictures of so many channels."""
-        if channels != self.channels:
+        """Raise UserError where it does not know pictures of so many channels; to one that knows
+        colours, grey ones are of three equal channels."""
+        if channels not in (1, self.channels):
             raise UserError(f"{self.path}: is for pictures of {self.channels} channels, found "
                             f"{channels}")
 
@@ -162,6 +163,8 @@ class Attributes:
         from backend import jt
         self.check(pixels.shape[1])
         pictures = scaled(to_float(pixels), self.size)
+        if pictures.shape[1] < self.channels:
+            pictures = pictures.repeat(self.channels, 1)
         with jt.no_grad():
             both = np.concatenate(list(in_chunks(
                 lambda some: np.concatenate([v.numpy() for v in self.network(jt.array(some))], 1),

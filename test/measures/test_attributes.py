@@ -124,8 +124,8 @@ def test_pictures_of_other_sizes_are_brought_to_its_own(seen):
     assert np.allclose(a[0], b[0], atol=1e-4) and (a[1] == b[1]).all()
     small = pictures[:8].reshape(8, 3, 16, 2, 16, 2).mean((3, 5)).astype("uint8")
     assert network.look(small)[0].shape == a[0].shape
-    with pytest.raises(UserError, match="3 channels, found 1"):
-        network.look(pictures[:8, :1])
+    with pytest.raises(UserError, match="3 channels, found 4"):
+        network.look(pictures[:8, [0, 1, 2, 0]])
 
 
 @pytest.mark.parametrize("content, wanted", [
@@ -240,6 +240,13 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
 def test_labels_are_recognized_by_their_column_or_as_labels(labels, parts, wanted):
     found = evaluate.attribute_of(labels, SimpleNamespace(attributes=parts))
     assert (found and (*found[:2], list(found[2]))) == wanted
+
+
+def test_grey_pictures_are_seen_as_their_equals_of_three_channels(seen):
+    network, pictures = seen
+    grey = pictures[:8, 1:2]
+    alone, equal = network.look(grey), network.look(np.repeat(grey, 3, 1))
+    assert all((one == other).all() for one, other in zip(alone, equal))
 
 
 def test_the_table_of_damages_wants_enough_pictures(cats):
