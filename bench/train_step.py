@@ -4,15 +4,16 @@
 
 With --vs they take turns, each in a process of its own with the same number of threads: "torch" is
 bench/torch_twin.py written the ordinary way, "fused" the same with fused up- and downsampling.
-"lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen iterations),
---share_fakes, --amp (these change the recipe) and --grad_accum 4, "ada" and "diff" with --augment
-ada --augment_p 0.6 and --augment diff. On a GPU "torch" convolves in
-float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with --amp, and
-"compile" and "compile_tf32" are these through torch.compile, but for R1, whose second derivative it
-does not know, and without style mixing, for each crossover is another program to it; on a CPU,
-"torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the median over
-the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct convolutions,
-whatever a side really does. With --generate, pictures are painted instead, truncation on.
+"lazy", "shared", "amp" and "accum" are ours with --r1_interval 16 (the mean of sixteen
+iterations), --share_fakes, --amp and --grad_accum 4; "ada" and "diff" are ours with --augment ada
+--augment_p 0.6 and with --augment diff (all but "accum" change the recipe). On a GPU "torch"
+convolves in float32 as ours does, "torch_tf32" in TF32 as PyTorch does by itself and ours with
+--amp, and "compile" and "compile_tf32" are these through torch.compile, but for R1, whose second
+derivative it does not know, and without style mixing, for each crossover is another program to it;
+on a CPU, "torch_bf16" runs under torch.autocast, with convolutions in bfloat16. `ratio` is the
+median over the rounds of the other's time ÷ ours; GFLOP/s counts the arithmetic of plain direct
+convolutions, whatever a side really does. With --generate, pictures are painted instead, truncation
+on.
 
 --arch stylegan2: the mean of sixteen iterations, its penalties included; "torch" is
 bench/torch_twin2.py with a set of weights for each picture, "scaled" with scaled activations, and

@@ -82,7 +82,8 @@ def check(s, schedule, config, labels):
             advice += [] if s["holdout"] or share > 0.3 else [
                 f"--holdout {share:g} shows whether they are learned by heart"]
             if s["preset"] == "small":
-                advice += ["nothing augments them: see --augment" if s["augment"] == "none" else
+                advice += ["nothing augments them: for long runs see --augment"
+                           if s["augment"] == "none" else
                            "they are augmented once D tells nearly all from generated ones "
                            "(--augment none: never)"
                            if (s["augment"], s["augment_p"], s["arch"]) ==
