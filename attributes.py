@@ -18,7 +18,7 @@ from backend.archive import is_archive
 from backend.errors import UserError
 from backend.files import make_folder, with_name
 from cli import Parser, add_device_arguments, bring_up, run, size_argument
-from dataset import PictureFolder
+from dataset import PictureFolder, available_sizes
 from measures import attributes
 from networks.config import power_of_two
 
@@ -27,23 +27,23 @@ def main():
     args = parse_arguments()
     above, name = os.path.split(os.path.abspath(args.folder))
     if not power_of_two(name):
-        raise UserError(f"{args.folder}: wanted a folder of one size, such as data/64 or "
-                        "data.zip/64")
+        sizes = available_sizes(args.folder) if os.path.exists(args.folder) else []
+        raise UserError(f"{args.folder}: wanted the pictures of one size, such as " +
+                        os.path.join(args.folder if sizes else "data", str(max(sizes, default=64))))
     folder = PictureFolder(above, int(name))
     folder.check()
     beside = os.path.dirname(with_name(args.folder))
-    if is_archive(beside):
-        beside = os.path.dirname(beside)
-    out = args.out or os.path.join(beside, f"attributes{name}.npz")
+    out = args.out or (f"{os.path.splitext(beside)[0]}_attributes{name}.npz" if is_archive(beside)
+                       else os.path.join(beside, f"attributes{name}.npz"))
     if folder.size < attributes.SMALLEST:
         raise UserError(f"{args.folder}: wanted pictures of {attributes.SMALLEST} pixels or more")
+    table, source = attributes.read_table(folder)
     if not out.endswith(".npz"):
         raise UserError(f"--out {out}: wanted a name that ends in .npz")
     if os.path.isdir(out):
         raise UserError(f"{out}: a folder, wanted a file to write: type --out OTHER.npz")
     if os.path.lexists(out) and not args.overwrite:
         raise UserError(f"{out} exists: type --out OTHER.npz to keep it, or --overwrite")
-    table, source = attributes.read_table(folder)
     print(f"What is in the pictures: {source}")
     make_folder(os.path.dirname(out) or ".", "--out")
     bring_up(args.device, args.cuda_home)
@@ -69,7 +69,7 @@ def parse_arguments():
     parser.add_argument("folder", metavar="DATA/64", help="folder of pictures of one size, or "
                         "DATA.zip/64")
     parser.add_argument("--out", metavar="FILE", help="file to write (default for DATA/64: "
-                        "DATA/attributes64.npz, for an archive: beside it)")
+                        "DATA/attributes64.npz, for DATA.zip/64: DATA_attributes64.npz)")
     parser.add_argument("--overwrite", action="store_true", help="replace that file")
     parser.add_argument("--size", type=size_argument, default=64, help="size in pixels that the "
                         "network looks at, 16 or more; larger pictures are reduced to it (default "

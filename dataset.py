@@ -203,6 +203,10 @@ def available_sizes(root):
     try:
         names = [e.name for e in os.scandir(root) if e.is_dir()]
     except NotADirectoryError:
+        end = root.lower().rfind(".zip/") + len(".zip")
+        if is_archive(root[:end]):
+            raise UserError(f"{root}: all sizes of an archive are wanted: type {root[:end]}"
+                            ) from None
         raise UserError(f"{root}: a file, wanted a folder or a .zip that holds 8/, 16/ …: put "
                         "pictures into a folder, say photos, and type python resize.py photos"
                         ) from None
@@ -233,10 +237,12 @@ def check_root(root, command):
 
 def what_to_type(root, size):
     """How to come by pictures of `size` in `root`."""
+    sizes = available_sizes(root) if os.path.isdir(root) or is_archive(root) else []
     if is_archive(root):
-        return (f"make the archive anew: python resize.py FOLDER --min_size {min(size, 8)} --zip "
+        wanted = f"--max_size {size}" if max(sizes, default=size) < size else \
+            f"--min_size {min(size, 8)}"
+        return (f"make the archive anew: python resize.py FOLDER {wanted} --zip "
                 f"{shlex.quote(root)} --force")
-    sizes = available_sizes(root) if os.path.isdir(root) else []
     if sizes and max(sizes) > size:
         source = shlex.quote(os.path.join(root, str(max(sizes))))
         return f"type python resize.py {source} --min_size {min(size, 8)}"

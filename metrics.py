@@ -8,9 +8,10 @@ with noise of their own, rounded to 8 bits as the real ones are.
     fid, kid, pr    Fréchet and kernel distance, precision and recall of Inception features:
               need --inception
     ppl       perceptual path length: is the latent space smooth? needs --lpips
-    parts     of pictures that avatars.py composed: which parts appear, how often, and how many
-              pictures are whole; with Fréchet distance, precision and recall of the features of a
-              network that was trained to see parts: needs --features
+    parts     of pictures that avatars.py composed, or that have labels: which parts appear, how
+              often, and how many pictures are whole; with Fréchet distance, precision and recall of
+              the features of a network that attributes.py trained to see parts, or labels: needs
+              --features
 
 The first two need no pretrained network. --nearest writes a figure that shows whether the pictures
 are copies of those that were trained on.
@@ -32,6 +33,7 @@ from measures.evaluate import (
     OF_FEATURES,
     Measure,
     Real,
+    attribute_of,
     check_files,
     evaluate,
     load_networks,
@@ -72,6 +74,10 @@ def main(argv=None):
                                                args.features)
     if parts:
         parts.check(header["model"]["channels"])
+        if labels and not attribute_of(labels, parts):
+            print(f"note: {args.features} knows other things than the classes of {args.data}, and "
+                  "cannot say how many pictures show theirs: for that, train one on these pictures "
+                  "with attributes.py", file=sys.stderr)
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}" +
           (", mirrored or not as in training" if mirror else "") + "; no truncation")

@@ -17,6 +17,7 @@ small, there twice, or that show next to nothing, of those that it read.
 """
 import contextlib
 import os
+import re
 import shlex
 import statistics
 import sys
@@ -320,7 +321,8 @@ def report(args, results, others, target, sizes, largest, left):
         if outcome.reason:
             print(f"  {'skipped' if outcome.kind == 'unreadable' else 'NOT WRITTEN'} {name}: "
                   f"{outcome.reason}")
-    others = [name for name in others if os.path.basename(name) != labels.NAME]
+    others = [name for name in others if os.path.basename(name) != labels.NAME and
+              not re.fullmatch(r"attributes(\d+\.npz|\.csv)", os.path.basename(name))]
     if others:
         print(f"  no pictures that can be read: {by_ending(others)}")
     odd = [(name, "unreadable", outcome.reason) for name, outcome in results.items()

@@ -13,7 +13,7 @@ import numpy as np
 
 from backend.errors import UserError, counted
 from backend.files import naming, replacing
-from backend.labels import of_pictures
+from backend.labels import NAME, of_pictures
 from dataset import available_sizes, read_labels, to_float
 from networks.config import power_of_two
 from pictures.painter import in_chunks
@@ -30,7 +30,8 @@ LITTLE = 0.5                    # of the damaged pictures found
 def read_table(folder):
     """(names, {attribute: [values]}, int64 [pictures, attributes]) of those that are in a folder or
     an archive, and what was found where: attributes.csv stands in the folder, above it, or in one
-    of the sizes beside it; where it does not, the labels of dataset.json are the attribute LABEL.
+    of the sizes beside it; where there is none that tells of these pictures, the labels of
+    dataset.json are the attribute LABEL.
 
     Raises UserError.
     """
@@ -42,7 +43,7 @@ def read_table(folder):
         raise UserError(f"{path}: wanted a first line file,ATTRIBUTE,… and as many fields in each")
     if len(rows) < FEWEST:
         raise UserError(f"{path}: tells of {counted(len(rows), 'picture')} in {folder.path}, "
-                        f"wanted {FEWEST} or more (of avatars.py with --count {10 * FEWEST}, say)")
+                        f"wanted {FEWEST} or more")
     if len(set(header)) < len(header):
         raise UserError(f"{path}: wanted a name of its own for each column")
     attributes, columns = {}, []
@@ -55,7 +56,8 @@ def read_table(folder):
             attributes[name] = values
             columns.append([values.index(value) for value in column])
     if not attributes:
-        raise UserError(f"{path}: wanted an attribute with two values or more")
+        raise UserError(f"{path}: tells the same of all pictures in {folder.path}, wanted an "
+                        "attribute with two values, or two classes, or more")
     source = f"{path}, {lines:,} lines for {len(rows):,} of {counted(len(there), 'picture')}"
     return ([row[0] for row in rows], attributes, np.array(columns, "int64").T), source
 
@@ -67,20 +69,27 @@ def lines_of(folder):
     sizes = (os.path.join(above, str(size)) for size in available_sizes(above))
     path = next((p for p in (os.path.join(place, "attributes.csv")
                              for place in (folder.path, above, *sizes)) if os.path.isfile(p)), None)
-    if not path:
+    lines = []
+    if path:
         try:
-            labels = read_labels(above)
-        except UserError as error:
-            raise UserError(f"{folder.path}: no attributes.csv in it, above or beside it, with "
-                            f"file,ATTRIBUTE,… as avatars.py writes it, and {error}") from None
-        names, path = labels.names(), os.path.join(above, "dataset.json")
-        return path, [["file", LABEL], *([name, names[number]] for name, number in zip(
-            folder.names, of_pictures(labels, folder.names, folder.path)))]
+            with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
+                lines = [*csv.reader(file)]
+        except (OSError, ValueError, csv.Error) as error:
+            raise UserError(f"{path}: cannot be read ({error})") from None
+        there = set(folder.names)
+        if any(line and line[0] in there for line in lines):
+            return path, lines
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
-            return path, [*csv.reader(file)] or [[]]
-    except (OSError, ValueError, csv.Error) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
+        labels = read_labels(above)
+    except UserError as error:
+        if path:
+            return path, lines or [[]]
+        raise UserError(f"{folder.path}: no attributes.csv in it, above or beside it, with "
+                        f"file,ATTRIBUTE,… as avatars.py writes it, and {error}") from None
+    names = labels.names()
+    return os.path.join(above, NAME), [["file", LABEL], *([name, names[number]] for name, number in
+                                       zip(folder.names, of_pictures(labels, folder.names,
+                                                                     folder.path)))]
 
 
 def widths(size):

@@ -161,8 +161,8 @@ def learn(folder, table, size, seed, epochs, say, bar):
     say(f"damaged ones found, where {TAKEN_FOR_DAMAGED:.0%} of the whole ones are taken for such: "
         + ", ".join(f"{name} {share:.1%}" for name, share in caught.items()))
     if np.mean([*caught.values()]) < LITTLE:
-        say(f"note: that is little: type --epochs {2 * epochs} or take more pictures, unless the "
-            "table is of others; what it says of a generator will not mean much")
+        say("note: few damaged ones are found, so what it says of how many pictures of a generator "
+            f"are whole will not mean much: type --epochs {2 * epochs} or take more pictures")
     header = {"size": size, "channels": pictures.shape[1], "attributes": attributes,
               "whole": threshold, "right": right, "damaged found": caught,
               "pictures": len(names), "epochs": epochs, "seed": seed}

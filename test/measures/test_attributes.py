@@ -216,7 +216,7 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
                 classes=["blue", "red"])
     found = []
     for data, flags, made in ("photos", [], "photos/attributes16.npz"), \
-            ("packed.zip", ["--zip", "packed.zip"], "attributes16.npz"):
+            ("packed.zip", ["--zip", "packed.zip"], "packed_attributes16.npz"):
         command("resize.py", "photos", "--min_size", 8, *flags, cwd=tmp_path)
         _, output, _ = command("attributes.py", f"{data}/16", "--epochs", 2, "--device", "cpu",
                                cwd=tmp_path)
@@ -225,10 +225,24 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
         header, arrays = attributes.load(str(tmp_path / made))
         assert header["attributes"] == {"label": ["blue", "red"]}
         found.append(arrays)
+        # A table that tells of none of these pictures does not stand in the way.
+        (tmp_path / "photos/attributes.csv").write_text("file,size\nelsewhere.png,7\n")
         _, output, _ = command("metrics.py", "x.model", data, "--metrics", "parts", "--images",
                                64, "--features", made, "--device", "cpu", cwd=tmp_path)
         assert re.search(r"show their label, label +[\d.]+ +.*the real ones: 1\.0000", output)
     assert all((found[0][name] == found[1][name]).all() for name in found[0])
+    table, _ = attributes.read_table(PictureFolder(str(tmp_path / "photos"), 16))
+    assert table[1] == {"label": ["blue", "red"]}
+    header["attributes"] = {"label": ["blue", "green"]}
+    attributes.save(str(tmp_path / "others.npz"), header, arrays)
+    _, output, error = command("metrics.py", "x.model", "photos", "--metrics", "parts", "--images",
+                               64, "--features", "others.npz", "--device", "cpu", cwd=tmp_path)
+    assert "show their" not in output and "other things than the classes of photos" in error
+    for line, wanted in ((["attributes.py", "packed.zip/64"], "FOLDER --max_size 64 --zip"),
+                         (["attributes.py", "packed.zip"], "such as packed.zip/16"),
+                         (["metrics.py", "x.model", "packed.zip/16"], "type packed.zip\n")):
+        code, _, error = command(*line, cwd=tmp_path, check=False)
+        assert code == 2 and error.endswith("\n") and wanted in error
 
 
 @pytest.mark.parametrize("labels, parts, wanted", [
