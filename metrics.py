@@ -76,8 +76,8 @@ def main(argv=None):
         parts.check(header["model"]["channels"])
         if labels and not attribute_of(labels, parts):
             print(f"note: {args.features} knows other things than the classes of {args.data}, and "
-                  "cannot say how many pictures show theirs: for that, train one on these pictures "
-                  "with attributes.py", file=sys.stderr)
+                  "cannot say how many pictures show theirs: attributes.py learns these where no "
+                  "attributes.csv tells of the pictures", file=sys.stderr)
     generator = snapshot.make_generator(header, arrays, args.checkpoint)
     print(f"{args.checkpoint}: {snapshot.source(header)}, against {folder.path}" +
           (", mirrored or not as in training" if mirror else "") + "; no truncation")

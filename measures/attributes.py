@@ -29,21 +29,46 @@ LITTLE = 0.5                    # of the damaged pictures found
 
 def read_table(folder):
     """(names, {attribute: [values]}, int64 [pictures, attributes]) of those that are in a folder or
-    an archive, and what was found where: attributes.csv stands in the folder, above it, or in one
-    of the sizes beside it; where there is none that tells of these pictures, the labels of
+    an archive, and what was found where: the first attributes.csv in the folder, above it, or in
+    the sizes beside it, that tells of enough of its pictures; where there is none, the labels of
     dataset.json are the attribute LABEL.
 
     Raises UserError.
     """
-    path, (header, *rows) = lines_of(folder)
-    there = set(folder.names)
-    lines = len(rows)
-    rows = [*{row[0]: row for row in rows if row and row[0] in there}.values()]
+    above, there = os.path.dirname(os.path.abspath(folder.path)), set(folder.names)
+    sizes = (os.path.join(above, str(size)) for size in available_sizes(above))
+    wanting = (f"{folder.path}: no attributes.csv in it, above or beside it, with file,ATTRIBUTE,… "
+               "as avatars.py writes it")
+    for place in (folder.path, above, *sizes):
+        path = os.path.join(place, "attributes.csv")
+        if not os.path.isfile(path):
+            continue
+        header, *lines = read_csv(path) or [[]]
+        rows = [*{row[0]: row for row in lines if row and row[0] in there}.values()]
+        if len(rows) >= FEWEST:
+            return of_rows(path, header, rows), (f"{path}, {len(lines):,} lines for "
+                                                 f"{len(rows):,} of {len(there):,} pictures")
+        wanting = (f"{path}: tells of {counted(len(rows), 'picture')} in {folder.path}, wanted "
+                   f"file,ATTRIBUTE,… of {FEWEST} or more")
+    try:
+        labels = read_labels(above)
+    except UserError as error:
+        raise UserError(f"{wanting}, and {error}") from None
+    return of_labels(folder, labels, os.path.join(above, NAME))
+
+
+def read_csv(path):
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
+            return [*csv.reader(file)]
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+
+
+def of_rows(path, header, rows):
+    """The table of rows of fields, of which `header` has the names."""
     if header[:1] != ["file"] or any(len(row) != len(header) for row in rows):
         raise UserError(f"{path}: wanted a first line file,ATTRIBUTE,… and as many fields in each")
-    if len(rows) < FEWEST:
-        raise UserError(f"{path}: tells of {counted(len(rows), 'picture')} in {folder.path}, "
-                        f"wanted {FEWEST} or more")
     if len(set(header)) < len(header):
         raise UserError(f"{path}: wanted a name of its own for each column")
     attributes, columns = {}, []
@@ -56,40 +81,21 @@ def read_table(folder):
             attributes[name] = values
             columns.append([values.index(value) for value in column])
     if not attributes:
-        raise UserError(f"{path}: tells the same of all pictures in {folder.path}, wanted an "
-                        "attribute with two values, or two classes, or more")
-    source = f"{path}, {lines:,} lines for {len(rows):,} of {counted(len(there), 'picture')}"
-    return ([row[0] for row in rows], attributes, np.array(columns, "int64").T), source
+        raise UserError(f"{path}: wanted an attribute with two values or more")
+    return [row[0] for row in rows], attributes, np.array(columns, "int64").T
 
 
-def lines_of(folder):
-    """(path, lines of fields, the first of which names them) of the table that `read_table` reads.
-    """
-    above = os.path.dirname(os.path.abspath(folder.path))
-    sizes = (os.path.join(above, str(size)) for size in available_sizes(above))
-    path = next((p for p in (os.path.join(place, "attributes.csv")
-                             for place in (folder.path, above, *sizes)) if os.path.isfile(p)), None)
-    lines = []
-    if path:
-        try:
-            with open(path, newline="", encoding="utf-8-sig") as file:      # as Excel writes it
-                lines = [*csv.reader(file)]
-        except (OSError, ValueError, csv.Error) as error:
-            raise UserError(f"{path}: cannot be read ({error})") from None
-        there = set(folder.names)
-        if any(line and line[0] in there for line in lines):
-            return path, lines
-    try:
-        labels = read_labels(above)
-    except UserError as error:
-        if path:
-            return path, lines or [[]]
-        raise UserError(f"{folder.path}: no attributes.csv in it, above or beside it, with "
-                        f"file,ATTRIBUTE,… as avatars.py writes it, and {error}") from None
-    names = labels.names()
-    return os.path.join(above, NAME), [["file", LABEL], *([name, names[number]] for name, number in
-                                       zip(folder.names, of_pictures(labels, folder.names,
-                                                                     folder.path)))]
+def of_labels(folder, labels, path):
+    """What `read_table` gives, of Labels. A class without pictures is a value, too."""
+    classes, numbers = labels.names(), of_pictures(labels, folder.names, folder.path)
+    if len(numbers) < FEWEST:
+        raise UserError(f"{path}: tells of {counted(len(numbers), 'picture')}, wanted {FEWEST} or "
+                        "more")
+    if len(set(numbers)) < 2 or len(classes) > MOST_VALUES:
+        raise UserError(f"{path}: {len(set(numbers)):,} of {len(classes):,} classes have pictures, "
+                        f"wanted 2 to {MOST_VALUES:,}")
+    return (folder.names, {LABEL: classes}, numbers.astype("int64")[:, None]), \
+        f"{path}, {len(classes):,} classes of {len(numbers):,} pictures"
 
 
 def widths(size):

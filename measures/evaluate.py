@@ -210,9 +210,10 @@ def attribute_of(labels, parts):
     of the value that is each class); None where they are none."""
     if not labels or not parts:
         return None
+    kinds = {*labels.names()}
     for name in (labels.made or "").rpartition(":")[2], attributes.LABEL:
         values = parts.attributes.get(name, [])
-        if {*labels.names()} <= {*values}:
+        if kinds == {*values} or kinds <= {*values} and name != attributes.LABEL:
             return name, [*parts.attributes].index(name), np.array([values.index(kind)
                                                                     for kind in labels.names()])
     return None

@@ -112,7 +112,9 @@ def test_files_that_are_no_pictures_are_listed_by_their_endings(tmp_path):
     os.makedirs(tmp_path / "photos/sub")
     picture().save(tmp_path / "photos/a.png")
     picture().save(tmp_path / "photos/drawing.eps")     # would start a program
-    for name in ("b.heic", "sub/c.HEIC", "notes.txt", "LICENSE", ".hidden", "sub/.b.heic"):
+    # attributes.py reads and writes the last two.
+    for name in ("b.heic", "sub/c.HEIC", "notes.txt", "LICENSE", ".hidden", "sub/.b.heic",
+                 "attributes.csv", "attributes64.npz"):
         (tmp_path / "photos" / name).write_text("x")
     for _ in range(2):                                  # its own pictures are not counted
         _, output, _ = command("resize.py", "photos", cwd=tmp_path)

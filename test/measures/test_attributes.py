@@ -1,5 +1,6 @@
 """attributes.py and --features: a network that sees parts, and what it says of damaged pictures."""
 import csv
+import json
 import os
 import re
 from types import SimpleNamespace
@@ -13,7 +14,7 @@ from random_model import save_random
 from backend.errors import UserError
 from backend.labels import Labels
 from bench.damage import damaged
-from dataset import PictureFolder
+from dataset import PictureFolder, read_labels
 from measures import attributes, evaluate, feature_metrics
 from networks.config import ModelConfig
 from training import attributes as lessons
@@ -220,7 +221,7 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
         command("resize.py", "photos", "--min_size", 8, *flags, cwd=tmp_path)
         _, output, _ = command("attributes.py", f"{data}/16", "--epochs", 2, "--device", "cpu",
                                cwd=tmp_path)
-        assert f"{data}/dataset.json, 300 lines for 300 of 300 pictures" in output
+        assert f"{data}/dataset.json, 2 classes of 300 pictures" in output
         assert "label 100.0% of 2" in output
         header, arrays = attributes.load(str(tmp_path / made))
         assert header["attributes"] == {"label": ["blue", "red"]}
@@ -242,7 +243,26 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
                          (["attributes.py", "packed.zip"], "such as packed.zip/16"),
                          (["metrics.py", "x.model", "packed.zip/16"], "type packed.zip\n")):
         code, _, error = command(*line, cwd=tmp_path, check=False)
-        assert code == 2 and error.endswith("\n") and wanted in error
+        assert code == 2 and error.count("\n") == 1 and wanted in error
+
+
+def test_a_table_of_other_pictures_hides_none_that_tells_of_these_nor_classes_without_any(tmp_path):
+    for i in range(200):
+        os.makedirs(tmp_path / "16", exist_ok=True)
+        (tmp_path / f"16/{i}.png").write_bytes(b"")
+    folder = PictureFolder(str(tmp_path), 16)
+    (tmp_path / "16/attributes.csv").write_text("file,hat\nelsewhere.png,7\n")
+    with pytest.raises(UserError, match="tells of 0 pictures.*and no .*dataset.json, which says"):
+        attributes.read_table(folder)
+    labels = [[f"{i}.png", i % 2 * 2] for i in range(200)]
+    (tmp_path / "dataset.json").write_text(json.dumps({"labels": labels}))
+    (names, found, columns), source = attributes.read_table(folder)
+    assert found == {"label": ["0", "1", "2"]} and source.endswith("3 classes of 200 pictures")
+    assert [*zip(names, columns[:, 0])] == sorted(map(tuple, labels))
+    assert evaluate.attribute_of(read_labels(str(tmp_path)), SimpleNamespace(attributes=found))
+    (tmp_path / "attributes.csv").write_text("file,hat\n" + "".join(
+        f"{i}.png,{i % 3}\n" for i in range(200)))
+    assert attributes.read_table(folder)[0][1] == {"hat": ["0", "1", "2"]}
 
 
 @pytest.mark.parametrize("labels, parts, wanted", [
@@ -250,6 +270,7 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
      ("hat", 1, [1, 0])),
     (Labels({}, ["cap", "none"], "a.csv:hat"), {"label": ["none", "cap"]}, ("label", 0, [1, 0])),
     (Labels({"a.png": 2}, []), {"label": ["2", "1", "0"]}, ("label", 0, [2, 1, 0])),
+    (Labels({"a.png": 1}, []), {"label": ["0", "1", "2"]}, None),
     (Labels({}, ["cap", "bow"]), {"label": ["none", "cap"]}, None), (None, {"label": ["a"]}, None)])
 def test_labels_are_recognized_by_their_column_or_as_labels(labels, parts, wanted):
     found = evaluate.attribute_of(labels, SimpleNamespace(attributes=parts))
