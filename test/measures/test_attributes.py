@@ -241,7 +241,7 @@ def test_the_labels_of_sub_folders_are_learned_from_a_folder_and_an_archive(tmp_
     assert "show their" not in output and "other things than the classes of photos" in error
     for line, wanted in ((["attributes.py", "packed.zip/64"], "FOLDER --max_size 64 --zip"),
                          (["attributes.py", "packed.zip"], "such as packed.zip/16"),
-                         (["metrics.py", "x.model", "packed.zip/16"], "type packed.zip\n")):
+                         (["train.py", "packed.zip/16", "--dry_run"], "type packed.zip\n")):
         code, _, error = command(*line, cwd=tmp_path, check=False)
         assert code == 2 and error.count("\n") == 1 and wanted in error
 
