@@ -165,7 +165,7 @@ def says(found, names, data, path):
     smallest, of which there may be too few to learn from."""
     counts = collections.Counter(found.numbers[name] for name in names if name in found.numbers)
     most = sorted(counts, key=lambda number: (-counts[number], number))
-    shown = [f"{' '.join(found.classes[number].split()) if found.classes else number} "
+    shown = [f"{' '.join(found.names()[number].split())} "
              f"{counts[number]:,}" for number in most]
     if len(shown) > MOST_SHOWN:
         shown[MOST_SHOWN - 1:-1] = ["…"]
