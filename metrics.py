@@ -172,8 +172,7 @@ def labels_in(args, header):
 
 def by_class(folder, labels):
     """{"class NAME": the PictureFolder of only those}."""
-    return {f"class {labels.names()[number]}": folder.of_class(number)
-            for number in range(labels.how_many())}
+    return {f"class {name}": folder.of_class(number) for number, name in enumerate(labels.names())}
 
 
 def parse_arguments(argv):

@@ -210,12 +210,11 @@ def attribute_of(labels, parts):
     of the value that is each class); None where they are none."""
     if not labels or not parts:
         return None
-    kinds = {*labels.names()}
+    kinds = labels.names()
     for name in (labels.made or "").rpartition(":")[2], attributes.LABEL:
         values = parts.attributes.get(name, [])
-        if kinds == {*values} or kinds <= {*values} and name != attributes.LABEL:
-            return name, [*parts.attributes].index(name), np.array([values.index(kind)
-                                                                    for kind in labels.names()])
+        if {*kinds} <= {*values} and (len(kinds) == len(values) or name != attributes.LABEL):
+            return name, [*parts.attributes].index(name), np.array([*map(values.index, kinds)])
     return None
 
 

@@ -165,8 +165,8 @@ def says(found, names, data, path):
     smallest, of which there may be too few to learn from."""
     counts = collections.Counter(found.numbers[name] for name in names if name in found.numbers)
     most = sorted(counts, key=lambda number: (-counts[number], number))
-    shown = [f"{' '.join(found.names()[number].split())} "
-             f"{counts[number]:,}" for number in most]
+    kinds = found.names()
+    shown = [f"{' '.join(kinds[number].split())} {counts[number]:,}" for number in most]
     if len(shown) > MOST_SHOWN:
         shown[MOST_SHOWN - 1:-1] = ["…"]
     without, single = len(names) - sum(counts.values()), [*counts.values()].count(1)
